@@ -1,0 +1,31 @@
+//! The ports: what the parts of Forebay ask of each other.
+//!
+//! `ingest`, `dispatch` and `admin` cannot see each other, nor which journal, state or destination
+//! stands behind these traits; only the composition root does. All are object-safe.
+
+pub mod archive;
+pub mod destination;
+pub mod journal;
+pub mod routes;
+pub mod sources;
+pub mod state;
+
+pub use archive::{Archive, EventPage, EventQuery};
+pub use destination::{Delivery, Destination, DestinationLimits, Finding};
+pub use journal::{
+    Append, AppendError, Appending, BatchLimit, Durability, Journal, JournalError, ReadBatch,
+    Reader,
+};
+pub use routes::{BreakerState, LastError, RouteControlError, RouteStatus, Routes};
+pub use sources::{SourceStatus, Sources};
+pub use state::{
+    Bury, Counters, DeliveredRange, Fate, Park, Parked, Resolution, RetireFate, RouteRecord,
+    SettledRange, Settlement, State, StateError,
+};
+
+/// Answers "can it accept durably, now" for `/readyz`, and nothing else.
+pub trait Readiness: Send + Sync {
+    /// # Errors
+    /// One line that says why not: starting, shutting down, journal failed, no room.
+    fn ready(&self) -> Result<(), String>;
+}

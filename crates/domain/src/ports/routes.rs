@@ -1,0 +1,100 @@
+//! Routes as admin sees them: their state in words and numbers, pause and resume.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Cause, DestinationName, Ledger, RouteName, Seq, SourceName};
+
+/// A route's guard. The three words are the same in code, API, metrics and portal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BreakerState {
+    /// Events flow.
+    Passing,
+    /// One waiting event is being tried.
+    Probing,
+    /// The destination is not there; nothing is tried until the next probe.
+    Tripped,
+}
+
+impl BreakerState {
+    /// The value of `forebay_breaker_state`.
+    #[must_use]
+    pub const fn as_metric(self) -> i64 {
+        match self {
+            Self::Passing => 0,
+            Self::Probing => 1,
+            Self::Tripped => 2,
+        }
+    }
+}
+
+/// The last thing that went wrong on a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub cause: Cause,
+}
+
+/// A route, now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: RouteName,
+    /// The sources it takes events from.
+    pub sources: Vec<SourceName>,
+    /// Where they go.
+    pub destination: DestinationName,
+    /// The type of that destination.
+    pub destination_type: String,
+    /// The breaker.
+    pub breaker: BreakerState,
+    /// Since when the breaker has been in this state.
+    pub breaker_since: Timestamp,
+    /// When the next probe is due, while tripped.
+    pub next_probe_at: Option<Timestamp>,
+    /// Paused by an operator.
+    pub paused: bool,
+    /// Where every accepted event is.
+    #[serde(flatten)]
+    pub ledger: Ledger,
+    /// [`Ledger::imbalance`] of two independent counts; always 0.
+    pub imbalance: i64,
+    /// Everything through here is settled.
+    pub cursor: Seq,
+    /// The age of the oldest event that is not settled; 0 when there is none.
+    pub oldest_pending_seconds: f64,
+    /// The last thing that went wrong, also when it has passed.
+    pub last_error: Option<LastError>,
+    /// What is set up weaker at the destination than Forebay promises.
+    pub findings: Vec<String>,
+}
+
+/// Why a route could not be paused or resumed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RouteControlError {
+    /// No such route.
+    #[error("there is no route {0}")]
+    Unknown(String),
+    /// State could not store it.
+    #[error("{0}")]
+    State(#[from] super::StateError),
+}
+
+/// The running routes.
+#[async_trait]
+pub trait Routes: Send + Sync {
+    /// All of them, by name. At most a second old.
+    async fn statuses(&self) -> Vec<RouteStatus>;
+
+    /// Pauses or resumes one, across restarts. After a pause returns, no new attempt is started;
+    /// attempts under way finish.
+    ///
+    /// # Errors
+    /// [`RouteControlError`].
+    async fn set_paused(&self, name: &str, paused: bool) -> Result<(), RouteControlError>;
+}

@@ -1,0 +1,36 @@
+//! Sources as admin sees them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::SourceName;
+
+/// A source, now. The counts are since the process started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: SourceName,
+    /// Its type in the configuration: `http`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The paths it answers on, `/in/{name}` first.
+    pub paths: Vec<String>,
+    /// The verification scheme's name.
+    pub scheme: String,
+    /// Events accepted durably.
+    pub accepted: u64,
+    /// Repeats that were answered with the first one's id.
+    pub duplicates: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// The last refusal's code.
+    pub last_refusal: Option<String>,
+    /// When the last event was accepted.
+    pub last_accepted_at: Option<Timestamp>,
+}
+
+/// The configured sources.
+pub trait Sources: Send + Sync {
+    /// All of them, by name.
+    fn statuses(&self) -> Vec<SourceStatus>;
+}

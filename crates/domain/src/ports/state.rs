@@ -1,0 +1,324 @@
+//! State: everything off the hot path, in one SQL database. Each call is one transaction.
+//!
+//! The happy path leaves no row an event: what lies at or below a route's cursor, or in its settled
+//! ranges, and is neither parked nor dead, was delivered or discarded.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    Cause, EventId, InstallationId, Ledger, Reason, RouteName, Seq, SeqRange, StoredEvent,
+};
+
+/// Why state could not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StateError {
+    /// Reading or writing failed. A failed commit is final: the process must stop and start again.
+    #[error("state failed: {0}")]
+    Failed(String),
+    /// State is at its `max_bytes`, or the disk at `min_free`.
+    #[error("state has no room: {0}")]
+    Full(String),
+    /// No such route.
+    #[error("there is no route {0} in state")]
+    UnknownRoute(RouteName),
+    /// The request contradicts what is there (a name taken, a route not empty).
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// A settled stretch above the cursor, with how many of the route's own events lie in it (numbers
+/// of other sources' events are in the stretch but not in the count).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettledRange {
+    /// The stretch.
+    pub range: SeqRange,
+    /// Events of the route in it, damaged ones included.
+    pub events: u64,
+}
+
+/// A stretch whose events of this route were delivered, and when (to the batch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveredRange {
+    /// The stretch; numbers of other sources may lie in it.
+    pub range: SeqRange,
+    /// When the destination confirmed the last of it.
+    pub at: Timestamp,
+}
+
+/// Counts that only grow. As a field of [`Settlement`]: by how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Delivered events.
+    pub delivered: u64,
+    /// Events settled without delivery on purpose.
+    pub discarded: u64,
+    /// Events lost to damage.
+    pub damaged: u64,
+}
+
+/// An event that failed and waits in state for its next attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Park {
+    /// The event; state keeps a copy, the journal may recycle its own.
+    pub stored: StoredEvent,
+    /// Attempts spent so far.
+    pub attempts: u32,
+    /// When the next attempt is due.
+    pub due_at: Timestamp,
+    /// When the first attempt failed.
+    pub first_failure_at: Timestamp,
+    /// When the last attempt failed.
+    pub last_failure_at: Timestamp,
+    /// Why the last attempt failed.
+    pub cause: Cause,
+}
+
+/// A parked event as state gives it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// As it was parked.
+    pub park: Park,
+    /// How often it was brought back from the dead-letter queue.
+    pub redrives: u32,
+}
+
+/// An event that its policy gave up on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bury {
+    /// The event; state keeps a copy.
+    pub stored: StoredEvent,
+    /// Attempts spent.
+    pub attempts: u32,
+    /// Why it was given up.
+    pub reason: Reason,
+    /// What the destination said last.
+    pub cause: Cause,
+    /// When the first attempt failed.
+    pub first_failure_at: Timestamp,
+    /// When the last attempt failed.
+    pub last_failure_at: Timestamp,
+}
+
+/// How a parked event left the parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Its attempt succeeded. Also counted in [`Counters::delivered`].
+    Delivered,
+    /// Settled without delivery. Also counted in [`Counters::discarded`].
+    Discarded,
+}
+
+/// One step of one route, applied whole or not at all.
+///
+/// Afterwards `accepted + Σ ranges.events = delivered + parked + dead + discarded + damaged` holds
+/// for the route, `accepted` being what the journal counted up to the cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Whose step.
+    pub route: RouteName,
+    /// The new low watermark; never below the old one.
+    pub cursor: Seq,
+    /// How many of the route's events the reader saw between the old cursor and the new one,
+    /// damaged ones included.
+    pub accepted: u64,
+    /// The settled ranges above the new cursor, all of them: they replace the old.
+    pub ranges: Vec<SettledRange>,
+    /// Newly delivered stretches, for "what became of event X"; adjacent ones are merged.
+    pub delivered: Vec<DeliveredRange>,
+    /// Events that newly failed, or failed again: a row with the same sequence number is replaced.
+    pub parks: Vec<Park>,
+    /// Events given up on. A parked row with the same sequence number goes.
+    pub buries: Vec<Bury>,
+    /// Parked events that left without becoming a dead letter.
+    pub resolved: Vec<(Seq, Resolution)>,
+    /// By how much the counters grow.
+    pub counters: Counters,
+}
+
+impl Settlement {
+    /// A step of `route` that changes nothing and stands at `cursor`.
+    #[must_use]
+    pub fn at(route: RouteName, cursor: Seq) -> Self {
+        Self {
+            route,
+            cursor,
+            accepted: 0,
+            ranges: Vec::new(),
+            delivered: Vec::new(),
+            parks: Vec::new(),
+            buries: Vec::new(),
+            resolved: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+}
+
+/// A route as state knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRecord {
+    /// Its name.
+    pub name: RouteName,
+    /// Everything through here is settled.
+    pub cursor: Seq,
+    /// What else is settled, above the cursor.
+    pub ranges: Vec<SettledRange>,
+    /// Events of the route that the journal took, up to the cursor.
+    pub accepted: u64,
+    /// What became of them.
+    pub counters: Counters,
+    /// Rows waiting for their next attempt.
+    pub parked: u64,
+    /// Rows in the dead-letter queue.
+    pub dead: u64,
+    /// Paused by an operator.
+    pub paused: bool,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+impl RouteRecord {
+    /// The ledger, given what the journal counts after the cursor (independently of this record).
+    #[must_use]
+    pub fn ledger(&self, journal_after_cursor: u64) -> Ledger {
+        let settled_above: u64 = self.ranges.iter().map(|range| range.events).sum();
+        Ledger {
+            accepted: self.accepted + journal_after_cursor,
+            delivered: self.counters.delivered,
+            pending: journal_after_cursor.saturating_sub(settled_above),
+            parked: self.parked,
+            dead: self.dead,
+            discarded: self.counters.discarded,
+            damaged: self.counters.damaged,
+        }
+    }
+}
+
+/// What happens to what is unsettled when a route is retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetireFate {
+    /// Pending and parked events become dead letters with the reason `retired`.
+    DeadLetter,
+    /// Pending and parked events are discarded, and counted so. Dead letters go too.
+    Discard,
+}
+
+/// What became of one event on one route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Fate {
+    /// In the journal, above what is settled.
+    Pending,
+    /// Delivered; the time is that of the batch, and unknown once `retain` has passed.
+    Delivered {
+        /// When.
+        at: Option<Timestamp>,
+    },
+    /// Waiting for its next attempt.
+    Parked {
+        /// Attempts spent.
+        attempts: u32,
+        /// When the next is due.
+        due_at: Timestamp,
+        /// Why the last one failed.
+        cause: Cause,
+    },
+    /// In the dead-letter queue.
+    Dead {
+        /// Attempts spent.
+        attempts: u32,
+        /// Why it was given up.
+        reason: Reason,
+        /// What the destination said last.
+        cause: Cause,
+    },
+    /// Settled without delivery.
+    Discarded,
+}
+
+/// The state store.
+#[async_trait]
+pub trait State: Send + Sync {
+    /// The installation this state belongs to; `None` while it is new.
+    async fn installation(&self) -> Result<Option<InstallationId>, StateError>;
+
+    /// Binds a new state to an installation. A no-op if it is bound to the same one.
+    ///
+    /// # Errors
+    /// [`StateError::Conflict`] if it is bound to another.
+    async fn bind_installation(&self, id: InstallationId) -> Result<(), StateError>;
+
+    /// All routes that were registered and not retired, by name.
+    async fn routes(&self) -> Result<Vec<RouteRecord>, StateError>;
+
+    /// Registers a route whose cursor starts at `start`. A no-op if it is there.
+    async fn register_route(
+        &self,
+        name: &RouteName,
+        start: Seq,
+        now: Timestamp,
+    ) -> Result<(), StateError>;
+
+    /// Gives a route, with all it holds, another name.
+    ///
+    /// # Errors
+    /// [`StateError::UnknownRoute`], or [`StateError::Conflict`] if the new name is taken.
+    async fn rename_route(&self, from: &RouteName, to: &RouteName) -> Result<(), StateError>;
+
+    /// Ends a route whose pending events were all settled before (see [`RetireFate`]); deals with
+    /// its parked rows by `fate`. Dead letters stay listed under the retired name unless discarded.
+    async fn retire_route(
+        &self,
+        name: &RouteName,
+        fate: RetireFate,
+        now: Timestamp,
+    ) -> Result<(), StateError>;
+
+    /// Pauses or resumes a route, across restarts.
+    async fn set_paused(&self, name: &RouteName, paused: bool) -> Result<(), StateError>;
+
+    /// Applies the steps of several routes in one transaction. Durable when it returns.
+    ///
+    /// # Errors
+    /// On [`StateError::Failed`] nothing of it was applied as far as is known, and the process must
+    /// stop: a failed sync is as final as a journal's.
+    async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
+
+    /// Parked events of `route` due at or before `now`, those due first first, at most `limit`,
+    /// leaving out those whose sequence number is in `busy` (an attempt is under way).
+    async fn due(
+        &self,
+        route: &RouteName,
+        now: Timestamp,
+        busy: &[Seq],
+        limit: usize,
+    ) -> Result<Vec<Parked>, StateError>;
+
+    /// When the next parked event of `route` not in `busy` is due.
+    async fn next_due(
+        &self,
+        route: &RouteName,
+        busy: &[Seq],
+    ) -> Result<Option<Timestamp>, StateError>;
+
+    /// What became of the event on the route. Pending if it lies above all that is settled.
+    async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError>;
+
+    /// Sequence numbers of `route` that are parked or dead within the stretch: they are settled but
+    /// not delivered.
+    async fn undelivered_in(
+        &self,
+        route: &RouteName,
+        range: SeqRange,
+    ) -> Result<Vec<Seq>, StateError>;
+
+    /// The stored event of a parked row or dead letter, when the journal no longer holds it.
+    async fn find(&self, id: EventId) -> Result<Option<StoredEvent>, StateError>;
+
+    /// Forgets delivered ranges that ended before `before`.
+    async fn expire_delivered(&self, before: Timestamp) -> Result<(), StateError>;
+
+    /// The size of the store on disk, in bytes.
+    async fn bytes(&self) -> Result<u64, StateError>;
+}
