@@ -1,0 +1,8 @@
+//! The testbed against the real thing: if these fail, no other test's verdict means anything.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; clippy exempts only #[test] functions, not what they call"
+)]
+
+mod postgres;
