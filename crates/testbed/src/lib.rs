@@ -10,6 +10,7 @@
 mod error;
 pub mod port;
 pub mod postgres;
+pub mod proxy;
 mod scratch;
 mod signal;
 mod wait;
