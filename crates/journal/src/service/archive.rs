@@ -1,0 +1,275 @@
+//! Looking back: events by id and by page, keys for deduplication, counts. Off the hot path; all of it
+//! blocks and runs on the blocking pool.
+
+use std::sync::Arc;
+
+use domain::ports::{EventPage, EventQuery, JournalError};
+use domain::{DedupKey, EventId, Seq, SourceSet, StoredEvent, Timestamp};
+
+use super::shared::Shared;
+use crate::format::record::Records;
+use crate::index::{FrameRef, SegmentIndex};
+use crate::scan::{Frame, Scanned};
+use crate::segment::{Segment, names};
+
+/// Records looked at for one page before it is handed out unfinished, so that a rare source cannot
+/// make one request read the whole journal.
+const MAX_LOOKED_AT: usize = 2_000_000;
+
+/// Ids are given after receipt: an event may have been received this long before its id's time. In
+/// milliseconds; far above any `ack_timeout`.
+const ID_SLACK_MILLIS: u64 = 60_000;
+
+/// The event with this id.
+pub(super) fn find(shared: &Shared, id: EventId) -> Result<Option<StoredEvent>, JournalError> {
+    for segment in shared.room.segments().iter().rev() {
+        let outside = segment.summary().is_some_and(|summary| {
+            summary.first_id.is_none_or(|first| id < first)
+                || summary.last_id.is_none_or(|last| id > last)
+        });
+        if outside {
+            continue;
+        }
+        let place = shared.with_index(segment, |index| {
+            index.position_of(id).map(|at| place(index, at))
+        })?;
+        if let Some(Some((seq, frame))) = place {
+            return event_in(&read_frame(segment, frame)?, seq, segment).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn place(index: &SegmentIndex, at: usize) -> Option<(Seq, FrameRef)> {
+    let seq = index.seq_at(at)?;
+    index.frame_of(seq).map(|frame| (seq, *frame))
+}
+
+fn read_frame(segment: &Segment, at: FrameRef) -> Result<Frame, JournalError> {
+    let damaged = || {
+        JournalError(format!(
+            "{}: the frame at {} is damaged",
+            names::segment(segment.first()),
+            at.offset
+        ))
+    };
+    let mut scanner = segment.scanner();
+    scanner.seek(at.offset, at.first);
+    match scanner
+        .step()
+        .map_err(|error| JournalError(format!("{}: {error}", names::segment(segment.first()))))?
+    {
+        Scanned::Frame(frame) if frame.offset == at.offset => Ok(frame),
+        _ => Err(damaged()),
+    }
+}
+
+fn event_in(frame: &Frame, seq: Seq, segment: &Segment) -> Result<StoredEvent, JournalError> {
+    let nth = usize::try_from(seq.0 - frame.header.first.0).unwrap_or(usize::MAX);
+    let unreadable = || {
+        JournalError(format!(
+            "{}: event {seq} cannot be read",
+            names::segment(segment.first())
+        ))
+    };
+    let record = Records::new(frame.payload.clone())
+        .nth(nth)
+        .ok_or_else(unreadable)?;
+    // Copied out, so that one event on a page does not keep its whole frame in memory.
+    let event = domain::event::decode(bytes::Bytes::copy_from_slice(&record.event()))
+        .map_err(|_| unreadable())?;
+    Ok(StoredEvent {
+        seq,
+        id: record.id,
+        event: Arc::new(event),
+    })
+}
+
+/// A page of events, newest first.
+pub(super) fn page(shared: &Shared, query: &EventQuery) -> Result<EventPage, JournalError> {
+    let mut page = EventPage::default();
+    let mut looked_at = 0;
+    let below = query.below.unwrap_or(Seq(u64::MAX));
+    for segment in shared
+        .room
+        .segments()
+        .iter()
+        .rev()
+        .filter(|segment| segment.first() < below)
+    {
+        if outside_time(segment, query) {
+            continue;
+        }
+        let mut frame: Option<Frame> = None;
+        for (seq, at) in candidates(shared, segment, query, below, &mut looked_at)? {
+            if page.events.len() == query.limit {
+                return Ok(page);
+            }
+            if frame.as_ref().is_none_or(|frame| frame.offset != at.offset) {
+                frame = read_frame(segment, at)
+                    .inspect_err(|error| tracing::warn!(%error, "left out of a page"))
+                    .ok();
+            }
+            let Some(frame) = &frame else { continue };
+            let stored = event_in(frame, seq, segment)?;
+            page.next = Some(seq);
+            if within(stored.event.received_at, query) {
+                page.events.push(stored);
+            }
+        }
+        if looked_at >= MAX_LOOKED_AT {
+            page.next = Some(segment.first());
+            return Ok(page);
+        }
+    }
+    page.next = None;
+    Ok(page)
+}
+
+/// The numbers in the segment that the index does not rule out, newest first, with their frames.
+fn candidates(
+    shared: &Shared,
+    segment: &Segment,
+    query: &EventQuery,
+    below: Seq,
+    looked_at: &mut usize,
+) -> Result<Vec<(Seq, FrameRef)>, JournalError> {
+    let wanted = query.limit.saturating_add(1);
+    let timed = query.after.is_some() || query.before.is_some();
+    let (found, looked) = shared.with_index(segment, |index| {
+        let until = index.position_after(below.previous());
+        let source = query.source.as_ref().map(|name| {
+            index
+                .sources
+                .iter()
+                .position(|known| *known.name == *name.as_str())
+        });
+        let matching = index.records[..until]
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, record)| {
+                let of_source =
+                    source.is_none_or(|source| source == Some(usize::from(record.source)));
+                of_source && id_within(record.id, query)
+            });
+        // With a time filter the exact test is on the event itself, so more may be needed.
+        let most = if timed { usize::MAX } else { wanted };
+        let found: Vec<_> = matching
+            .take(most)
+            .filter_map(|(at, _)| place(index, at))
+            .collect();
+        (found, until)
+    })?;
+    *looked_at += looked;
+    Ok(found)
+}
+
+fn millis(time: Timestamp) -> u64 {
+    u64::try_from(time.as_millisecond()).unwrap_or(0)
+}
+
+fn id_within(id: EventId, query: &EventQuery) -> bool {
+    query.after.is_none_or(|after| id.millis() >= millis(after))
+        && query
+            .before
+            .is_none_or(|before| id.millis() <= millis(before) + ID_SLACK_MILLIS)
+}
+
+fn within(received: Timestamp, query: &EventQuery) -> bool {
+    query.after.is_none_or(|after| received >= after)
+        && query.before.is_none_or(|before| received < before)
+}
+
+fn outside_time(segment: &Segment, query: &EventQuery) -> bool {
+    segment.summary().is_some_and(|summary| {
+        let (Some(first), Some(last)) = (summary.first_id, summary.last_id) else {
+            return true;
+        };
+        query
+            .after
+            .is_some_and(|after| last.millis() < millis(after))
+            || query
+                .before
+                .is_some_and(|before| first.millis() > millis(before) + ID_SLACK_MILLIS)
+    })
+}
+
+/// The first event of `sources` after `after`.
+pub(super) fn first_after(
+    shared: &Shared,
+    sources: &SourceSet,
+    after: Seq,
+) -> Result<Option<StoredEvent>, JournalError> {
+    for segment in shared.room.segments() {
+        if segment.last() <= after {
+            continue;
+        }
+        let found = shared.with_index(&segment, |index| {
+            let members = index.members(sources);
+            let from = index.position_after(after);
+            let later = index.records.get(from..).unwrap_or_default();
+            let at = later
+                .iter()
+                .position(|record| members[usize::from(record.source)])?;
+            place(index, from + at)
+        })?;
+        if let Some((seq, frame)) = found {
+            return event_in(&read_frame(&segment, frame)?, seq, &segment).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The newest `limit` keys with their ids, oldest first.
+pub(super) fn recent_keys(
+    shared: &Shared,
+    limit: usize,
+) -> Result<Vec<(DedupKey, EventId)>, JournalError> {
+    let mut keys: Vec<(DedupKey, EventId)> = Vec::new();
+    for segment in shared.room.segments().iter().rev() {
+        let room = limit - keys.len();
+        if room == 0 {
+            break;
+        }
+        let found: Vec<_> = shared.with_index(segment, |index| {
+            let newest_first = index.records.iter().rev();
+            newest_first
+                .filter_map(|record| record.key.map(|key| (key, record.id)))
+                .take(room)
+                .collect()
+        })?;
+        keys.extend(found);
+    }
+    keys.reverse();
+    Ok(keys)
+}
+
+/// Counts events of `sources` with `after < seq <= through`.
+pub(super) fn count(
+    shared: &Shared,
+    sources: &SourceSet,
+    after: Seq,
+    through: Seq,
+) -> Result<u64, JournalError> {
+    let mut total = 0;
+    for segment in shared.room.segments() {
+        if segment.first() > through || segment.last() <= after {
+            continue;
+        }
+        let whole = segment
+            .summary()
+            .filter(|summary| segment.first() > after && summary.last <= through);
+        total += match whole {
+            Some(summary) => {
+                let ours = summary
+                    .sources
+                    .iter()
+                    .filter(|source| sources.contains(&source.name));
+                ours.map(|source| source.events).sum()
+            }
+            None => shared.with_index(&segment, |index| index.count(sources, after, through))?,
+        };
+    }
+    Ok(total)
+}

@@ -1,0 +1,55 @@
+//! The keeper: makes spares ahead of need, writes the indexes of sealed segments, and gives back the
+//! space of what is settled. A thread of its own, because all of it blocks.
+
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::segment::names;
+
+/// How often it looks around unasked: for `retain`, for space that others freed, for metrics.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Runs until the journal is closed.
+pub(super) fn run(shared: &Shared) {
+    loop {
+        round(shared);
+        if !shared.keeper_waits(ROUND) {
+            // What is sealed and not yet indexed is indexed now rather than at the next start.
+            write_indexes(shared);
+            return;
+        }
+    }
+}
+
+fn round(shared: &Shared) {
+    // The spare first: somebody may be waiting for it.
+    shared.spare_attempted(shared.room.prepare_spare());
+    write_indexes(shared);
+    if let Err(error) = shared.room.reclaim(shared.clock.now()) {
+        tracing::warn!(%error, "cannot remove a settled segment; trying again");
+    }
+    shared
+        .metrics
+        .bytes
+        .set(i64::try_from(shared.room.bytes()).unwrap_or(i64::MAX));
+    if let Ok(free) = shared.storage.free_bytes() {
+        shared
+            .metrics
+            .disk_free
+            .set(i64::try_from(free).unwrap_or(i64::MAX));
+    }
+}
+
+fn write_indexes(shared: &Shared) {
+    for segment in shared.room.segments() {
+        let Some(index) = segment.sealed_index() else {
+            continue;
+        };
+        let name = names::index(segment.first());
+        if let Err(error) = index.write(&*shared.storage, &name, segment.salt()) {
+            // Memory keeps nothing for it: the index can be had from the segment itself.
+            tracing::warn!(file = name, %error, "cannot write a segment's index; it is read from the segment when needed");
+        }
+        segment.drop_index();
+    }
+}

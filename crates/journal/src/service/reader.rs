@@ -1,0 +1,308 @@
+//! A route's reader: recent frames from memory, older ones from the files, in order, each event once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::ports::{BatchLimit, JournalError, ReadBatch, Reader};
+use domain::{Seq, SeqRange, SourceSet, StoredEvent};
+use tokio::sync::watch;
+
+use super::shared::Shared;
+use crate::format::record::{Record, Records};
+use crate::scan::{Scanned, Scanner};
+use crate::segment::{Segment, names};
+
+/// Fetched at once from memory or disk, in bytes of frames.
+const FETCH_BYTES: usize = 1 << 20;
+
+/// What comes next, undecoded.
+#[derive(Debug)]
+enum Fetched {
+    /// A frame. `shared`: its bytes stand in the memory tail and not in a chunk of a file.
+    Frame {
+        first: Seq,
+        payload: Bytes,
+        in_memory: bool,
+    },
+    /// Numbers that damage took.
+    Damaged(SeqRange),
+}
+
+/// A frame that is being handed out.
+#[derive(Debug)]
+struct Current {
+    records: Records,
+    next: Seq,
+    /// Whether events may share the frame's memory: all of them are this route's, so that what a
+    /// window of events pins is no more than the events.
+    share: bool,
+}
+
+/// Where a reader stands in the files.
+#[derive(Debug)]
+struct DiskCursor {
+    segment: Arc<Segment>,
+    scanner: Scanner,
+}
+
+/// The embedded journal's [`Reader`].
+#[derive(Debug)]
+pub(super) struct RouteReader {
+    shared: Arc<Shared>,
+    sources: SourceSet,
+    end: watch::Receiver<Seq>,
+    /// Everything through here was looked at.
+    position: Seq,
+    fetched: VecDeque<Fetched>,
+    current: Option<Current>,
+    disk: Option<DiskCursor>,
+}
+
+impl RouteReader {
+    pub(super) fn new(shared: Arc<Shared>, after: Seq, sources: SourceSet) -> Self {
+        let end = shared.end.subscribe();
+        Self {
+            shared,
+            sources,
+            end,
+            position: after,
+            fetched: VecDeque::new(),
+            current: None,
+            disk: None,
+        }
+    }
+
+    /// Fetches what follows the position. Waits until there is something.
+    async fn fetch(&mut self) -> Result<(), JournalError> {
+        let position = self.position;
+        let end = *self
+            .end
+            .wait_for(|end| *end > position)
+            .await
+            .map_err(|_| JournalError("the journal is closed".into()))?;
+        if let Some(frames) = self.shared.tail.after(position, FETCH_BYTES) {
+            // A cursor on the files would keep its segment from being recycled.
+            self.disk = None;
+            self.fetched
+                .extend(frames.into_iter().map(|frame| Fetched::Frame {
+                    first: frame.first,
+                    payload: frame.payload,
+                    in_memory: true,
+                }));
+            return Ok(());
+        }
+        // If this call is dropped here, the cursor is lost and opened anew: nothing was taken yet.
+        let disk = self.disk.take();
+        let shared = Arc::clone(&self.shared);
+        let read =
+            tokio::task::spawn_blocking(move || read_files(&shared, disk, position, end)).await;
+        let (disk, fetched) = read.map_err(|error| JournalError(error.to_string()))??;
+        self.disk = disk;
+        self.fetched.extend(fetched);
+        Ok(())
+    }
+
+    /// Hands out of what is fetched until the batch is full or nothing is left.
+    fn drain(&mut self, limit: BatchLimit, batch: &mut ReadBatch) {
+        let mut bytes: usize = batch
+            .events
+            .iter()
+            .map(|stored| stored.event.weight())
+            .sum();
+        while batch.events.len() < limit.events && (bytes < limit.bytes || batch.events.is_empty())
+        {
+            let Some(current) = &mut self.current else {
+                match self.fetched.pop_front() {
+                    None => return,
+                    Some(Fetched::Damaged(range)) => {
+                        self.shared.note_damage(range);
+                        batch.damaged.push(range);
+                        self.position = self.position.max(range.last);
+                    }
+                    Some(Fetched::Frame {
+                        first,
+                        payload,
+                        in_memory,
+                    }) => {
+                        self.current = Some(self.begin(first, payload, in_memory));
+                    }
+                }
+                continue;
+            };
+            let Some(record) = current.records.next() else {
+                self.current = None;
+                continue;
+            };
+            let seq = current.next;
+            let share = current.share;
+            current.next = seq.next();
+            if seq <= self.position {
+                continue;
+            }
+            self.position = seq;
+            if self.sources.contains(record.source()) {
+                match decode(seq, &record, share) {
+                    Ok(stored) => {
+                        bytes += stored.event.weight();
+                        batch.events.push(stored);
+                    }
+                    Err(error) => {
+                        tracing::error!(seq = seq.0, %error, "a stored event cannot be read and counts as damaged");
+                        self.shared.note_damage(SeqRange::single(seq));
+                        batch.damaged.push(SeqRange::single(seq));
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&self, first: Seq, payload: Bytes, in_memory: bool) -> Current {
+        let records = Records::new(payload);
+        let share = in_memory
+            && records
+                .clone()
+                .all(|record| self.sources.contains(record.source()));
+        Current {
+            records,
+            next: first,
+            share,
+        }
+    }
+}
+
+fn decode(
+    seq: Seq,
+    record: &Record,
+    share: bool,
+) -> Result<StoredEvent, domain::event::DecodeError> {
+    let bytes = if share {
+        record.event()
+    } else {
+        Bytes::copy_from_slice(&record.event())
+    };
+    Ok(StoredEvent {
+        seq,
+        id: record.id,
+        event: Arc::new(domain::event::decode(bytes)?),
+    })
+}
+
+#[async_trait]
+impl Reader for RouteReader {
+    async fn read(&mut self, limit: BatchLimit) -> Result<ReadBatch, JournalError> {
+        let start = self.position;
+        let mut batch = ReadBatch::default();
+        while self.position == start {
+            if self.current.is_none() && self.fetched.is_empty() {
+                self.fetch().await?;
+            }
+            self.drain(limit, &mut batch);
+        }
+        batch.through = self.position;
+        Ok(batch)
+    }
+}
+
+/// Reads on in the files, from where `disk` stands or else from the index's word on `position`.
+fn read_files(
+    shared: &Shared,
+    disk: Option<DiskCursor>,
+    position: Seq,
+    end: Seq,
+) -> Result<(Option<DiskCursor>, Vec<Fetched>), JournalError> {
+    let mut fetched = Vec::new();
+    let mut cursor = match disk {
+        Some(cursor) => cursor,
+        None => open_cursor(shared, position, end, &mut fetched)?,
+    };
+    let mut bytes = 0;
+    while bytes < FETCH_BYTES && cursor.scanner.expected() <= end {
+        cursor.scanner.extend(cursor.segment.data_end());
+        let step = cursor
+            .scanner
+            .step()
+            .map_err(|error| read_error(&cursor.segment, &error))?;
+        match step {
+            Scanned::Frame(frame)
+                if frame.header.is_end_mark() || frame.header.last() <= position => {}
+            Scanned::Frame(frame) => {
+                bytes += frame.payload.len();
+                fetched.push(Fetched::Frame {
+                    first: frame.header.first,
+                    payload: frame.payload,
+                    in_memory: false,
+                });
+            }
+            Scanned::Gap { missing, .. } => {
+                cursor.segment.mark_damaged();
+                fetched.extend(missing.map(Fetched::Damaged));
+            }
+            Scanned::End { .. } => cursor = finish_segment(shared, cursor, end, &mut fetched),
+        }
+    }
+    Ok((Some(cursor), fetched))
+}
+
+fn read_error(segment: &Segment, error: &dyn std::fmt::Display) -> JournalError {
+    JournalError(format!("{}: {error}", names::segment(segment.first())))
+}
+
+/// Opens the file that holds the number after `position`, as near to it as the index knows.
+fn open_cursor(
+    shared: &Shared,
+    position: Seq,
+    end: Seq,
+    fetched: &mut Vec<Fetched>,
+) -> Result<DiskCursor, JournalError> {
+    let wanted = position.next();
+    let segment = shared
+        .room
+        .segment_from(wanted)
+        .ok_or_else(|| JournalError(format!("no segment holds event {wanted} or a later one")))?;
+    let mut scanner = segment.scanner();
+    if segment.first() > wanted {
+        fetched.extend(
+            SeqRange::new(wanted, segment.first().previous().min(end)).map(Fetched::Damaged),
+        );
+    } else if let Ok(Some(frame)) =
+        shared.with_index(&segment, |index| index.frame_of(wanted).copied())
+    {
+        scanner.seek(frame.offset, frame.first);
+    }
+    Ok(DiskCursor { segment, scanner })
+}
+
+/// At the end of a segment's valid frames: what should still have been there is damage; then on to
+/// the next segment.
+fn finish_segment(
+    shared: &Shared,
+    mut cursor: DiskCursor,
+    end: Seq,
+    fetched: &mut Vec<Fetched>,
+) -> DiskCursor {
+    let (last, data_end) = cursor.segment.bound();
+    let expected = cursor.scanner.expected();
+    if let Some(lost) = SeqRange::new(expected, last) {
+        cursor.segment.mark_damaged();
+        fetched.push(Fetched::Damaged(lost));
+        cursor.scanner.extend(data_end);
+        cursor.scanner.seek(data_end, last.next());
+        return cursor;
+    }
+    let Some(next) = shared.room.segment_after(cursor.segment.first()) else {
+        // The active segment, and yet nothing at its end: numbers up to `end` do not exist there.
+        fetched.extend(SeqRange::new(expected, end).map(Fetched::Damaged));
+        cursor.scanner.seek(data_end, end.next());
+        return cursor;
+    };
+    if let Some(lost) = SeqRange::new(expected, next.first().previous()) {
+        cursor.segment.mark_damaged();
+        fetched.push(Fetched::Damaged(lost));
+    }
+    DiskCursor {
+        scanner: next.scanner(),
+        segment: next,
+    }
+}

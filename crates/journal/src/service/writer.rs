@@ -1,0 +1,136 @@
+//! The one writer: takes what is queued, commits it as one frame, and tells the waiters.
+//!
+//! A thread of its own, because it blocks in `fdatasync`. Waiters are woken by a task inside the
+//! runtime, not from here: waking a task from a foreign thread costs a system call each, waking it
+//! from within a worker is a push onto that worker's own queue (docs/performance.md has the figures).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use domain::ports::AppendError;
+use tokio::sync::mpsc;
+
+use super::queue::{Fate, Slot, Waiting};
+use super::shared::Shared;
+use super::tail::TailFrame;
+use crate::log::{CommitError, Committed, Log};
+
+/// One write takes at most about this much, so that a burst of large events cannot hold a frame of
+/// any size in memory. In bytes.
+const MAX_FRAME_BYTES: usize = 4 << 20;
+
+/// Frames whose waiters are not yet woken.
+pub(super) const DECIDED_FRAMES: usize = 64;
+
+/// The fates of one frame's waiters.
+pub(super) type Decided = Vec<(Arc<Slot>, Fate)>;
+
+/// Writes until the queue is closed and empty, or the log has failed.
+pub(super) fn run(mut log: Log, shared: &Shared, decided: &mpsc::Sender<Decided>) {
+    while let Some(batch) = shared.queue.take(MAX_FRAME_BYTES) {
+        let fates = write(&mut log, shared, batch);
+        if let Err(unsent) = decided.blocking_send(fates) {
+            // The runtime is gone; nobody may be left to listen, but nobody is left waiting either.
+            wake(unsent.0);
+        }
+    }
+    if let Err(error) = log.mark_end() {
+        shared.failure.send_replace(Some(error.to_string()));
+    }
+    shared.written_out.send_replace(true);
+}
+
+/// Wakes the waiters of frame after frame, inside the runtime.
+pub(super) async fn wake_waiters(mut decided: mpsc::Receiver<Decided>) {
+    while let Some(fates) = decided.recv().await {
+        wake(fates);
+    }
+}
+
+fn wake(fates: Decided) {
+    for (slot, fate) in fates {
+        slot.decide(fate);
+    }
+}
+
+fn write(log: &mut Log, shared: &Shared, batch: Vec<Waiting>) -> Decided {
+    let (mut records, mut owners) = (
+        Vec::with_capacity(batch.len()),
+        Vec::with_capacity(batch.len()),
+    );
+    for waiting in batch {
+        owners.push((waiting.slot, waiting.records.len()));
+        records.extend(waiting.records);
+    }
+    match commit(log, shared, &records) {
+        Ok(committed) => {
+            let mut ids = committed.ids.iter().copied();
+            let fates = owners
+                .into_iter()
+                .map(|(slot, count)| (slot, Ok(ids.by_ref().take(count).collect())))
+                .collect();
+            publish(shared, committed);
+            fates
+        }
+        Err(error) => owners
+            .into_iter()
+            .map(|(slot, _)| (slot, Err(error.clone())))
+            .collect(),
+    }
+}
+
+fn commit(log: &mut Log, shared: &Shared, records: &[BytesMut]) -> Result<Committed, AppendError> {
+    loop {
+        let started = Instant::now();
+        match log.commit(records, shared.clock.now()) {
+            Ok(committed) => {
+                shared
+                    .metrics
+                    .sync_seconds
+                    .observe(started.elapsed().as_secs_f64());
+                return Ok(committed);
+            }
+            Err(CommitError::SegmentFull) => rotate(log, shared)?,
+            Err(CommitError::Failed(reason)) => return Err(fail(shared, reason)),
+        }
+    }
+}
+
+fn rotate(log: &mut Log, shared: &Shared) -> Result<(), AppendError> {
+    let spare = loop {
+        if let Some(spare) = shared.room.take_spare() {
+            break spare;
+        }
+        shared
+            .await_spare()
+            .map_err(|no_room| AppendError::NoRoom(no_room.to_string()))?;
+    };
+    let segment = log
+        .rotate(spare, shared.config.segment_bytes)
+        .map_err(|error| fail(shared, error.to_string()))?;
+    shared.room.add(segment);
+    // The sealed segment's index wants writing, and the next spare making.
+    shared.nudge_keeper();
+    Ok(())
+}
+
+fn fail(shared: &Shared, reason: String) -> AppendError {
+    shared.failure.send_if_modified(|failure| {
+        let first = failure.is_none();
+        failure.get_or_insert_with(|| reason.clone());
+        first
+    });
+    AppendError::Failed(reason)
+}
+
+/// Makes the frame visible: only now that it is synced do readers, counters and waiters see it.
+fn publish(shared: &Shared, committed: Committed) {
+    let (first, last) = (committed.header.first, committed.header.last());
+    shared.tail.push(TailFrame {
+        first,
+        last,
+        payload: committed.payload,
+    });
+    shared.end.send_replace(last);
+}
