@@ -54,6 +54,12 @@ pub enum Error {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A request could not be made or was not answered.
+    #[error("http: {0}")]
+    Http(String),
+    /// The judge found acknowledged events missing, changed, doubled, or some that nobody sent.
+    #[error("{0}")]
+    Judged(Box<crate::judge::Verdict>),
     /// The test asked for something that cannot be, and this says what.
     #[error("{0}")]
     Misuse(String),

@@ -7,11 +7,17 @@
 //! Never mocks: what is missing on the machine fails the test in words that say how to install it.
 //! A dev-dependency only; it imports nothing of Forebay, so that it can judge all of it.
 
+mod command;
+pub mod disk;
 mod error;
+pub mod http;
+pub mod judge;
 pub mod port;
 pub mod postgres;
+pub mod process;
 pub mod proxy;
 mod scratch;
+pub mod sender;
 mod signal;
 mod wait;
 

@@ -3,9 +3,8 @@
 //! Debian keeps every version's programs in a folder of its own, off the `PATH`; the newest is taken.
 //! PostgreSQL refuses to run as root, so a test run by root lends it the account `postgres` or `nobody`.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::error::Doing;
 use crate::{Error, Result};
@@ -66,18 +65,6 @@ impl Install {
         command
     }
 
-    /// Runs a program to its end.
-    pub(super) fn run<S: AsRef<OsStr>>(
-        &self,
-        program: &str,
-        args: impl IntoIterator<Item = S>,
-    ) -> Result<()> {
-        let mut command = self.command(program);
-        command.args(args);
-        let output = command.output().doing(|| format!("run {program}"))?;
-        finished(program, &output)
-    }
-
     /// Gives a file or directory to the account, which is what lets PostgreSQL use it.
     pub(super) fn hand_over(&self, path: &Path) -> Result<()> {
         let Some(Account { uid, gid }) = self.account else {
@@ -86,20 +73,6 @@ impl Install {
         std::os::unix::fs::chown(path, Some(uid), Some(gid))
             .doing(|| format!("give {} to user {uid}", path.display()))
     }
-}
-
-/// Turns a failed program into an error with what it printed.
-pub(super) fn finished(command: &str, output: &Output) -> Result<()> {
-    if output.status.success() {
-        return Ok(());
-    }
-    let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    printed.push_str(&String::from_utf8_lossy(&output.stderr));
-    Err(Error::Command {
-        command: command.to_owned(),
-        status: output.status.to_string(),
-        output: printed,
-    })
 }
 
 fn newest(versions: &Path) -> Option<PathBuf> {

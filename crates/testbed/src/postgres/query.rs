@@ -2,10 +2,13 @@
 //!
 //! None of these goes through a proxy, so that a test's own questions never meet its faults.
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
+use uuid::Uuid;
 
 use super::Server;
+use crate::judge::BodyHash;
 use crate::{Error, Result};
 
 impl Server {
@@ -73,5 +76,29 @@ impl Server {
             .query_one(&format!("SELECT count(*) FROM {table}"), &[])
             .await?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+
+    /// What the judge wants to see of an events table as Forebay makes it: every row's id and the hash
+    /// of its body. Nothing when there is no such table yet. Rows are read one by one, bodies are not
+    /// kept.
+    ///
+    /// # Errors
+    ///
+    /// What the server said.
+    pub async fn events(&self, table: &str) -> Result<Vec<(Uuid, BodyHash)>> {
+        if self.count(table).await? == 0 {
+            return Ok(Vec::new());
+        }
+        let client = self.client().await?;
+        let sql =
+            format!("SELECT id, coalesce(convert_to(body::text, 'UTF8'), body_raw) FROM {table}");
+        let rows = client
+            .query_raw(&sql, std::iter::empty::<&(dyn ToSql + Sync)>())
+            .await?;
+        let events = rows.map_ok(|row| {
+            let body: Option<&[u8]> = row.get(1);
+            (row.get(0), BodyHash::of(body.unwrap_or_default()))
+        });
+        Ok(events.try_collect().await?)
     }
 }

@@ -11,8 +11,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::install::{Install, finished};
+use super::install::Install;
 use super::{template, tls};
+use crate::command::run;
 use crate::error::Doing;
 use crate::port::Lease;
 use crate::{DEADLINE, Error, Result, scratch, signal, until};
@@ -267,12 +268,12 @@ impl Server {
 
     async fn stop(&mut self, mode: &str) -> Result<()> {
         self.pid()?;
-        let mut command = Command::from(self.install.command("pg_ctl"));
+        let mut command = self.install.command("pg_ctl");
         command
             .args(["stop", "--wait", "--silent", "--mode", mode, "--pgdata"])
             .arg(self.data());
-        let output = command.output().await.doing(|| "run pg_ctl")?;
-        finished("pg_ctl stop", &output)?;
+        let stopped = tokio::task::spawn_blocking(move || run(&mut command)).await;
+        stopped.map_err(|error| Error::Misuse(format!("waiting for pg_ctl: {error}")))??;
         self.collect().await
     }
 

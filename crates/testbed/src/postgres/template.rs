@@ -8,7 +8,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::install::{Install, finished};
+use super::install::Install;
+use crate::command::run;
 use crate::error::Doing;
 use crate::{Result, scratch};
 
@@ -18,13 +19,10 @@ const FORMAT: u32 = 1;
 /// Makes `target` a fresh cluster, owned by the account that PostgreSQL runs under.
 pub(super) fn copy_to(install: &Install, target: &Path) -> Result<()> {
     let template = ensure(install)?;
-    let output = Command::new("cp")
+    run(Command::new("cp")
         .args(["--archive", "--reflink=auto"])
         .arg(&template)
-        .arg(target)
-        .output()
-        .doing(|| "run cp")?;
-    finished("cp of the template cluster", &output)
+        .arg(target))
 }
 
 fn ensure(install: &Install) -> Result<PathBuf> {
@@ -49,19 +47,16 @@ fn make(install: &Install, shared: &Path, template: &Path) -> Result<()> {
     let data = unfinished.path().join("data");
     std::fs::create_dir(&data).doing(|| format!("create {}", data.display()))?;
     install.hand_over(&data)?;
-    let data_arg = data.to_string_lossy().into_owned();
-    install.run(
-        "initdb",
-        [
-            "--username=postgres",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-            "--no-instructions",
-            "--pgdata",
-            &data_arg,
-        ],
-    )?;
+    let mut initdb = install.command("initdb");
+    initdb.args([
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+    ]);
+    initdb
+        .args(["--no-sync", "--no-instructions", "--pgdata"])
+        .arg(&data);
+    run(&mut initdb)?;
     std::fs::rename(&data, template).doing(|| format!("rename {}", data.display()))
 }

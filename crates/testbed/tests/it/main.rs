@@ -5,5 +5,7 @@
     reason = "a test fails by panicking; clippy exempts only #[test] functions, not what they call"
 )]
 
+mod disk;
 mod postgres;
+mod process;
 mod proxy;
