@@ -1,7 +1,7 @@
 //! A small disk of a test's own, to be filled to the brim.
 //!
-//! Owns a mount and takes it away when it is dropped. Mounting needs root; an ordinary user gets it in a
-//! user namespace, and the error says how.
+//! Owns a mount and takes it away when it is dropped. Mounting needs root: an ordinary user's tests ask
+//! `sudo`, without a prompt, and fail in words that say so when it refuses.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -29,7 +29,7 @@ impl SmallDisk {
     ///
     /// # Errors
     ///
-    /// When the test may not mount; the error says how it may.
+    /// When the test may not mount: it is not root's, and `sudo` wants a password.
     pub fn tmpfs(bytes: u64) -> Result<Self> {
         Self::mount(|_dir| {
             let options = format!("size={bytes},mode=0777");
@@ -68,10 +68,9 @@ impl SmallDisk {
         let mount = dir.path().join("mount");
         std::fs::create_dir(&mount).doing(|| format!("create {}", mount.display()))?;
         let args = prepare(dir.path())?;
-        run(Command::new("mount").args(args).arg(&mount)).map_err(|error| {
+        run(as_root("mount").args(args).arg(&mount)).map_err(|error| {
             Error::Misuse(format!(
-                "{error}\nmounting needs root: run the tests as root, or under \
-                 `unshare --user --map-root-user --mount`"
+                "{error}\nmounting needs root: run the tests as root, or run `sudo --validate` first"
             ))
         })?;
         Ok(Self { mount, _dir: dir })
@@ -147,4 +146,14 @@ impl Drop for SmallDisk {
             .arg(&self.mount)
             .status();
     }
+}
+
+/// A command that runs as root: as it is for a test run by root, else by `sudo` if that asks nothing.
+fn as_root(program: &str) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["--non-interactive", program]);
+    command
 }
