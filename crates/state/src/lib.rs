@@ -1,1 +1,19 @@
-//! Placeholder head, replaced by the part's own.
+//! Floor 1: state, everything off the hot path, in one SQL database.
+//!
+//! Owns the schema and its migrations, and the transactions behind [`domain::ports::State`]: cursors
+//! and settled ranges, delivered ranges, parked events, dead letters, routes and their life. Never
+//! reads the journal and never talks to a destination. [`SqliteState`] is the store of one machine.
+
+mod connection;
+pub mod error;
+mod events;
+pub mod metrics;
+mod routes;
+mod row;
+pub mod schema;
+mod settle;
+mod store;
+
+pub use error::OpenError;
+pub use metrics::Metrics;
+pub use store::SqliteState;

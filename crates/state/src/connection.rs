@@ -1,0 +1,128 @@
+//! A SQLite connection on a thread of its own, so that nobody in the runtime ever blocks on it.
+
+use std::path::Path;
+
+use domain::ports::StateError;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::error::{OpenError, classify, is_final};
+
+/// Calls that may wait. Each route has at most a few under way.
+const WAITING_CALLS: usize = 256;
+
+/// Prepared statements kept; a little above the number there are.
+const CACHED_STATEMENTS: usize = 64;
+
+type Call = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// Runs calls on one connection, one after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionThread {
+    calls: mpsc::Sender<Call>,
+    /// Set once a write failed for good; nothing is tried after it.
+    failure: watch::Sender<Option<String>>,
+    /// Whether a failure here is that of a write.
+    writes: bool,
+}
+
+/// What a call may find in its own terms, besides SQLite's errors.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    Sqlite(rusqlite::Error),
+    State(StateError),
+}
+
+impl From<rusqlite::Error> for CallError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StateError> for CallError {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl ConnectionThread {
+    pub(crate) fn start(
+        name: &str,
+        connection: Connection,
+        failure: watch::Sender<Option<String>>,
+        writes: bool,
+    ) -> std::io::Result<Self> {
+        let (calls, mut incoming) = mpsc::channel::<Call>(WAITING_CALLS);
+        let mut connection = connection;
+        std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || {
+                while let Some(call) = incoming.blocking_recv() {
+                    call(&mut connection);
+                }
+            })?;
+        Ok(Self {
+            calls,
+            failure,
+            writes,
+        })
+    }
+
+    /// Runs `act` and waits for what it gives. Once queued it runs to its end, also when the caller stops
+    /// waiting.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Connection) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let (reply, answer) = oneshot::channel();
+        let (failure, writes) = (self.failure.clone(), self.writes);
+        let call: Call = Box::new(move |connection| {
+            let result = match &*failure.borrow() {
+                Some(reason) => Err(StateError::Failed(reason.clone())),
+                None => Ok(()),
+            };
+            let result = result.and_then(|()| {
+                act(connection).map_err(|error| match error {
+                    CallError::State(error) => error,
+                    CallError::Sqlite(error) => {
+                        if writes && is_final(&error) {
+                            failure.send_replace(Some(error.to_string()));
+                        }
+                        classify(&error)
+                    }
+                })
+            });
+            // The caller may be gone; the work is done all the same.
+            let _ = reply.send(result);
+        });
+        let gone = || StateError::Failed("the state store is closed".into());
+        self.calls.send(call).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// Opens the file for writing: WAL, and every commit synced.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        Ok(connection)
+    };
+    open().map_err(|source| OpenError::sqlite(path, source))
+}
+
+/// Opens the file a second time, for reading only.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let open = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        Ok(connection)
+    };
+    open().map_err(|source| OpenError::sqlite(path, source))
+}

@@ -1,0 +1,71 @@
+//! Why state could not be opened, and what SQLite's errors mean to the port.
+
+use std::path::{Path, PathBuf};
+
+use domain::ports::StateError;
+use rusqlite::{Error, ErrorCode};
+
+/// Why state could not be opened. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Written by a newer version.
+    #[error("{} has schema version {found}, this version of Forebay knows up to {}: start the newer version again, or restore a backup", path.display(), crate::schema::VERSION)]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// Not a database, or a damaged one.
+    #[error("{} is not a readable SQLite database ({source}): restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: Error,
+    },
+    /// Anything else: permissions, disk.
+    #[error("cannot open {}: {source}; check that its directory exists and is writable", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: Error,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn sqlite(path: &Path, source: Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged { path, source }
+            }
+            _ => Self::Sqlite { path, source },
+        }
+    }
+}
+
+/// Whether the store can go on after this error. A full disk rolled the transaction back cleanly, a
+/// violated constraint and a row that was not there changed nothing; after anything else (a failed
+/// write or sync above all) it is unknown what is on the disk.
+pub(crate) fn is_final(error: &Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+        )
+    ) && !matches!(error, Error::QueryReturnedNoRows)
+}
+
+/// The port's word for a SQLite error. SQLite's messages name tables and columns, never values.
+pub(crate) fn classify(error: &Error) -> StateError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StateError::Full("the disk is full".into()),
+        Some(ErrorCode::ConstraintViolation) => StateError::Conflict(error.to_string()),
+        _ => StateError::Failed(error.to_string()),
+    }
+}

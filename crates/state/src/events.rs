@@ -1,0 +1,169 @@
+//! Single events in state: what is due, and what became of one.
+
+use domain::ports::{Fate, Park, Parked};
+use domain::{EventId, Reason, RouteName, Seq, SeqRange, StoredEvent, Timestamp};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::connection::CallError;
+use crate::row::{cause, int, route_key, seq, stored, time};
+
+/// Parked events that are due, leaving out the busy ones.
+pub(crate) fn due(
+    connection: &Connection,
+    route: &RouteName,
+    now: Timestamp,
+    busy: &[Seq],
+    limit: usize,
+) -> Result<Vec<Parked>, CallError> {
+    let route = route_key(connection, route)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
+                cause_code, cause_detail, fingerprint, redrives
+         FROM parked WHERE route = ?1 AND due_at <= ?2 ORDER BY due_at, seq",
+    )?;
+    let mut rows = statement.query(params![route, now.as_microsecond()])?;
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        if busy.contains(&seq(row, 0)?) {
+            continue;
+        }
+        let park = Park {
+            stored: stored(row, 0)?,
+            attempts: row.get(3)?,
+            due_at: time(row, 4)?,
+            first_failure_at: time(row, 5)?,
+            last_failure_at: time(row, 6)?,
+            cause: cause(row, 7)?,
+        };
+        found.push(Parked {
+            park,
+            redrives: row.get(10)?,
+        });
+    }
+    Ok(found)
+}
+
+/// When the next parked event that is not busy is due.
+pub(crate) fn next_due(
+    connection: &Connection,
+    route: &RouteName,
+    busy: &[Seq],
+) -> Result<Option<Timestamp>, CallError> {
+    let route = route_key(connection, route)?;
+    let mut statement = connection
+        .prepare_cached("SELECT seq, due_at FROM parked WHERE route = ?1 ORDER BY due_at, seq")?;
+    let mut rows = statement.query([route])?;
+    while let Some(row) = rows.next()? {
+        if !busy.contains(&seq(row, 0)?) {
+            return Ok(Some(time(row, 1)?));
+        }
+    }
+    Ok(None)
+}
+
+/// What became of an event on a route.
+pub(crate) fn fate(connection: &Connection, route: &RouteName, at: Seq) -> Result<Fate, CallError> {
+    let key = route_key(connection, route)?;
+    let place = params![key, int(at.0)];
+    let mut parked = connection.prepare_cached(
+        "SELECT attempts, due_at, cause_code, cause_detail, fingerprint FROM parked WHERE route = ?1 AND seq = ?2",
+    )?;
+    let parked = parked.query_row(place, |row| {
+        Ok(Fate::Parked {
+            attempts: row.get(0)?,
+            due_at: time(row, 1)?,
+            cause: cause(row, 2)?,
+        })
+    });
+    if let Some(fate) = parked.optional()? {
+        return Ok(fate);
+    }
+    let mut dead = connection.prepare_cached(
+        "SELECT attempts, reason, cause_code, cause_detail, fingerprint FROM dead WHERE route = ?1 AND seq = ?2",
+    )?;
+    let dead = dead.query_row(place, |row| {
+        let reason: String = row.get(1)?;
+        let reason = Reason::parse(&reason).unwrap_or(Reason::Rejected);
+        Ok(Fate::Dead {
+            attempts: row.get(0)?,
+            reason,
+            cause: cause(row, 2)?,
+        })
+    });
+    if let Some(fate) = dead.optional()? {
+        return Ok(fate);
+    }
+    if let Some(at) = delivered_at(connection, key, at)? {
+        return Ok(Fate::Delivered { at: Some(at) });
+    }
+    settled_fate(connection, key, at)
+}
+
+fn delivered_at(
+    connection: &Connection,
+    route: i64,
+    at: Seq,
+) -> Result<Option<Timestamp>, CallError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT last, last_at FROM delivered_ranges WHERE route = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+    )?;
+    let found = statement
+        .query_row(params![route, int(at.0)], |row| {
+            Ok((seq(row, 0)?, time(row, 1)?))
+        })
+        .optional()?;
+    Ok(found.filter(|(last, _)| *last >= at).map(|(_, time)| time))
+}
+
+/// Of an event in no table: pending above what is settled. Below, it was delivered (when, is no longer
+/// known), unless the route has discarded something: then it cannot be told from a discarded one.
+fn settled_fate(connection: &Connection, route: i64, at: Seq) -> Result<Fate, CallError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT cursor >= ?2 OR EXISTS (SELECT 1 FROM settled_ranges WHERE route = ?1 AND first <= ?2 AND last >= ?2),
+                discarded > 0
+         FROM routes WHERE id = ?1",
+    )?;
+    let (settled, discards): (bool, bool) = statement
+        .query_row(params![route, int(at.0)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    Ok(match (settled, discards) {
+        (false, _) => Fate::Pending,
+        (true, true) => Fate::Discarded,
+        (true, false) => Fate::Delivered { at: None },
+    })
+}
+
+/// Numbers in the stretch that are parked or dead.
+pub(crate) fn undelivered_in(
+    connection: &Connection,
+    route: &RouteName,
+    range: SeqRange,
+) -> Result<Vec<Seq>, CallError> {
+    let route = route_key(connection, route)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT seq FROM parked WHERE route = ?1 AND seq BETWEEN ?2 AND ?3
+         UNION SELECT seq FROM dead WHERE route = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
+    )?;
+    let rows = statement.query_map(
+        params![route, int(range.first.0), int(range.last.0)],
+        |row| seq(row, 0),
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The stored event of a parked row or dead letter of any route.
+pub(crate) fn find(connection: &Connection, id: EventId) -> Result<Option<StoredEvent>, CallError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, event_id, event FROM parked WHERE event_id = ?1
+         UNION ALL SELECT seq, event_id, event FROM dead WHERE event_id = ?1 LIMIT 1",
+    )?;
+    let mut rows = statement.query(params![Value::Blob(id.as_bytes().to_vec())])?;
+    match rows.next()? {
+        Some(row) => stored(row, 0).map(Some),
+        None => Ok(None),
+    }
+}

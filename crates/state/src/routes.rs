@@ -1,0 +1,165 @@
+//! Routes and their life: registered, renamed, paused, retired.
+
+use domain::ports::{Counters, RetireFate, RouteRecord, SettledRange, StateError};
+use domain::{Reason, RouteName, SeqRange, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use crate::connection::CallError;
+use crate::row::{int, route_key, seq, time, uint};
+
+/// All routes that are not retired, by name.
+pub(crate) fn list(connection: &Connection) -> Result<Vec<RouteRecord>, CallError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, name, cursor, accepted, delivered, discarded, damaged, paused, created_at,
+                (SELECT count(*) FROM parked WHERE route = routes.id),
+                (SELECT count(*) FROM dead WHERE route = routes.id)
+         FROM routes WHERE retired_at IS NULL ORDER BY name",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, record(row)?)))?;
+    let mut records = Vec::new();
+    for row in rows {
+        let (key, record) = row?;
+        let mut record = record?;
+        record.ranges = ranges(connection, key)?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Result<RouteRecord, StateError>> {
+    let name: String = row.get(1)?;
+    let Ok(name) = RouteName::new(&name) else {
+        return Ok(Err(StateError::Failed(format!(
+            "state holds a route with the impossible name {name:?}"
+        ))));
+    };
+    Ok(Ok(RouteRecord {
+        name,
+        cursor: seq(row, 2)?,
+        ranges: Vec::new(),
+        accepted: uint(row, 3)?,
+        counters: Counters {
+            delivered: uint(row, 4)?,
+            discarded: uint(row, 5)?,
+            damaged: uint(row, 6)?,
+        },
+        parked: uint(row, 9)?,
+        dead: uint(row, 10)?,
+        paused: row.get(7)?,
+        created_at: time(row, 8)?,
+    }))
+}
+
+fn ranges(connection: &Connection, route: i64) -> rusqlite::Result<Vec<SettledRange>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT first, last, events FROM settled_ranges WHERE route = ?1 ORDER BY first",
+    )?;
+    let rows = statement.query_map([route], |row| {
+        let range = SeqRange {
+            first: seq(row, 0)?,
+            last: seq(row, 1)?,
+        };
+        Ok(SettledRange {
+            range,
+            events: uint(row, 2)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Registers a route unless it is there.
+pub(crate) fn register(
+    connection: &Connection,
+    name: &RouteName,
+    start: domain::Seq,
+    now: Timestamp,
+) -> Result<(), CallError> {
+    connection.execute(
+        "INSERT INTO routes (name, cursor, created_at) SELECT ?1, ?2, ?3
+         WHERE NOT EXISTS (SELECT 1 FROM routes WHERE name = ?1 AND retired_at IS NULL)",
+        params![name.as_str(), int(start.0), now.as_microsecond()],
+    )?;
+    Ok(())
+}
+
+/// Gives a route another name.
+pub(crate) fn rename(
+    connection: &mut Connection,
+    from: &RouteName,
+    to: &RouteName,
+) -> Result<(), CallError> {
+    let transaction = connection.transaction()?;
+    let route = route_key(&transaction, from)?;
+    if route_key(&transaction, to).is_ok() {
+        let taken =
+            format!("there is a route {to} already; retire it first, or choose another name");
+        return Err(StateError::Conflict(taken).into());
+    }
+    transaction.execute(
+        "UPDATE routes SET name = ?2 WHERE id = ?1",
+        params![route, to.as_str()],
+    )?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Ends a route; what waits in state goes the way that `fate` says.
+pub(crate) fn retire(
+    connection: &mut Connection,
+    name: &RouteName,
+    fate: RetireFate,
+    now: Timestamp,
+) -> Result<(), CallError> {
+    let transaction = connection.transaction()?;
+    let route = route_key(&transaction, name)?;
+    let moved = match fate {
+        RetireFate::DeadLetter => {
+            transaction.execute(
+                "INSERT INTO dead (route, seq, event_id, event, attempts, reason, first_failure_at, last_failure_at,
+                                   cause_code, cause_detail, fingerprint, redrives)
+                 SELECT route, seq, event_id, event, attempts, ?2, first_failure_at, last_failure_at,
+                        cause_code, cause_detail, fingerprint, redrives
+                 FROM parked WHERE route = ?1",
+                params![route, Reason::Retired.as_str()],
+            )?;
+            transaction.execute("DELETE FROM parked WHERE route = ?1", [route])?;
+            0
+        }
+        RetireFate::Discard => {
+            transaction.execute("DELETE FROM parked WHERE route = ?1", [route])?
+                + transaction.execute("DELETE FROM dead WHERE route = ?1", [route])?
+        }
+    };
+    transaction.execute(
+        "UPDATE routes SET retired_at = ?2, discarded = discarded + ?3 WHERE id = ?1",
+        params![route, now.as_microsecond(), int(moved as u64)],
+    )?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Pauses or resumes.
+pub(crate) fn set_paused(
+    connection: &Connection,
+    name: &RouteName,
+    paused: bool,
+) -> Result<(), CallError> {
+    let route = route_key(connection, name)?;
+    connection.execute(
+        "UPDATE routes SET paused = ?2 WHERE id = ?1",
+        params![route, paused],
+    )?;
+    Ok(())
+}
+
+/// Accepted against accounted, from the rows alone; 0 unless there is a defect.
+pub(crate) fn imbalance(connection: &Connection, name: &RouteName) -> Result<i64, CallError> {
+    let route = route_key(connection, name)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT accepted + (SELECT coalesce(sum(events), 0) FROM settled_ranges WHERE route = ?1)
+                - delivered - discarded - damaged
+                - (SELECT count(*) FROM parked WHERE route = ?1) - (SELECT count(*) FROM dead WHERE route = ?1)
+         FROM routes WHERE id = ?1",
+    )?;
+    Ok(statement.query_row([route], |row| row.get(0))?)
+}

@@ -1,0 +1,251 @@
+//! [`SqliteState`]: the state port on one SQLite file.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use domain::ports::{Fate, Parked, RetireFate, RouteRecord, Settlement, State, StateError};
+use domain::{EventId, InstallationId, RouteName, Seq, SeqRange, StoredEvent, Timestamp};
+use rusqlite::{OptionalExtension, params};
+use tokio::sync::watch;
+
+use crate::connection::{ConnectionThread, open_reader, open_writer};
+use crate::error::OpenError;
+use crate::metrics::Metrics;
+use crate::{events, routes, schema, settle};
+
+/// State in a SQLite file beside the journal.
+///
+/// One connection writes, another reads, each on its own thread: a page of the API never delays a
+/// settlement. After a failed write everything is refused ([`SqliteState::failure`]).
+#[derive(Debug)]
+pub struct SqliteState {
+    path: PathBuf,
+    writer: ConnectionThread,
+    reader: ConnectionThread,
+    failure: watch::Sender<Option<String>>,
+    metrics: Metrics,
+}
+
+impl SqliteState {
+    /// Opens the file, making or migrating it. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
+        let mut writer = open_writer(path)?;
+        schema::migrate(&mut writer, path)?;
+        let reader = open_reader(path)?;
+        let failure = watch::Sender::new(None);
+        let start = |name, connection, writes| {
+            ConnectionThread::start(name, connection, failure.clone(), writes).map_err(|error| {
+                OpenError::Sqlite {
+                    path: path.to_owned(),
+                    source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
+                }
+            })
+        };
+        let (writer, reader) = (
+            start("state-writer", writer, true)?,
+            start("state-reader", reader, false)?,
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            writer,
+            reader,
+            failure,
+            metrics,
+        })
+    }
+
+    /// Shows why state accepts nothing more, once a write has failed. The process must then end.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failure.subscribe()
+    }
+
+    /// Folds the write-ahead log back into the file. Not needed for safety; it makes the next start and
+    /// a plain copy of the file simpler.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub async fn checkpoint(&self) -> Result<(), StateError> {
+        self.writer
+            .call(|connection| {
+                Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+            })
+            .await
+    }
+
+    /// `accepted + Σ ranges.events − (delivered + parked + dead + discarded + damaged)` of a route, from
+    /// the rows alone. Anything but 0 is a defect.
+    ///
+    /// # Errors
+    /// [`StateError::UnknownRoute`], or what SQLite reports.
+    pub async fn imbalance(&self, route: &RouteName) -> Result<i64, StateError> {
+        let route = route.clone();
+        self.reader
+            .call(move |connection| routes::imbalance(connection, &route))
+            .await
+    }
+}
+
+#[async_trait]
+impl State for SqliteState {
+    async fn installation(&self) -> Result<Option<InstallationId>, StateError> {
+        let text: Option<String> = self
+            .reader
+            .call(|connection| {
+                let mut statement = connection
+                    .prepare_cached("SELECT value FROM meta WHERE key = 'installation'")?;
+                Ok(statement.query_row([], |row| row.get(0)).optional()?)
+            })
+            .await?;
+        let unreadable =
+            |_| StateError::Failed("the installation id in state is unreadable".into());
+        text.map(|text| text.parse().map_err(unreadable))
+            .transpose()
+    }
+
+    async fn bind_installation(&self, id: InstallationId) -> Result<(), StateError> {
+        self.writer
+            .call(move |connection| {
+                connection.execute(
+                    "INSERT INTO meta (key, value) VALUES ('installation', ?1) ON CONFLICT (key) DO NOTHING",
+                    params![id.to_string()],
+                )?;
+                Ok(())
+            })
+            .await?;
+        match self.installation().await? {
+            Some(bound) if bound == id => Ok(()),
+            bound => Err(StateError::Conflict(format!(
+                "state belongs to installation {bound:?}, not to {id}"
+            ))),
+        }
+    }
+
+    async fn routes(&self) -> Result<Vec<RouteRecord>, StateError> {
+        self.reader
+            .call(|connection| {
+                // One snapshot, so that counts and ranges belong together.
+                let snapshot = connection.transaction()?;
+                routes::list(&snapshot)
+            })
+            .await
+    }
+
+    async fn register_route(
+        &self,
+        name: &RouteName,
+        start: Seq,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        let name = name.clone();
+        self.writer
+            .call(move |connection| routes::register(connection, &name, start, now))
+            .await
+    }
+
+    async fn rename_route(&self, from: &RouteName, to: &RouteName) -> Result<(), StateError> {
+        let (from, to) = (from.clone(), to.clone());
+        self.writer
+            .call(move |connection| routes::rename(connection, &from, &to))
+            .await
+    }
+
+    async fn retire_route(
+        &self,
+        name: &RouteName,
+        fate: RetireFate,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        let name = name.clone();
+        self.writer
+            .call(move |connection| routes::retire(connection, &name, fate, now))
+            .await
+    }
+
+    async fn set_paused(&self, name: &RouteName, paused: bool) -> Result<(), StateError> {
+        let name = name.clone();
+        self.writer
+            .call(move |connection| routes::set_paused(connection, &name, paused))
+            .await
+    }
+
+    async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError> {
+        self.writer
+            .call(move |connection| settle::settle(connection, &steps))
+            .await
+    }
+
+    async fn due(
+        &self,
+        route: &RouteName,
+        now: Timestamp,
+        busy: &[Seq],
+        limit: usize,
+    ) -> Result<Vec<Parked>, StateError> {
+        let (route, busy) = (route.clone(), busy.to_vec());
+        self.reader
+            .call(move |connection| events::due(connection, &route, now, &busy, limit))
+            .await
+    }
+
+    async fn next_due(
+        &self,
+        route: &RouteName,
+        busy: &[Seq],
+    ) -> Result<Option<Timestamp>, StateError> {
+        let (route, busy) = (route.clone(), busy.to_vec());
+        self.reader
+            .call(move |connection| events::next_due(connection, &route, &busy))
+            .await
+    }
+
+    async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError> {
+        let route = route.clone();
+        self.reader
+            .call(move |connection| events::fate(connection, &route, seq))
+            .await
+    }
+
+    async fn undelivered_in(
+        &self,
+        route: &RouteName,
+        range: SeqRange,
+    ) -> Result<Vec<Seq>, StateError> {
+        let route = route.clone();
+        self.reader
+            .call(move |connection| events::undelivered_in(connection, &route, range))
+            .await
+    }
+
+    async fn find(&self, id: EventId) -> Result<Option<StoredEvent>, StateError> {
+        self.reader
+            .call(move |connection| events::find(connection, id))
+            .await
+    }
+
+    async fn expire_delivered(&self, before: Timestamp) -> Result<(), StateError> {
+        self.writer
+            .call(move |connection| {
+                connection.execute(
+                    "DELETE FROM delivered_ranges WHERE last_at < ?1",
+                    [before.as_microsecond()],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn bytes(&self) -> Result<u64, StateError> {
+        let mut wal = self.path.clone().into_os_string();
+        wal.push("-wal");
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let bytes = size(&self.path) + size(Path::new(&wal));
+        self.metrics
+            .bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Ok(bytes)
+    }
+}
