@@ -12,6 +12,7 @@ mod routes;
 mod row;
 pub mod schema;
 mod settle;
+mod sources;
 mod store;
 
 pub use error::OpenError;

@@ -3,15 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use domain::ports::{Fate, Parked, RetireFate, RouteRecord, Settlement, State, StateError};
-use domain::{EventId, InstallationId, RouteName, Seq, SeqRange, StoredEvent, Timestamp};
+use domain::ports::{
+    Fate, KnownSource, Parked, RetireFate, RouteRecord, Settlement, State, StateError,
+};
+use domain::{
+    EventId, InstallationId, RouteName, Seq, SeqRange, SourceName, StoredEvent, Timestamp,
+};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::watch;
 
 use crate::connection::{ConnectionThread, open_reader, open_writer};
 use crate::error::OpenError;
 use crate::metrics::Metrics;
-use crate::{events, routes, schema, settle};
+use crate::{events, routes, schema, settle, sources};
 
 /// State in a SQLite file beside the journal.
 ///
@@ -122,6 +126,25 @@ impl State for SqliteState {
                 "state belongs to installation {bound:?}, not to {id}"
             ))),
         }
+    }
+
+    async fn sources(&self) -> Result<Vec<KnownSource>, StateError> {
+        self.reader
+            .call(|connection| sources::list(connection))
+            .await
+    }
+
+    async fn remember_sources(&self, known: Vec<KnownSource>) -> Result<(), StateError> {
+        self.writer
+            .call(move |connection| sources::remember(connection, &known))
+            .await
+    }
+
+    async fn forget_source(&self, name: &SourceName) -> Result<bool, StateError> {
+        let name = name.clone();
+        self.writer
+            .call(move |connection| sources::forget(connection, &name))
+            .await
     }
 
     async fn routes(&self) -> Result<Vec<RouteRecord>, StateError> {

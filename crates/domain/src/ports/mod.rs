@@ -19,8 +19,8 @@ pub use journal::{
 pub use routes::{BreakerState, LastError, RouteControlError, RouteStatus, Routes};
 pub use sources::{SourceStatus, Sources};
 pub use state::{
-    Bury, Counters, DeliveredRange, Fate, Park, Parked, Resolution, RetireFate, RouteRecord,
-    SettledRange, Settlement, State, StateError,
+    Bury, Counters, DeliveredRange, Fate, KnownSource, Park, Parked, Resolution, RetireFate,
+    RouteRecord, SettledRange, Settlement, State, StateError,
 };
 
 /// Answers "can it accept durably, now" for `/readyz`, and nothing else.

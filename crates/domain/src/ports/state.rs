@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    Cause, EventId, InstallationId, Ledger, Reason, RouteName, Seq, SeqRange, StoredEvent,
+    Cause, EventId, InstallationId, Ledger, Reason, RouteName, Seq, SeqRange, SourceName,
+    StoredEvent,
 };
 
 /// Why state could not do it.
@@ -195,6 +196,15 @@ impl RouteRecord {
     }
 }
 
+/// A source that state knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownSource {
+    /// Its name.
+    pub name: SourceName,
+    /// The paths it answers on.
+    pub paths: Vec<String>,
+}
+
 /// What happens to what is unsettled when a route is retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetireFate {
@@ -248,6 +258,15 @@ pub trait State: Send + Sync {
     /// # Errors
     /// [`StateError::Conflict`] if it is bound to another.
     async fn bind_installation(&self, id: InstallationId) -> Result<(), StateError>;
+
+    /// Every source there ever was and its paths, by name, less those that were forgotten.
+    async fn sources(&self) -> Result<Vec<KnownSource>, StateError>;
+
+    /// Notes the sources of the configuration; those that are there already take the new paths.
+    async fn remember_sources(&self, sources: Vec<KnownSource>) -> Result<(), StateError>;
+
+    /// Forgets a source, so that its paths answer 404. `false`: there is none of that name.
+    async fn forget_source(&self, name: &SourceName) -> Result<bool, StateError>;
 
     /// All routes that were registered and not retired, by name.
     async fn routes(&self) -> Result<Vec<RouteRecord>, StateError>;

@@ -5,6 +5,13 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Every HTTP source there ever was, with its paths as JSON: one that the configuration no longer has is told
+-- 503 instead of 404, until it is forgotten.
+CREATE TABLE sources (
+    name  TEXT PRIMARY KEY,
+    paths TEXT NOT NULL
+) WITHOUT ROWID;
+
 -- One row an incarnation: a name that was retired may be registered again.
 CREATE TABLE routes (
     id         INTEGER PRIMARY KEY,

@@ -362,3 +362,28 @@ async fn a_newer_schema_and_a_file_that_is_no_database_are_refused_in_words() {
     let damaged = try_open(directory.path()).unwrap_err();
     assert!(matches!(damaged, OpenError::Damaged { .. }), "{damaged}");
 }
+
+#[tokio::test]
+async fn a_source_is_remembered_with_its_paths_until_it_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = open(directory.path());
+    let source = |name: &str, path: &str| domain::ports::KnownSource {
+        name: domain::SourceName::new(name).unwrap(),
+        paths: vec![path.into()],
+    };
+    state
+        .remember_sources(vec![source("a", "/old"), source("b", "/b")])
+        .await
+        .unwrap();
+    state
+        .remember_sources(vec![source("a", "/new")])
+        .await
+        .unwrap();
+    assert_eq!(
+        state.sources().await.unwrap(),
+        [source("a", "/new"), source("b", "/b")]
+    );
+    assert!(state.forget_source(&source("b", "").name).await.unwrap());
+    assert!(!state.forget_source(&source("b", "").name).await.unwrap());
+    assert_eq!(state.sources().await.unwrap(), [source("a", "/new")]);
+}
