@@ -45,13 +45,15 @@ pub enum OpenError {
         /// What is unknown.
         source: ScanError,
     },
-    /// Both copies of a segment's header are damaged.
+    /// The disk does not give a segment's bytes.
     #[error(
-        "both headers of segment {name} are damaged, so its events cannot be read: restore the file, or start once with --accept-loss, which keeps it aside as {name}.damaged and counts its events as damaged"
+        "segment {name} cannot be read: {source}; if this comes again, copy the file to a good disk with a tool that fills what is unreadable with zeros (ddrescue) and put the copy in its place: what it lost will be found and counted"
     )]
-    HeaderLost {
+    Unreadable {
         /// The file.
         name: String,
+        /// Why not.
+        source: io::Error,
     },
     /// A segment that a route still needs is not there.
     #[error(
@@ -91,6 +93,16 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    pub(crate) fn scan(name: &str) -> impl Fn(ScanError) -> Self {
+        move |source| {
+            let name = name.to_owned();
+            match source {
+                ScanError::Io(source) => Self::Unreadable { name, source },
+                source @ ScanError::Flags(_) => Self::Scan { name, source },
+            }
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         name: impl Into<String>,

@@ -133,7 +133,8 @@ impl Room {
             .map(|(_, segment)| Arc::clone(segment))
     }
 
-    pub(crate) fn add(&self, segment: Arc<Segment>) {
+    /// Adds the segment that a rotation made.
+    pub fn add(&self, segment: Arc<Segment>) {
         self.inner().segments.insert(segment.first(), segment);
     }
 
@@ -169,7 +170,8 @@ impl Room {
     }
 
     /// A spare from the pool.
-    pub(crate) fn take_spare(&self) -> Option<Spare> {
+    #[must_use]
+    pub fn take_spare(&self) -> Option<Spare> {
         self.inner().spares.pop()
     }
 
@@ -253,6 +255,21 @@ impl Room {
         Ok(file)
     }
 
+    /// Writes the indexes of sealed segments that have none yet, and lets go of them in memory.
+    pub fn write_indexes(&self) {
+        for segment in self.segments() {
+            let Some(index) = segment.sealed_index() else {
+                continue;
+            };
+            let name = names::index(segment.first());
+            if let Err(error) = index.write(&*self.storage, &name, segment.salt()) {
+                // Memory keeps nothing for it: the index can be had from the segment itself.
+                tracing::warn!(file = name, %error, "cannot write a segment's index; it is read from the segment when needed");
+            }
+            segment.drop_index();
+        }
+    }
+
     /// Recycles or removes segments that every route has settled, and that are older than `retain`.
     /// State must have committed what the holds say. Returns how many went.
     ///
@@ -292,6 +309,15 @@ impl Room {
             if summary.last > low || Arc::strong_count(segment) > 1 || !old_enough(newest) {
                 return Ok(false);
             }
+            // The newest records stay: from them a restart knows the last number and id given.
+            if !inner
+                .segments
+                .values()
+                .skip(1)
+                .any(|later| later.has_records())
+            {
+                return Ok(false);
+            }
             let whole = segment.len == self.config.segment_bytes && !segment.is_damaged();
             let recycle = (whole && inner.spares.is_empty()).then(|| {
                 inner.next_spare += 1;
@@ -308,6 +334,7 @@ impl Room {
 
     fn dispose(&self, segment: &Arc<Segment>, recycle: Option<String>) -> io::Result<()> {
         let name = names::segment(segment.first());
+        let aside = names::damaged(segment.first());
         match self.storage.remove(&names::index(segment.first())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -324,8 +351,9 @@ impl Room {
                 });
                 Ok(())
             }
-            None if segment.is_damaged() => {
-                self.storage.rename(&name, &names::damaged(segment.first()))
+            // If recovery kept the original of this file aside, this is the copy around the damage.
+            None if segment.is_damaged() && self.storage.open(&aside).is_err() => {
+                self.storage.rename(&name, &aside)
             }
             None => self.storage.remove(&name),
         }

@@ -168,6 +168,15 @@ impl Scanner {
         }
     }
 
+    /// The first number of the valid frame that stands here, if one does. Does not move.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    pub fn peek(&mut self) -> Result<Option<Seq>, ScanError> {
+        let frame = self.frame_at(self.offset)?;
+        Ok(frame.ok().map(|(header, _)| header.first))
+    }
+
     /// Whether a valid frame stands in its place in the chain.
     fn fits(&self, header: &FrameHeader) -> bool {
         header.first >= self.expected

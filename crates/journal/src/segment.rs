@@ -56,6 +56,12 @@ pub mod names {
         parse(name, ".spare")
     }
 
+    /// The first sequence number in the name of what was kept aside.
+    #[must_use]
+    pub fn parse_damaged(name: &str) -> Option<Seq> {
+        parse(name, ".damaged").map(Seq)
+    }
+
     fn parse(name: &str, ending: &str) -> Option<u64> {
         let digits = name.strip_suffix(ending)?;
         digits
@@ -236,9 +242,25 @@ impl Segment {
         self.bound().0
     }
 
-    /// Notes that frames of it are missing: its file will be kept aside instead of recycled.
-    pub(crate) fn mark_damaged(&self) {
+    /// Whether any record stands in it.
+    pub(crate) fn has_records(&self) -> bool {
+        let sealed = || {
+            self.summary
+                .get()
+                .is_some_and(|summary| summary.last_id.is_some())
+        };
+        sealed()
+            || self
+                .with_growing(|index| !index.records.is_empty())
+                .unwrap_or_else(sealed)
+    }
+
+    /// Notes that frames of it are missing: its file will be kept aside instead of recycled. `true` if
+    /// that was not known before.
+    pub(crate) fn mark_damaged(&self) -> bool {
+        let known = self.is_damaged();
         self.damaged.store(true, Ordering::Relaxed);
+        !known
     }
 
     /// Whether frames of it are known to be missing.

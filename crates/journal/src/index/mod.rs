@@ -12,6 +12,7 @@ use std::sync::Arc;
 use domain::{DedupKey, EventId, Seq, SourceSet};
 
 use crate::format::frame::FrameHeader;
+use crate::format::header::SegmentHeader;
 use crate::format::record::{Record, Records};
 use crate::scan::{ScanError, Scanned, Scanner};
 
@@ -55,7 +56,8 @@ pub struct SegmentIndex {
     pub records: Vec<RecordRef>,
     /// Sources that occur, with counts.
     pub sources: Vec<SourceCount>,
-    /// The last sequence number in the segment; the one before its first while it is empty.
+    /// The last sequence number in the segment, there or missing; the one before its first while it is
+    /// empty.
     pub last: Seq,
     /// Where the next frame would start.
     pub data_end: u64,
@@ -97,6 +99,17 @@ impl SegmentIndex {
                 Scanned::End { .. } => return Ok(index),
             }
         }
+    }
+
+    /// Takes the next segment's word for what this one held: when the last frame found is not the one that
+    /// it goes on from, what lies between is missing.
+    pub fn end_before(&mut self, next: &SegmentHeader) {
+        if self.last_checksum == next.previous {
+            return;
+        }
+        self.missing += next.first.0.saturating_sub(self.last.next().0);
+        self.last = self.last.max(next.first.previous());
+        self.last_checksum = next.previous;
     }
 
     /// Adds the frame that stands at `offset`.

@@ -259,7 +259,9 @@ pub(super) fn count(
         }
         let whole = segment
             .summary()
-            .filter(|summary| segment.first() > after && summary.last <= through);
+            .filter(|summary| segment.first() > after && summary.last <= through)
+            // The summary may be from before the damage, and count what is lost.
+            .filter(|_| !segment.is_damaged());
         total += match whole {
             Some(summary) => {
                 let ours = summary

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::segment::names;
 
 /// How often it looks around unasked: for `retain`, for space that others freed, for metrics.
 const ROUND: Duration = Duration::from_secs(1);
@@ -15,7 +14,7 @@ pub(super) fn run(shared: &Shared) {
         round(shared);
         if !shared.keeper_waits(ROUND) {
             // What is sealed and not yet indexed is indexed now rather than at the next start.
-            write_indexes(shared);
+            shared.room.write_indexes();
             return;
         }
     }
@@ -24,7 +23,7 @@ pub(super) fn run(shared: &Shared) {
 fn round(shared: &Shared) {
     // The spare first: somebody may be waiting for it.
     shared.spare_attempted(shared.room.prepare_spare());
-    write_indexes(shared);
+    shared.room.write_indexes();
     if let Err(error) = shared.room.reclaim(shared.clock.now()) {
         tracing::warn!(%error, "cannot remove a settled segment; trying again");
     }
@@ -37,19 +36,5 @@ fn round(shared: &Shared) {
             .metrics
             .disk_free
             .set(i64::try_from(free).unwrap_or(i64::MAX));
-    }
-}
-
-fn write_indexes(shared: &Shared) {
-    for segment in shared.room.segments() {
-        let Some(index) = segment.sealed_index() else {
-            continue;
-        };
-        let name = names::index(segment.first());
-        if let Err(error) = index.write(&*shared.storage, &name, segment.salt()) {
-            // Memory keeps nothing for it: the index can be had from the segment itself.
-            tracing::warn!(file = name, %error, "cannot write a segment's index; it is read from the segment when needed");
-        }
-        segment.drop_index();
     }
 }

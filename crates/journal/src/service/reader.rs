@@ -215,7 +215,10 @@ fn read_files(
     let mut fetched = Vec::new();
     let mut cursor = match disk {
         Some(cursor) => cursor,
-        None => open_cursor(shared, position, end, &mut fetched)?,
+        None => match open_cursor(shared, position, end, &mut fetched)? {
+            Some(cursor) => cursor,
+            None => return Ok((None, fetched)),
+        },
     };
     let mut bytes = 0;
     while bytes < FETCH_BYTES && cursor.scanner.expected() <= end {
@@ -236,7 +239,7 @@ fn read_files(
                 });
             }
             Scanned::Gap { missing, .. } => {
-                cursor.segment.mark_damaged();
+                shared.found_damaged(&cursor.segment);
                 fetched.extend(missing.map(Fetched::Damaged));
             }
             Scanned::End { .. } => cursor = finish_segment(shared, cursor, end, &mut fetched),
@@ -249,18 +252,19 @@ fn read_error(segment: &Segment, error: &dyn std::fmt::Display) -> JournalError 
     JournalError(format!("{}: {error}", names::segment(segment.first())))
 }
 
-/// Opens the file that holds the number after `position`, as near to it as the index knows.
+/// Opens the file that holds the number after `position`, as near to it as the index knows. `None`: no
+/// file holds it or a later one, and what was numbered there is lost.
 fn open_cursor(
     shared: &Shared,
     position: Seq,
     end: Seq,
     fetched: &mut Vec<Fetched>,
-) -> Result<DiskCursor, JournalError> {
+) -> Result<Option<DiskCursor>, JournalError> {
     let wanted = position.next();
-    let segment = shared
-        .room
-        .segment_from(wanted)
-        .ok_or_else(|| JournalError(format!("no segment holds event {wanted} or a later one")))?;
+    let Some(segment) = shared.room.segment_from(wanted) else {
+        fetched.extend(SeqRange::new(wanted, end).map(Fetched::Damaged));
+        return Ok(None);
+    };
     let mut scanner = segment.scanner();
     if segment.first() > wanted {
         fetched.extend(
@@ -270,8 +274,17 @@ fn open_cursor(
         shared.with_index(&segment, |index| index.frame_of(wanted).copied())
     {
         scanner.seek(frame.offset, frame.first);
+        // The index is not taken at its word: where it is wrong, or where damage began just there, the
+        // segment is read from its start.
+        if scanner
+            .peek()
+            .map_err(|error| read_error(&segment, &error))?
+            != Some(frame.first)
+        {
+            scanner = segment.scanner();
+        }
     }
-    Ok(DiskCursor { segment, scanner })
+    Ok(Some(DiskCursor { segment, scanner }))
 }
 
 /// At the end of a segment's valid frames: what should still have been there is damage; then on to
@@ -285,7 +298,7 @@ fn finish_segment(
     let (last, data_end) = cursor.segment.bound();
     let expected = cursor.scanner.expected();
     if let Some(lost) = SeqRange::new(expected, last) {
-        cursor.segment.mark_damaged();
+        shared.found_damaged(&cursor.segment);
         fetched.push(Fetched::Damaged(lost));
         cursor.scanner.extend(data_end);
         cursor.scanner.seek(data_end, last.next());
@@ -298,7 +311,10 @@ fn finish_segment(
         return cursor;
     };
     if let Some(lost) = SeqRange::new(expected, next.first().previous()) {
-        cursor.segment.mark_damaged();
+        // With a number between them, it is another segment that is gone.
+        if cursor.segment.header.number + 1 == next.header.number {
+            shared.found_damaged(&cursor.segment);
+        }
         fetched.push(Fetched::Damaged(lost));
     }
     DiskCursor {

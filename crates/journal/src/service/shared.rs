@@ -185,6 +185,24 @@ impl Shared {
         }
     }
 
+    /// Notes that a reader found frames of the segment missing. Its index, which does not know that, goes:
+    /// it is made anew from what the file holds.
+    pub(super) fn found_damaged(&self, segment: &Segment) {
+        if !segment.mark_damaged() {
+            return;
+        }
+        let name = names::index(segment.first());
+        if let Err(error) = self.storage.remove(&name)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(file = name, %error, "cannot remove the index of a damaged segment");
+        }
+        let mut cache = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.retain(|(cached, _)| *cached != segment.first());
+        drop(cache);
+        segment.drop_index();
+    }
+
     /// The index of a sealed segment: from memory, its file, or by reading the segment.
     pub(super) fn index_of(&self, segment: &Segment) -> Result<Arc<SegmentIndex>, JournalError> {
         if let Some(index) = segment.sealed_index() {

@@ -1,5 +1,14 @@
 //! The journal's integration tests, one binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
+mod damage;
+mod first_start;
+mod model;
 mod service;
+mod sim;

@@ -14,18 +14,20 @@
 //! need not be on the disk. Its valid frames are copied into a new file with a new salt, which is
 //! synced and renamed over it before anybody reads.
 
+mod copy;
+mod holes;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use domain::{EventId, InstallationId, RouteName, Seq, SeqRange};
 use rand::rngs::StdRng;
 
 use crate::error::OpenError;
-use crate::format::frame::{FRAME_HEADER_BYTES, FrameBuilder};
+use crate::format::frame::FRAME_HEADER_BYTES;
 use crate::format::header::{HeaderError, SegmentHeader};
-use crate::format::record::{RECORD_HEADER_BYTES, Records};
+use crate::format::record::RECORD_HEADER_BYTES;
 use crate::format::{FIRST_FRAME, Salt};
 use crate::index::{SegmentIndex, file as index_file};
 use crate::installation;
@@ -33,11 +35,9 @@ use crate::log::{Log, Resume};
 use crate::options::Config;
 use crate::room::{Room, Spare};
 use crate::scan::{Scanned, Scanner};
-use crate::segment::{Segment, names, read_header, write_header};
+use crate::segment::{Segment, names, read_header};
 use crate::storage::{Entry, File, Storage};
-
-/// Copied frames are written in pieces of about this size.
-const COPY_BYTES: usize = 1 << 20;
+use copy::{Copy, copy_name, keep_aside};
 
 /// What state knows of the journal.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +90,11 @@ pub fn open(
     known: &Known,
     random: StdRng,
 ) -> Result<Opened, OpenError> {
+    // A process that was killed may have left names that only the page cache has. What is decided
+    // below rests on them, so they are made durable first.
+    storage
+        .sync_directory()
+        .map_err(OpenError::io("sync", "the directory"))?;
     let mut files = list(&**storage)?;
     remove_unfinished(&**storage, &mut files)?;
     let (installation, fresh) = installation::settle(&**storage, &files, known)?;
@@ -105,9 +110,9 @@ pub fn open(
     };
     let mut chain = recovery.load_chain(&files)?;
     let mut spares = recovery.spares(&files)?;
-    recovery.replace_last(&mut chain, &mut spares)?;
     recovery.check_chain(&chain)?;
-    let resume = recovery.resume(&chain);
+    recovery.replace_last(&mut chain, &mut spares)?;
+    let resume = recovery.resume(&chain)?;
     let Recovery { random, report, .. } = recovery;
     let segments = chain
         .segments
@@ -145,6 +150,13 @@ fn remove_unfinished(storage: &dyn Storage, files: &mut Vec<Entry>) -> Result<()
     Ok(())
 }
 
+/// A segment file with a readable header.
+struct Found {
+    header: SegmentHeader,
+    file: Arc<dyn File>,
+    len: u64,
+}
+
 /// The segments found, and where their files had no readable header.
 #[derive(Debug, Default)]
 struct Chain {
@@ -164,78 +176,90 @@ struct Recovery<'a> {
 impl Recovery<'_> {
     fn load_chain(&self, files: &[Entry]) -> Result<Chain, OpenError> {
         let mut chain = Chain::default();
-        let segments: Vec<_> = files
-            .iter()
-            .filter_map(|entry| names::parse_segment(&entry.name).map(|first| (first, entry)))
-            .collect();
-        for (at, &(first, entry)) in segments.iter().enumerate() {
-            let file = self
-                .storage
-                .open(&entry.name)
-                .map_err(OpenError::io("open", &entry.name))?;
-            match read_header(&*file).map_err(OpenError::io("read", &entry.name))? {
-                Ok(header) if header.first == first => {
-                    let is_last = at + 1 == segments.len();
-                    chain
-                        .segments
-                        .push(self.load(header, file, entry.len, is_last)?);
+        let mut found = Vec::new();
+        for entry in files {
+            if let Some(first) = names::parse_segment(&entry.name) {
+                match self.read_header(first, entry)? {
+                    Some(header) => found.push(header),
+                    None => {
+                        chain.aside.insert(first, most_records(entry.len));
+                    }
                 }
-                Ok(_) | Err(HeaderError::Damaged) => {
-                    tracing::error!(
-                        file = entry.name,
-                        "a segment's headers are damaged: it is kept aside and its events count as damaged"
-                    );
-                    self.rename(&entry.name, &names::damaged(first))?;
-                    chain.aside.insert(first, most_records(entry.len));
-                }
-                Err(source) => {
-                    return Err(OpenError::Format {
-                        name: entry.name.clone(),
-                        source,
-                    });
-                }
+            } else if let Some(first) = names::parse_damaged(&entry.name) {
+                chain.aside.insert(first, most_records(entry.len));
             }
         }
-        for entry in files {
-            if let Some(first) = entry
-                .name
-                .strip_suffix(".damaged")
-                .and_then(|digits| digits.parse().ok())
-            {
-                chain.aside.entry(Seq(first)).or_insert(0);
-            }
+        let successors: Vec<_> = found.iter().skip(1).map(|found| found.header).collect();
+        for (at, found) in found.into_iter().enumerate() {
+            let segment = match successors.get(at) {
+                Some(next) => self.load_sealed(found, next)?,
+                // Read, and given a summary, by `replace_last`.
+                None => Segment::active(found.header, found.len, found.file),
+            };
+            chain.segments.push(segment);
         }
         Ok(chain)
     }
 
-    /// A sealed segment by its index, or by reading it if that is missing; the last one is read in
-    /// [`Recovery::replace_last`] and gets a summary there.
-    fn load(
-        &self,
-        header: SegmentHeader,
-        file: Arc<dyn File>,
-        len: u64,
-        is_last: bool,
-    ) -> Result<Segment, OpenError> {
-        if is_last {
-            return Ok(Segment::active(header, len, file));
+    /// A segment file's header; `None` if it was lost and the file set aside.
+    fn read_header(&self, first: Seq, entry: &Entry) -> Result<Option<Found>, OpenError> {
+        let name = &entry.name;
+        let file = self
+            .storage
+            .open(name)
+            .map_err(OpenError::io("open", name))?;
+        match read_header(&*file).map_err(OpenError::io("read", name))? {
+            Ok(header) if header.first == first => Ok(Some(Found {
+                header,
+                file,
+                len: entry.len,
+            })),
+            Ok(_) | Err(HeaderError::Damaged) => {
+                tracing::error!(
+                    file = name,
+                    "a segment's headers are damaged: it is kept aside and its events count as damaged"
+                );
+                self.rename(name, &names::damaged(first))?;
+                Ok(None)
+            }
+            Err(source) => Err(OpenError::Format {
+                name: name.clone(),
+                source,
+            }),
         }
+    }
+
+    /// A sealed segment by its index; by reading it if the index is missing or the next segment's
+    /// header contradicts it.
+    fn load_sealed(&self, found: Found, next: &SegmentHeader) -> Result<Segment, OpenError> {
+        let Found { header, file, len } = found;
+        let linked = header.number + 1 == next.number;
         let name = names::index(header.first);
         let summary = self
             .storage
             .open(&name)
             .ok()
-            .and_then(|index| index_file::read_summary(&*index, &header.salt));
+            .and_then(|index| index_file::read_summary(&*index, &header.salt))
+            .filter(|summary| {
+                !linked || (summary.last_checksum == next.previous && summary.last < next.first)
+            });
         if let Some(summary) = summary {
             return Ok(Segment::sealed(header, len, file, summary));
         }
+        let segment_name = names::segment(header.first);
         let mut scanner = Scanner::new(Arc::clone(&file), header.salt, header.first, len);
-        let index = SegmentIndex::scan(&mut scanner, header.previous).map_err(|source| {
-            OpenError::Scan {
-                name: names::segment(header.first),
-                source,
-            }
-        })?;
+        let mut index = SegmentIndex::scan(&mut scanner, header.previous)
+            .map_err(OpenError::scan(&segment_name))?;
+        if linked {
+            index.end_before(next);
+        }
+        if index.missing > 0 {
+            tracing::error!(
+                file = segment_name,
+                events = index.missing,
+                "a sealed segment is damaged: the missing events count as damaged when a route comes to them"
+            );
+        }
         self.write_index(&index, &name, &header.salt);
         Ok(Segment::sealed(header, len, file, index.summary()))
     }
@@ -282,25 +306,26 @@ impl Recovery<'_> {
             return Ok(());
         };
         let name = names::segment(old.first());
-        let scan_error = |source| OpenError::Scan {
-            name: names::segment(old.first()),
-            source,
-        };
         let mut copy = Copy::new(self.storage, &old, self.salt())
             .map_err(OpenError::io("write a copy of", &name))?;
         let mut scanner =
             Scanner::new(Arc::clone(&old.file), old.header.salt, old.first(), old.len);
-        let mut damaged = Vec::new();
+        let (mut damaged, mut bad_bytes) = (Vec::new(), false);
         loop {
-            match scanner.step().map_err(scan_error)? {
+            match scanner.step().map_err(OpenError::scan(&name))? {
                 Scanned::Frame(frame) => copy
                     .push(&frame)
                     .map_err(OpenError::io("write a copy of", &name))?,
                 Scanned::Gap {
+                    offset,
                     missing,
                     claimed: true,
-                    ..
-                } => damaged.extend(missing),
+                } => {
+                    // Where the next frame stands without bad bytes ahead of it, an earlier recovery
+                    // copied around them.
+                    bad_bytes |= scanner.offset() != offset;
+                    damaged.extend(missing);
+                }
                 Scanned::Gap {
                     offset,
                     claimed: false,
@@ -318,15 +343,15 @@ impl Recovery<'_> {
                 .map_err(OpenError::io("remove a copy of", &name))?;
             return self.recycle_empty(&old, spares);
         }
-        if !damaged.is_empty() {
+        if bad_bytes {
             tracing::error!(
                 file = name,
                 ?damaged,
                 "the last segment is damaged: the original is kept aside and the missing events count as damaged"
             );
             keep_aside(&**self.storage, &old).map_err(OpenError::io("keep aside", &name))?;
-            self.report.damaged.extend(&damaged);
         }
+        self.report.damaged.extend(&damaged);
         chain.segments.push(self.install(copy, &name)?);
         Ok(())
     }
@@ -376,81 +401,32 @@ impl Recovery<'_> {
         salt
     }
 
-    /// Finds the holes between segments: damage where the chain of numbers goes on or a file was set
-    /// aside, a missing segment where it does not.
-    fn check_chain(&mut self, chain: &Chain) -> Result<(), OpenError> {
-        let lowest = self.known.holds.iter().min_by_key(|(_, cursor)| **cursor);
-        let mut expected = lowest.map(|(_, cursor)| cursor.next());
-        let mut number = None;
-        for segment in &chain.segments {
-            let first = segment.first();
-            let hole = expected.and_then(|expected| SeqRange::new(expected, first.previous()));
-            let unbroken = number.is_some_and(|number: u64| number + 1 == segment.header.number);
-            if let Some(hole) = hole {
-                let explained = unbroken
-                    || chain
-                        .aside
-                        .range(..=hole.last)
-                        .next_back()
-                        .is_some_and(|(&aside, _)| number.is_none() || aside >= hole.first);
-                self.judge_hole(hole, explained)?;
-            }
-            expected = expected.map(|expected| expected.max(segment.last().next()));
-            number = Some(segment.header.number);
-        }
-        // Everything gone although some route has settled something.
-        if chain.segments.is_empty()
-            && chain.aside.is_empty()
-            && let Some(hole) = SeqRange::new(
-                lowest.map_or(Seq(1), |(_, cursor)| cursor.next()),
-                self.known.highest,
-            )
-        {
-            self.judge_hole(hole, false)?;
-        }
-        Ok(())
-    }
-
-    fn judge_hole(&mut self, hole: SeqRange, explained: bool) -> Result<(), OpenError> {
-        let needing = self
-            .known
-            .holds
-            .iter()
-            .find(|(_, cursor)| **cursor < hole.last);
-        if let Some((route, &cursor)) = needing {
-            if !explained && !self.known.accept_loss {
-                return Err(OpenError::MissingSegment {
-                    missing: hole.first,
-                    route: route.clone(),
-                    cursor,
-                });
-            }
-            self.report.damaged.push(hole);
-        }
-        Ok(())
-    }
-
-    fn resume(&mut self, chain: &Chain) -> Resume {
+    fn resume(&mut self, chain: &Chain) -> Result<Resume, OpenError> {
         let last = chain.segments.last();
         let found = last.map_or(Seq::ZERO, Segment::last);
         self.report.end = found;
-        // Behind a segment that was set aside, numbering goes on above whatever it may have held.
-        let aside = chain
+        // Behind a lost segment, numbering goes on above whatever it may have held. A segment at or
+        // behind its place says where that was; without one, only the file's length does.
+        let lost = chain
             .aside
             .iter()
+            .filter(|(first, most)| **most > 0 && last.is_none_or(|last| last.first() < **first))
             .map(|(first, most)| Seq(first.0 + most))
             .max()
             .unwrap_or_default();
-        let highest = found.max(self.known.highest).max(aside);
+        let highest = found.max(self.known.highest).max(lost);
         if highest > found {
             self.report.numbered_above = Some(highest);
+        }
+        if let Some(hole) = SeqRange::new(found.next(), lost) {
+            self.judge_hole(hole, true)?;
         }
         let last_id: Option<EventId> = chain
             .segments
             .iter()
             .rev()
             .find_map(|segment| segment.summary().and_then(|summary| summary.last_id));
-        Resume {
+        Ok(Resume {
             next_number: last.map_or(1, |segment| segment.header.number + 1),
             next: highest.next(),
             last_checksum: last
@@ -458,7 +434,7 @@ impl Recovery<'_> {
                 .map_or(0, |summary| summary.last_checksum),
             last_id,
             random: rand::SeedableRng::from_rng(&mut self.random),
-        }
+        })
     }
 }
 
@@ -477,126 +453,4 @@ fn torn_bytes(file: &dyn File, offset: u64, len: u64) -> io::Result<u64> {
     } else {
         len.saturating_sub(offset)
     })
-}
-
-fn copy_name(first: Seq) -> String {
-    format!("{}{}", names::segment(first), names::TEMPORARY)
-}
-
-/// Copies the whole file, so that the original's content survives its replacement.
-fn keep_aside(storage: &dyn Storage, segment: &Segment) -> io::Result<()> {
-    let name = names::damaged(segment.first());
-    let temporary = format!("{name}{}", names::TEMPORARY);
-    let target = storage.create(&temporary)?;
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut at = 0;
-    loop {
-        let read = crate::storage::read_full(&*segment.file, &mut buffer, at)?;
-        if read == 0 {
-            break;
-        }
-        target.write_at(&buffer[..read], at)?;
-        at += read as u64;
-    }
-    target.sync()?;
-    storage.rename(&temporary, &name)?;
-    storage.sync_directory()
-}
-
-/// The copy of a segment under a new salt, being written.
-struct Copy<'a> {
-    storage: &'a Arc<dyn Storage>,
-    header: SegmentHeader,
-    file: Arc<dyn File>,
-    index: SegmentIndex,
-    pending: BytesMut,
-    written: u64,
-}
-
-impl<'a> Copy<'a> {
-    fn new(storage: &'a Arc<dyn Storage>, old: &Segment, salt: Salt) -> io::Result<Self> {
-        let header = SegmentHeader { salt, ..old.header };
-        let file = storage.create(&copy_name(header.first))?;
-        write_header(&*file, &header)?;
-        Ok(Self {
-            storage,
-            header,
-            file,
-            index: SegmentIndex::empty(header.first, header.previous),
-            pending: BytesMut::new(),
-            written: FIRST_FRAME,
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.index.frames.is_empty()
-    }
-
-    fn push(&mut self, frame: &crate::scan::Frame) -> io::Result<()> {
-        if frame.header.is_end_mark() {
-            return Ok(());
-        }
-        if self
-            .index
-            .frames
-            .last()
-            .is_some_and(|_| self.index.last.next() < frame.header.first)
-            || self.is_empty()
-        {
-            let before = if self.is_empty() {
-                self.header.first
-            } else {
-                self.index.last.next()
-            };
-            self.index.missing += frame.header.first.0.saturating_sub(before.0);
-        }
-        let mut builder = FrameBuilder::with_capacity(frame.payload.len());
-        let records: Vec<_> = Records::new(frame.payload.clone()).collect();
-        builder.push_all(&frame.payload, frame.header.count);
-        let (header, bytes) = builder.finish(
-            &self.header.salt,
-            frame.header.first,
-            frame.header.synced_through,
-            self.index.last_checksum,
-        );
-        self.index
-            .push(&header, self.index.data_end, records.into_iter());
-        self.append(&bytes)
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.pending.extend_from_slice(bytes);
-        if self.pending.len() >= COPY_BYTES {
-            self.flush()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_at(&self.pending, self.written)?;
-        self.written += self.pending.len() as u64;
-        self.pending.clear();
-        Ok(())
-    }
-
-    /// Ends the copy with an end mark and syncs it. It still has its temporary name.
-    fn finish(mut self) -> io::Result<(SegmentHeader, u64, Arc<dyn File>, SegmentIndex)> {
-        let (mark, bytes) = FrameBuilder::with_capacity(0).finish(
-            &self.header.salt,
-            self.index.last.next(),
-            self.index.last,
-            self.index.last_checksum,
-        );
-        self.index
-            .push(&mark, self.index.data_end, std::iter::empty());
-        self.append(&bytes)?;
-        self.flush()?;
-        self.file.sync()?;
-        Ok((self.header, self.written, self.file, self.index))
-    }
-
-    fn abandon(self) -> io::Result<()> {
-        self.storage.remove(&copy_name(self.header.first))
-    }
 }

@@ -1,0 +1,182 @@
+//! What refuses to start, and the way out that it names.
+
+use std::collections::BTreeSet;
+
+use domain::{InstallationId, Seq};
+
+use super::{Ended, Indexes, Written};
+
+fn written() -> Written {
+    Written::new(Indexes::Written, Ended::Killed)
+}
+
+fn assert_says(refusal: &str, words: &[&str]) {
+    for word in words {
+        assert!(refusal.contains(word), "{refusal:?} does not say {word:?}");
+    }
+}
+
+fn crc(pieces: &[&[u8]]) -> [u8; 4] {
+    crc_fast::crc32_iscsi(&pieces.concat()).to_le_bytes()
+}
+
+/// Writes a field of both header copies and makes their checksums right.
+fn reseal_header(written: &Written, name: &str, at: usize, value: u32) {
+    written.disk.damage(name, |bytes| {
+        for copy in [0, 4096] {
+            let header = &mut bytes[copy..copy + 64];
+            header[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            let crc = crc(&[&header[..60]]);
+            header[60..].copy_from_slice(&crc);
+        }
+    });
+}
+
+#[test]
+fn a_segment_of_another_version_or_with_an_unknown_flag_refuses_and_is_left_alone() {
+    for segment in [0, 2, 4] {
+        for (at, value, words) in [(8, 2, "format version 2"), (12, 4, "flags 0x4")] {
+            let written = written();
+            let name = written.segment(segment);
+            reseal_header(&written, &name, at, value);
+            let before = written.disk.content(&name);
+            let way_out = "use the version of Forebay that wrote it";
+            assert_says(&written.refusal(), &[&name, words, way_out]);
+            assert_eq!(written.disk.content(&name), before);
+        }
+    }
+}
+
+#[test]
+fn a_frame_with_an_unknown_flag_refuses_and_is_left_alone() {
+    let written = written();
+    let name = written.segment(4);
+    let place = written.frames(&name)[1];
+    written.disk.damage(&name, |bytes| {
+        let salt: [u8; 16] = bytes[32..48].try_into().unwrap();
+        let (start, payload) = (place.offset, place.payload());
+        bytes[start + 24] = 2;
+        let checksum = crc(&[&salt, &bytes[start..start + 32], &bytes[payload]]);
+        bytes[start + 32..start + 36].copy_from_slice(&checksum);
+        let checksum = crc(&[&salt, &bytes[start..start + 36]]);
+        bytes[start + 36..start + 40].copy_from_slice(&checksum);
+    });
+    let before = written.disk.content(&name);
+    assert_says(
+        &written.refusal(),
+        &[&name, "flags 0x2", "use the version of Forebay"],
+    );
+    assert_eq!(written.disk.content(&name), before);
+}
+
+#[test]
+fn a_damaged_or_missing_installation_file_refuses_with_the_way_out() {
+    let damages: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes.clear(),
+        |bytes| bytes.truncate(20),
+        |bytes| bytes.fill(0),
+        |bytes| bytes[3] ^= 0x80,
+    ];
+    for damage in damages {
+        let written = written();
+        written.disk.damage("installation", damage);
+        assert_says(
+            &written.refusal(),
+            &["installation", "restore it", "state.db"],
+        );
+    }
+    let written = written();
+    let storage = written.disk.storage();
+    storage.remove("installation").unwrap();
+    assert_says(
+        &written.refusal(),
+        &["installation", "restore it", "state.db"],
+    );
+}
+
+#[test]
+fn a_journal_beside_the_state_of_another_installation_refuses() {
+    let written = written();
+    let mut known = written.known();
+    known.installation = Some(InstallationId::random());
+    let refusal = written.open(&known).unwrap_err().to_string();
+    let own = written.installation.to_string();
+    assert_says(&refusal, &[&own, "put back the one that belongs here"]);
+}
+
+#[test]
+fn an_emptied_journal_beside_a_state_refuses() {
+    let written = written();
+    let storage = written.disk.storage();
+    for name in written.disk.names() {
+        storage.remove(&name).unwrap();
+    }
+    assert_says(
+        &written.refusal(),
+        &["restore the journal", "--accept-loss"],
+    );
+}
+
+#[tokio::test]
+async fn a_missing_middle_segment_refuses_until_its_loss_is_accepted_once() {
+    for segment in [0, 1, 3] {
+        let mut written = written();
+        let name = written.segment(segment);
+        let lost = written.touched(&name, &(0..usize::MAX));
+        written.disk.storage().remove(&name).unwrap();
+        let names = written.disk.names();
+        let first = lost.first().unwrap().to_string();
+        let words = [&*first, "route r", "restore the file", "--accept-loss"];
+        for _ in 0..2 {
+            assert_says(&written.refusal(), &words);
+        }
+        assert_eq!(written.disk.names(), names, "a refusal changes nothing");
+        let mut known = written.known();
+        known.accept_loss = true;
+        let life = written.live(&known).await;
+        assert_eq!(life.counted, i64::try_from(lost.len()).unwrap());
+        // The next start needs no leave, though the route may not have come that far.
+        written.expect(&lost, &name).await;
+    }
+}
+
+#[test]
+fn a_missing_segment_below_every_cursor_is_normal() {
+    let written = written();
+    let name = written.segment(1);
+    let lost = written.touched(&name, &(0..usize::MAX));
+    written.disk.storage().remove(&name).unwrap();
+    let mut known = written.known();
+    known
+        .holds
+        .values_mut()
+        .for_each(|cursor| *cursor = *lost.last().unwrap());
+    let storage = written.disk.storage();
+    let random = rand::SeedableRng::seed_from_u64(1);
+    let opened = journal::recovery::open(&storage, &super::CONFIG, &known, random).unwrap();
+    assert!(opened.recovered.damaged.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_disk_does_not_read_refuses_and_as_zeros_it_is_damage() {
+    let mut written = Written::new(Indexes::Missing, Ended::Closed);
+    for segment in [1, 4] {
+        let name = written.segment(segment);
+        let place = written.frames(&name)[1];
+        written.disk.make_unreadable(&name, place.payload());
+        assert_says(
+            &written.refusal(),
+            &[&name, "good disk", "zeros", "counted"],
+        );
+        written.disk.make_readable(&name);
+        written.zero(&name, place.payload());
+    }
+    let lost: BTreeSet<Seq> = [1, 4]
+        .iter()
+        .flat_map(|&segment| {
+            let pristine = Written::new(Indexes::Missing, Ended::Closed);
+            super::numbers(&pristine.frames(&pristine.segment(segment))[1].header)
+        })
+        .collect();
+    written.expect(&lost, "zeros").await;
+}
