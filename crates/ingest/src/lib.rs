@@ -1,1 +1,26 @@
-//! Placeholder head, replaced by the part's own.
+//! Floor 2: ingest, the way of a request to its durable event.
+//!
+//! Owns the HTTP listener with its limits, the verification schemes, deduplication and admission. A
+//! request becomes an `Unverified` event; only verifying makes it a `Verified` one; only `admit` appends
+//! to the journal, and takes only what is verified. Answers 2xx after the journal said "durable", never
+//! before. Knows no destination and no route.
+
+mod admit;
+mod answer;
+mod body;
+pub mod dedup;
+mod event;
+pub mod listener;
+pub mod metrics;
+pub mod options;
+mod refusal;
+mod service;
+mod source;
+pub mod verify;
+
+pub use answer::Answer;
+pub use dedup::Window;
+pub use listener::{Handler, Listener, Peer};
+pub use metrics::Metrics;
+pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
+pub use service::{BuildError, Ingest, NoOp, Ports, Settings};

@@ -1,0 +1,124 @@
+//! Admission: the one place that appends, and that decides what a request's fate was.
+//!
+//! An event that could not be confirmed in time is withdrawn. If it was in a frame already it is too
+//! late for that: the request is answered 503, the event may still become durable, and whoever repeats
+//! it is then told so by its key. The same holds when the sender hangs up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ports::{Append, AppendError, Journal};
+use domain::{Clock, EventId};
+
+use crate::answer::Admitted;
+use crate::dedup::{Claim, Leader, Window};
+use crate::event::Verified;
+use crate::refusal::Refused;
+use crate::source::Source;
+
+/// What admission needs.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    pub journal: Arc<dyn Journal>,
+    pub window: Arc<Window>,
+    pub clock: Arc<dyn Clock>,
+    pub ack_timeout: Duration,
+}
+
+impl Admission {
+    /// Appends the event, unless a durable one has its key, and waits until it is durable.
+    ///
+    /// Dropping the call withdraws the event if it is in no frame yet; else it may become durable, and
+    /// its key is then known.
+    ///
+    /// # Errors
+    /// [`Refused::Append`], [`Refused::AckTimeout`].
+    pub(crate) async fn admit(&self, verified: Verified) -> Result<Admitted, Refused> {
+        let waited = tokio::time::timeout(self.ack_timeout, self.confirmed(verified)).await;
+        waited.unwrap_or(Err(Refused::AckTimeout))
+    }
+
+    async fn confirmed(&self, verified: Verified) -> Result<Admitted, Refused> {
+        let (source, event) = verified.into_parts();
+        let leader = match event.dedup {
+            None => None,
+            Some(key) => loop {
+                match self.window.claim(key) {
+                    Claim::First(leader) => break Some(leader),
+                    Claim::Repeat(id) => {
+                        source.note_duplicate();
+                        return Ok(Admitted::Duplicate(id));
+                    }
+                    Claim::Wait(decided) => decided.await,
+                }
+            },
+        };
+        let mut under_way = UnderWay {
+            append: Some(self.journal.append(vec![event])),
+            fate: Some(Fate {
+                leader,
+                source,
+                clock: Arc::clone(&self.clock),
+            }),
+        };
+        let id = under_way.finish().await?;
+        Ok(Admitted::Accepted(id))
+    }
+}
+
+/// Who has to hear of an append's end.
+struct Fate {
+    leader: Option<Leader>,
+    source: Arc<Source>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Fate {
+    fn decided(self, ids: Result<Vec<EventId>, AppendError>) -> Result<EventId, AppendError> {
+        let id = ids?.into_iter().next().ok_or(AppendError::Closed)?;
+        if let Some(leader) = self.leader {
+            leader.commit(id);
+        }
+        self.source.note_accepted(self.clock.now());
+        Ok(id)
+    }
+}
+
+/// An append that sees itself to its end, also when nobody waits for it any more.
+struct UnderWay {
+    append: Option<Append>,
+    fate: Option<Fate>,
+}
+
+impl UnderWay {
+    async fn finish(&mut self) -> Result<EventId, AppendError> {
+        let Some(append) = self.append.as_mut() else {
+            return Err(AppendError::Closed);
+        };
+        let ids = append.await;
+        self.append = None;
+        match self.fate.take() {
+            Some(fate) => fate.decided(ids),
+            None => Err(AppendError::Closed),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let (Some(mut append), Some(fate)) = (self.append.take(), self.fate.take()) else {
+            return;
+        };
+        if append.as_mut().withdraw() {
+            return;
+        }
+        // In a frame: its sync decides within a moment. At the end of the runtime nobody is left to ask.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = fate.decided(append.await) {
+                    tracing::debug!(%error, "an event that its sender gave up on was not stored");
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The answers: accepted, a repeat, a refusal as problem+json (RFC 9457).
+
+use bytes::Bytes;
+use domain::EventId;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use crate::refusal::Refused;
+use crate::source::Source;
+
+/// What every handler of the listener gives back.
+pub type Answer = Response<Full<Bytes>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What became of an event that is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    Accepted(EventId),
+    Duplicate(EventId),
+}
+
+fn answer(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// The 2xx, or what the source answers instead of Forebay's own.
+pub(crate) fn admitted(source: &Source, admitted: Admitted) -> Answer {
+    if let Some(respond) = &source.respond {
+        return answer(
+            respond.status,
+            respond.content_type.clone(),
+            respond.body.clone(),
+        );
+    }
+    let (id, word) = match admitted {
+        Admitted::Accepted(id) => (id, "accepted"),
+        Admitted::Duplicate(id) => (id, "duplicate"),
+    };
+    answer(
+        StatusCode::OK,
+        JSON,
+        format!("{{\"id\":\"{id}\",\"status\":\"{word}\"}}"),
+    )
+}
+
+/// A refusal. `source` is the one that was asked for, if there is one.
+pub(crate) fn refused(source: Option<&Source>, refused: &Refused) -> Answer {
+    let status = refused.status();
+    let problem = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or_default(),
+        "status": status.as_u16(),
+        "detail": refused.to_string(),
+        "code": refused.code(),
+    });
+    let mut response = answer(status, PROBLEM, problem.to_string());
+    let headers = response.headers_mut();
+    if let Some(seconds) = refused.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    match (refused, source.map(|source| source.scheme.name())) {
+        (Refused::MethodNotAllowed, _) => {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        (Refused::NotVerified(_), Some("basic")) => {
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"forebay\""),
+            );
+        }
+        (Refused::NotVerified(_), Some("bearer")) => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// `/healthz` and `/readyz`.
+pub(crate) fn health(ready: Result<(), String>) -> Answer {
+    match ready {
+        Ok(()) => answer(StatusCode::OK, TEXT, "ok\n"),
+        Err(reason) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason + "\n"),
+    }
+}

@@ -1,0 +1,294 @@
+//! A client's connection with what hyper leaves to us: a deadline for the head of a request that covers
+//! protocol detection and idleness too, one for a client that does not read its answer, and a lingering
+//! close, so that an answer given before the whole request was read is not lost to a reset.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+/// Said to a client whose request's head did not arrive in time.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
+content-length: 137\r\nconnection: close\r\n\r\n\
+{\"code\":\"head-too-slow\",\"detail\":\"the request's head did not arrive in time\",\"status\":408,\"title\":\"Request Timeout\",\"type\":\"about:blank\"}";
+
+/// The first bytes of HTTP/2 (RFC 9113, 3.4).
+const HTTP2: &[u8] = b"PRI";
+
+/// A lingering close reads on for so long, and so much, and throws it away.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 32 << 20;
+
+/// What the handler's side knows of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// Requests being answered.
+    in_flight: AtomicU32,
+    /// Requests begun so far.
+    begun: AtomicU64,
+    /// The last answer may have left a body unread.
+    unread: AtomicBool,
+}
+
+impl Activity {
+    /// A request's head has arrived.
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.unread.store(true, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+/// A request being answered.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    /// An answer that is no error comes after the whole body was read.
+    pub(super) fn answered(self, status: StatusCode) {
+        if status.is_success() {
+            self.0.unread.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A deadline that costs nothing while it is not needed.
+#[derive(Debug)]
+struct Deadline {
+    after: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl Deadline {
+    const fn new(after: Duration) -> Self {
+        Self {
+            after,
+            sleep: None,
+            armed: false,
+        }
+    }
+
+    /// Ready once it has been armed for its whole time.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let after = self.after;
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        if !self.armed {
+            self.armed = true;
+            sleep.as_mut().reset(Instant::now() + after);
+        }
+        sleep.as_mut().poll(context)
+    }
+
+    fn disarm(&mut self) {
+        self.armed = false;
+    }
+}
+
+/// How far closing is.
+#[derive(Debug)]
+enum Closing {
+    Open,
+    Lingering { left: usize },
+    Done,
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+    /// Requests that had begun when the present wait for a head did.
+    waiting_since: u64,
+    /// Bytes of a head that is not complete.
+    head_begun: bool,
+    http2: Option<bool>,
+    head: Deadline,
+    write: Deadline,
+    closing: Closing,
+    linger: Deadline,
+}
+
+impl Guarded {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, head_timeout: Duration) -> Self {
+        Self {
+            stream,
+            activity,
+            waiting_since: 0,
+            head_begun: false,
+            http2: None,
+            head: Deadline::new(head_timeout),
+            write: Deadline::new(head_timeout),
+            closing: Closing::Open,
+            linger: Deadline::new(LINGER),
+        }
+    }
+
+    /// Called when there is nothing to read: ready when the client has had its time for a head.
+    fn poll_head_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let begun = self.activity.begun.load(Ordering::Relaxed);
+        if begun != self.waiting_since {
+            self.waiting_since = begun;
+            self.head_begun = false;
+            self.head.disarm();
+        }
+        if self.activity.in_flight.load(Ordering::Relaxed) > 0 {
+            self.head.disarm();
+            return Poll::Pending;
+        }
+        ready!(self.head.poll(context));
+        if self.head_begun && self.http2 == Some(false) {
+            // Nothing else is being written while no request is in flight. Best effort.
+            drop(self.stream.try_write(TOO_SLOW));
+        }
+        Poll::Ready(())
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.http2.get_or_insert_with(|| bytes.starts_with(HTTP2));
+        self.head_begun = true;
+    }
+
+    /// Passes a write's result on, but not a wait that takes too long.
+    fn bounded<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write.disarm();
+            return written;
+        }
+        ready!(self.write.poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_linger(&mut self, context: &mut Context<'_>, mut left: usize) -> Poll<()> {
+        let mut scratch = [0; 8 << 10];
+        while left > 0 {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    left = left.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    self.closing = Closing::Lingering { left };
+                    return self.linger.poll(context);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+            this.note_read(&buffer.filled()[before..]);
+            return Poll::Ready(read);
+        }
+        ready!(this.poll_head_deadline(context));
+        // The end of the stream, for hyper.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.bounded(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, pieces);
+        this.bounded(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        this.bounded(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            match this.closing {
+                Closing::Open => {
+                    ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                    let unread = this.activity.unread.load(Ordering::Relaxed);
+                    let begun = this.activity.begun.load(Ordering::Relaxed);
+                    let half_a_head = this.head_begun && begun == this.waiting_since;
+                    this.closing = if unread || half_a_head {
+                        Closing::Lingering { left: LINGER_BYTES }
+                    } else {
+                        Closing::Done
+                    };
+                }
+                Closing::Lingering { left } => {
+                    ready!(this.poll_linger(context, left));
+                    this.closing = Closing::Done;
+                }
+                Closing::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_raw_answer_says_its_own_length() {
+        let text = std::str::from_utf8(TOO_SLOW).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], 408);
+    }
+}

@@ -1,0 +1,186 @@
+//! The HTTP listener: accepts connections, HTTP/1.1 or HTTP/2, and gives requests to a [`Handler`].
+//!
+//! Owns the limits that hold before a request exists: connections, time for a head, size of a head,
+//! streams. Knows nothing of sources. Stops in two steps: no new connections, then a bounded wait for
+//! what is in flight.
+
+mod guarded;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::answer::Answer;
+use crate::options::Limits;
+use guarded::{Activity, Guarded};
+
+/// Said to a connection that is one too many.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// How long accepting rests when the process has no file descriptors left.
+const REST: Duration = Duration::from_millis(100);
+
+/// How much of a request's body, per HTTP/2 connection, may be on its way to us.
+const H2_WINDOW: u32 = 1 << 20;
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+}
+
+/// Answers requests. Dropping the call gives the request up: the client has gone.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(&self, request: Request<Incoming>, peer: Peer)
+    -> impl Future<Output = Answer> + Send;
+}
+
+/// A running listener.
+#[derive(Debug)]
+pub struct Listener {
+    accepting: CancellationToken,
+    serving: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Listener {
+    /// Serves a bound socket until [`Listener::stop`]. Must be called within a tokio runtime.
+    pub fn start<H: Handler>(socket: TcpListener, limits: &Limits, handler: Arc<H>) -> Self {
+        let listener = Self {
+            accepting: CancellationToken::new(),
+            serving: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let server = Server {
+            protocol: protocol(limits),
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            head_timeout: limits.header_timeout,
+            serving: listener.serving.clone(),
+            tasks: listener.tasks.clone(),
+            handler,
+        };
+        let accepting = listener.accepting.clone();
+        listener.tasks.spawn(async move {
+            let accepted = accepting.run_until_cancelled(server.accept(&socket)).await;
+            debug_assert!(accepted.is_none(), "accepting ends by being told to");
+        });
+        listener
+    }
+
+    /// Accepts no more, lets what is in flight be answered, and closes what is idle. Returns whether all
+    /// of it ended before the deadline; the rest is cut off when the runtime ends.
+    pub async fn stop(self, deadline: Duration) -> bool {
+        self.accepting.cancel();
+        self.serving.cancel();
+        self.tasks.close();
+        tokio::time::timeout(deadline, self.tasks.wait())
+            .await
+            .is_ok()
+    }
+}
+
+fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Time is `Guarded`'s business, in both protocols the same way.
+        .header_read_timeout(None)
+        // Twice the limit, so that most of what is over it gets a proper answer from the handler.
+        .max_buf_size(limits.header_bytes * 2)
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX))
+        .initial_connection_window_size(H2_WINDOW)
+        .initial_stream_window_size(H2_WINDOW / 4);
+    builder
+}
+
+struct Server<H> {
+    protocol: auto::Builder<TokioExecutor>,
+    connections: Arc<Semaphore>,
+    head_timeout: Duration,
+    serving: CancellationToken,
+    tasks: TaskTracker,
+    handler: Arc<H>,
+}
+
+impl<H: Handler> Server<H> {
+    async fn accept(&self, socket: &TcpListener) {
+        loop {
+            match socket.accept().await {
+                Ok((stream, address)) => self.connection(stream, address),
+                Err(error) => {
+                    // A connection that was reset before we took it costs nothing; anything else is a
+                    // shortage that passes.
+                    if error.kind() != std::io::ErrorKind::ConnectionAborted {
+                        tracing::warn!(%error, "cannot accept a connection; trying again");
+                        tokio::time::sleep(REST).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn connection(&self, stream: TcpStream, address: SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+            // Best effort: the client hears more than a closed connection, or just that.
+            drop(stream.try_write(TOO_MANY));
+            return;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it began");
+            return;
+        }
+        let activity = Arc::new(Activity::default());
+        let io = TokioIo::new(Guarded::new(
+            stream,
+            Arc::clone(&activity),
+            self.head_timeout,
+        ));
+        let handler = Arc::clone(&self.handler);
+        let protocol = self.protocol.clone();
+        let serving = self.serving.clone();
+        self.tasks.spawn(async move {
+            let peer = Peer { address };
+            let service = service_fn(|request| {
+                let (handler, under_way) = (Arc::clone(&handler), activity.begin());
+                async move {
+                    let answer = handler.handle(request, peer).await;
+                    under_way.answered(answer.status());
+                    Ok::<_, Infallible>(answer)
+                }
+            });
+            let connection = protocol.serve_connection(io, service);
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = serving.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                // The client's doing: reset, malformed, gone. Its own end told it more.
+                tracing::trace!(%error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! What ingest measures of itself.
+
+use domain::SourceName;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// What stands for every source that is not configured.
+pub(crate) const UNKNOWN_SOURCE: &str = "unknown";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct SourceLabel {
+    pub source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RefusedLabel {
+    pub source: String,
+    pub code: &'static str,
+}
+
+/// Handles to ingest's metrics.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    accepted: Family<SourceLabel, Counter>,
+    duplicate: Family<SourceLabel, Counter>,
+    pub(crate) refused: Family<RefusedLabel, Counter>,
+    pub(crate) ack_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Registers them under their names.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            accepted: Family::default(),
+            duplicate: Family::default(),
+            refused: Family::default(),
+            // 64 µs to about 8 s.
+            ack_seconds: Histogram::new(exponential_buckets(0.000_064, 2.0, 18)),
+        };
+        registry.register(
+            "forebay_events_accepted",
+            "Events that were durable when their request was answered, or soon after it was given up",
+            metrics.accepted.clone(),
+        );
+        registry.register(
+            "forebay_events_duplicate",
+            "Repeats that were answered with the first one's id",
+            metrics.duplicate.clone(),
+        );
+        registry.register(
+            "forebay_events_refused",
+            "Requests that were not accepted, by the code of the answer",
+            metrics.refused.clone(),
+        );
+        registry.register_with_unit(
+            "forebay_ack",
+            "From a request's head to its 2xx",
+            Unit::Seconds,
+            metrics.ack_seconds.clone(),
+        );
+        metrics
+    }
+
+    /// The counters of one source, shown from the start.
+    pub(crate) fn of(&self, source: &SourceName) -> (Counter, Counter) {
+        let label = SourceLabel {
+            source: source.to_string(),
+        };
+        (
+            self.accepted.get_or_create(&label).clone(),
+            self.duplicate.get_or_create(&label).clone(),
+        )
+    }
+}

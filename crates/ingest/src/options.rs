@@ -1,0 +1,267 @@
+//! What an operator can set: the listener's limits, and each HTTP source.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::{ByteSize, HumanDuration};
+use serde::{Deserialize, Serialize};
+
+use crate::verify::VerifyOptions;
+
+/// Limits of the ingest listener, the `[server.limits]` section. They hold before any work is done for
+/// a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerOptions {
+    /// The most connections at once. Default 10,000. One more is told 503 and closed.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's headers, and may stay idle between two
+    /// requests. Default `"30s"`.
+    pub header_timeout: HumanDuration,
+    /// How long a client may take to send a body. Default `"30s"`; slower is told 408.
+    pub body_timeout: HumanDuration,
+    /// The largest head of a request, all headers together. Default `"64KiB"`; more is told 431.
+    pub max_header_bytes: ByteSize,
+    /// The most bytes of bodies in memory over all requests. Default `"64MiB"`; a request that would
+    /// go over it is told 503.
+    pub max_in_flight_bytes: ByteSize,
+    /// The most requests at once on one HTTP/2 connection. Default 128.
+    pub max_streams: u32,
+    /// How many of the newest deduplication keys are remembered, over all sources. Default 1,000,000;
+    /// each takes 40 bytes of memory. What the journal still holds of them is back after a restart.
+    pub dedup_keys: u32,
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            header_timeout: HumanDuration::from_secs(30),
+            body_timeout: HumanDuration::from_secs(30),
+            max_header_bytes: ByteSize(64 << 10),
+            max_in_flight_bytes: ByteSize::mib(64),
+            max_streams: 128,
+            dedup_keys: 1_000_000,
+        }
+    }
+}
+
+impl ListenerOptions {
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// The key and what would be right.
+    pub fn validate(&self) -> Result<Limits, (&'static str, String)> {
+        let above_zero = [
+            ("max_connections", self.max_connections as u64),
+            ("max_streams", u64::from(self.max_streams)),
+            ("dedup_keys", u64::from(self.dedup_keys)),
+            ("max_in_flight_bytes", self.max_in_flight_bytes.0),
+        ];
+        if let Some((key, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
+            return Err((key, "must be at least 1".into()));
+        }
+        if self.header_timeout.0.is_zero() || self.body_timeout.0.is_zero() {
+            return Err((
+                "header_timeout",
+                "header_timeout and body_timeout must be longer than 0s".into(),
+            ));
+        }
+        let header_bytes = usize::try_from(self.max_header_bytes.0).unwrap_or(usize::MAX);
+        if !(8 << 10..=256 << 10).contains(&header_bytes) {
+            return Err(("max_header_bytes", "must be from 8KiB to 256KiB".into()));
+        }
+        Ok(Limits {
+            connections: self.max_connections,
+            header_timeout: self.header_timeout.0,
+            body_timeout: self.body_timeout.0,
+            header_bytes,
+            in_flight_bytes: self.max_in_flight_bytes.0,
+            streams: self.max_streams,
+            dedup_keys: self.dedup_keys,
+        })
+    }
+}
+
+/// Checked limits, in plain units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// For a request's head, and between requests.
+    pub header_timeout: Duration,
+    /// For a body.
+    pub body_timeout: Duration,
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Bytes of bodies over all requests.
+    pub in_flight_bytes: u64,
+    /// Requests at once on an HTTP/2 connection.
+    pub streams: u32,
+    /// Deduplication keys remembered.
+    pub dedup_keys: u32,
+}
+
+/// A `[sources.NAME]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceOptions {
+    /// The source's type. Only `"http"`.
+    #[serde(rename = "type")]
+    pub kind: SourceType,
+    /// Paths it answers on, besides `/in/NAME`, which always works.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// How requests prove where they come from. Must be given when the listener is not on loopback;
+    /// `{ scheme = "none" }` is allowed, in so many words.
+    #[serde(default, skip_serializing)]
+    pub verify: Option<VerifyOptions>,
+    /// The largest body. Default `"10MiB"`; a larger one is told 413 and never truncated.
+    #[serde(default = "default_max_body")]
+    pub max_body: ByteSize,
+    /// Whether a body that is not JSON is told 400. Default `false`.
+    #[serde(default)]
+    pub require_json: bool,
+    /// What makes a repeat a repeat: `"scheme"` (default: what the verification scheme knows),
+    /// `"off"`, `{ header = "x-id" }` or `{ pointer = "/id" }`.
+    #[serde(default)]
+    pub dedup: DedupOptions,
+    /// The answer to an accepted event, for senders that want something else than Forebay's own.
+    #[serde(default)]
+    pub respond: Option<RespondOptions>,
+}
+
+fn default_max_body() -> ByteSize {
+    ByteSize::mib(10)
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            kind: SourceType::Http,
+            paths: Vec::new(),
+            verify: None,
+            max_body: default_max_body(),
+            require_json: false,
+            dedup: DedupOptions::default(),
+            respond: None,
+        }
+    }
+}
+
+/// The types of source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceType {
+    /// Posts to the ingest listener.
+    Http,
+}
+
+/// What makes a repeat a repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DedupOptions {
+    /// What the verification scheme knows of the sender.
+    #[default]
+    Scheme,
+    /// Nothing: every post is an event.
+    Off,
+    /// The value of a header.
+    Header(String),
+    /// The value at a JSON pointer into the body (RFC 6901).
+    Pointer(String),
+}
+
+/// An answer of one's own to an accepted event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RespondOptions {
+    /// The status, from 200 to 299. Default 200.
+    pub status: u16,
+    /// The content type. Default `"text/plain; charset=utf-8"`.
+    pub content_type: String,
+    /// The body. Default: empty.
+    pub body: String,
+}
+
+impl Default for RespondOptions {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            content_type: "text/plain; charset=utf-8".into(),
+            body: String::new(),
+        }
+    }
+}
+
+impl SourceOptions {
+    /// Checks what can be checked without the other sources.
+    ///
+    /// # Errors
+    /// The key and what would be right.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        for path in &self.paths {
+            if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+                return Err((
+                    "paths",
+                    format!("{path:?} must start with '/' and have no '?', '#' or blank"),
+                ));
+            }
+        }
+        if self.max_body.0 == 0 {
+            return Err(("max_body", "must be at least 1 byte".into()));
+        }
+        if let DedupOptions::Pointer(pointer) = &self.dedup
+            && !pointer.starts_with('/')
+        {
+            return Err((
+                "dedup",
+                "a JSON pointer starts with '/', as in \"/id\"".into(),
+            ));
+        }
+        if let Some(respond) = &self.respond {
+            if !(200..300).contains(&respond.status) {
+                return Err(("respond", "status must be from 200 to 299: any other asks the sender to try again or to give up".into()));
+            }
+            if http::HeaderValue::from_str(&respond.content_type).is_err() {
+                return Err(("respond", "content_type cannot stand in a header".into()));
+            }
+        }
+        if let Some(verify) = &self.verify {
+            verify.validate().map_err(|reason| ("verify", reason))?;
+        }
+        Ok(())
+    }
+}
+
+/// All sources, by name, with paths that no two of them share.
+///
+/// # Errors
+/// The second source that wants a path, and the path.
+pub fn check_paths(
+    sources: &BTreeMap<domain::SourceName, SourceOptions>,
+) -> Result<(), (domain::SourceName, String)> {
+    let mut taken: BTreeMap<String, &domain::SourceName> = BTreeMap::new();
+    for path in ["/healthz", "/readyz"] {
+        if let Some((name, _)) = sources
+            .iter()
+            .find(|(_, source)| source.paths.iter().any(|own| own == path))
+        {
+            return Err((name.clone(), format!("path {path} is the listener's own")));
+        }
+    }
+    for (name, source) in sources {
+        for path in std::iter::once(format!("/in/{name}")).chain(source.paths.iter().cloned()) {
+            match taken.insert(path.clone(), name) {
+                Some(other) if other != name => {
+                    return Err((
+                        name.clone(),
+                        format!("path {path} belongs to source {other} already"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Why a request was not accepted: status, code and words of each reason, in one table.
+
+use domain::ports::AppendError;
+use http::StatusCode;
+
+use crate::verify;
+
+/// A request that got no 2xx. The text is what the sender reads: never what another party could use, and
+/// never which part of a signature was wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("no source answers on this path")]
+    NoSuchSource,
+    #[error("this source has been taken out of the configuration; nothing was stored")]
+    SourceRemoved,
+    #[error("events are posted: use POST")]
+    MethodNotAllowed,
+    #[error("the headers are larger than {limit} bytes")]
+    HeadersTooLarge { limit: usize },
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("the body did not arrive in time")]
+    BodyTooSlow,
+    #[error("the body broke off or is malformed")]
+    BodyUnreadable,
+    #[error("the body is not JSON")]
+    NotJson,
+    #[error("the request does not prove that it comes from the source's sender")]
+    NotVerified(verify::Refusal),
+    #[error("too much is under way; nothing was stored, try again")]
+    Busy,
+    #[error("not confirmed in time; try again, a repeat is recognised where the source allows it")]
+    AckTimeout,
+    #[error("not confirmed; try again")]
+    Append(AppendError),
+}
+
+impl Refused {
+    /// The status of section 7's table. Whatever is our own trouble is 503: several senders never retry
+    /// a 4xx.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchSource => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyUnreadable | Self::NotJson => StatusCode::BAD_REQUEST,
+            Self::NotVerified(_) => StatusCode::UNAUTHORIZED,
+            Self::SourceRemoved | Self::Busy | Self::AckTimeout | Self::Append(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// The `code` of the answer and the label of the metric.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchSource => "no-such-source",
+            Self::SourceRemoved => "source-removed",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::HeadersTooLarge { .. } => "headers-too-large",
+            Self::BodyTooLarge { .. } => "body-too-large",
+            Self::BodyTooSlow => "body-too-slow",
+            Self::BodyUnreadable => "body-unreadable",
+            Self::NotJson => "not-json",
+            Self::NotVerified(_) => "not-verified",
+            Self::Busy => "busy",
+            Self::AckTimeout => "ack-timeout",
+            Self::Append(error) => error.code(),
+        }
+    }
+
+    /// Seconds after which a try may fare better. Only for what is our own trouble.
+    pub(crate) fn retry_after(&self) -> Option<&'static str> {
+        match self {
+            Self::SourceRemoved => Some("60"),
+            Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => Some("5"),
+            Self::Busy | Self::AckTimeout | Self::Append(_) => Some("2"),
+            _ => None,
+        }
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        Self::Append(error)
+    }
+}
+
+impl From<verify::Refusal> for Refused {
+    fn from(refusal: verify::Refusal) -> Self {
+        Self::NotVerified(refusal)
+    }
+}

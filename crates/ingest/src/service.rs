@@ -1,0 +1,264 @@
+//! [`Ingest`]: takes each request the way receive → verify → admit → answer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::ports::{Journal, KnownSource, Readiness, SourceStatus, Sources};
+use domain::{Clock, SourceName};
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use crate::admit::Admission;
+use crate::answer::{self, Answer};
+use crate::body::{self, Budget};
+use crate::dedup::Window;
+use crate::event::Unverified;
+use crate::listener::{Handler, Peer};
+use crate::metrics::{Metrics, RefusedLabel, UNKNOWN_SOURCE};
+use crate::options::{Limits, SourceOptions};
+use crate::refusal::Refused;
+use crate::source::Source;
+
+/// What ingest asks of the other parts.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where events become durable.
+    pub journal: Arc<dyn Journal>,
+    /// What `/readyz` says.
+    pub readiness: Arc<dyn Readiness>,
+    /// Stamps events.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How ingest works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The listener's limits.
+    pub limits: Limits,
+    /// How long a request may wait to be durable before it is told 503.
+    pub ack_timeout: Duration,
+}
+
+/// Why ingest cannot be built.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("sources.{source_name}.{key}: {reason}")]
+pub struct BuildError {
+    /// The source.
+    pub source_name: SourceName,
+    /// The key of its section.
+    pub key: &'static str,
+    /// What would be right.
+    pub reason: String,
+}
+
+/// What answers on a path.
+#[derive(Debug, Clone)]
+enum Target {
+    Source(Arc<Source>),
+    /// State knows it, the configuration no longer does.
+    Removed,
+    Alive,
+    Ready,
+}
+
+/// The handler of the ingest listener.
+pub struct Ingest {
+    sources: BTreeMap<SourceName, Arc<Source>>,
+    targets: HashMap<String, Target>,
+    limits: Limits,
+    budget: Arc<Budget>,
+    admission: Admission,
+    ports: Ports,
+    metrics: Metrics,
+}
+
+impl Ingest {
+    /// Builds every source, reading the secret files. `known` are the sources that state remembers;
+    /// those of them that are not configured answer 503. `window` may be filled later.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn new(
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        known: &[KnownSource],
+        settings: Settings,
+        window: Arc<Window>,
+        ports: Ports,
+        metrics: Metrics,
+    ) -> Result<Self, BuildError> {
+        let mut built = BTreeMap::new();
+        for (name, options) in sources {
+            let source =
+                Source::build(name, options, &metrics).map_err(|(key, reason)| BuildError {
+                    source_name: name.clone(),
+                    key,
+                    reason,
+                })?;
+            built.insert(name.clone(), Arc::new(source));
+        }
+        let mut targets = HashMap::new();
+        let removed = known
+            .iter()
+            .filter(|known| !built.contains_key(&known.name));
+        for path in removed.flat_map(|known| &known.paths) {
+            targets.insert(path.clone(), Target::Removed);
+        }
+        for source in built.values() {
+            for path in &source.paths {
+                targets.insert(path.clone(), Target::Source(Arc::clone(source)));
+            }
+        }
+        targets.insert("/healthz".into(), Target::Alive);
+        targets.insert("/readyz".into(), Target::Ready);
+        Ok(Self {
+            sources: built,
+            targets,
+            budget: Budget::new(settings.limits.in_flight_bytes),
+            limits: settings.limits,
+            admission: Admission {
+                journal: Arc::clone(&ports.journal),
+                window,
+                clock: Arc::clone(&ports.clock),
+                ack_timeout: settings.ack_timeout,
+            },
+            ports,
+            metrics,
+        })
+    }
+
+    /// The sources with their paths, for state to remember.
+    #[must_use]
+    pub fn known(&self) -> Vec<KnownSource> {
+        let known = self.sources.values().map(|source| KnownSource {
+            name: source.name.clone(),
+            paths: source.paths.clone(),
+        });
+        known.collect()
+    }
+
+    /// Reads all secret files again. A source whose files cannot be read keeps its secrets.
+    ///
+    /// # Errors
+    /// What could not be read, a line a source; never a secret.
+    pub fn reload_secrets(&self) -> Result<(), Vec<String>> {
+        let reloaded = self.sources.iter().map(|(name, source)| {
+            let reloaded = source.scheme.reload();
+            reloaded.map_err(|reason| {
+                format!("sources.{name}.verify: {reason}; its secrets stay as they were")
+            })
+        });
+        let failed: Vec<String> = reloaded.filter_map(Result::err).collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(failed)
+        }
+    }
+
+    /// Receive: everything that can be said before and while the body is read.
+    async fn accept(
+        &self,
+        source: &Arc<Source>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Result<Answer, Refused> {
+        let begun = Instant::now();
+        if request.method() != Method::POST {
+            return Err(Refused::MethodNotAllowed);
+        }
+        self.check_headers(request.headers())?;
+        // What could not be stored anyway is not read.
+        self.ports.journal.can_append()?;
+        let received_at = self.ports.clock.now();
+        let (head, body) = request.into_parts();
+        let (body, share) = body::read(
+            body,
+            source.max_body,
+            self.limits.body_timeout,
+            &self.budget,
+        )
+        .await?;
+        let unverified = Unverified {
+            source: Arc::clone(source),
+            head,
+            body,
+            received_at,
+            remote: Some(peer.address.ip().to_string()),
+        };
+        let admitted = self.admission.admit(unverified.verify()?).await?;
+        drop(share);
+        self.metrics
+            .ack_seconds
+            .observe(begun.elapsed().as_secs_f64());
+        Ok(answer::admitted(source, admitted))
+    }
+
+    fn check_headers(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let sizes = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let limit = self.limits.header_bytes;
+        if sizes.sum::<usize>() > limit {
+            return Err(Refused::HeadersTooLarge { limit });
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, source: Option<&Source>, refused: &Refused) -> Answer {
+        if let Some(source) = source {
+            source.note_refused(refused);
+        }
+        let name = source.map_or(UNKNOWN_SOURCE, |source| source.name.as_str());
+        let label = RefusedLabel {
+            source: name.to_owned(),
+            code: refused.code(),
+        };
+        self.metrics.refused.get_or_create(&label).inc();
+        match refused {
+            Refused::NotVerified(reason) => tracing::debug!(source = name, %reason, "refused"),
+            Refused::Append(error) => tracing::debug!(source = name, %error, "refused"),
+            _ => tracing::debug!(source = name, code = refused.code(), "refused"),
+        }
+        answer::refused(source, refused)
+    }
+}
+
+impl Handler for Ingest {
+    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Answer {
+        match self.targets.get(request.uri().path()) {
+            Some(Target::Source(source)) => {
+                let answered = self.accept(source, request, peer).await;
+                answered.unwrap_or_else(|refused| self.refuse(Some(source), &refused))
+            }
+            Some(Target::Removed) => self.refuse(None, &Refused::SourceRemoved),
+            Some(Target::Alive) => answer::health(Ok(())),
+            Some(Target::Ready) => answer::health(self.ports.readiness.ready()),
+            None => self.refuse(None, &Refused::NoSuchSource),
+        }
+    }
+}
+
+impl Sources for Ingest {
+    fn statuses(&self) -> Vec<SourceStatus> {
+        self.sources
+            .values()
+            .map(|source| source.status())
+            .collect()
+    }
+}
+
+/// The smallest handler there is: reads the body and answers 200. `forebay bench ack` compares with it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoOp;
+
+impl Handler for NoOp {
+    async fn handle(&self, request: Request<Incoming>, _: Peer) -> Answer {
+        use http_body_util::BodyExt;
+        let mut answer = Answer::default();
+        if request.into_body().collect().await.is_err() {
+            *answer.status_mut() = StatusCode::BAD_REQUEST;
+        }
+        answer
+    }
+}

@@ -1,0 +1,142 @@
+//! A source, built from its options: its scheme, its rules and its counts.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use domain::ports::SourceStatus;
+use domain::{SourceName, Timestamp};
+use http::{HeaderName, HeaderValue, StatusCode};
+use prometheus_client::metrics::counter::Counter;
+
+use crate::metrics::Metrics;
+use crate::options::{DedupOptions, SourceOptions};
+use crate::refusal::Refused;
+use crate::verify::{Scheme, VerifyOptions};
+
+/// Where the deduplication key comes from.
+#[derive(Debug)]
+pub(crate) enum Dedup {
+    Off,
+    Scheme,
+    Header(HeaderName),
+    Pointer(String),
+}
+
+/// A ready answer in place of Forebay's own.
+#[derive(Debug)]
+pub(crate) struct Respond {
+    pub status: StatusCode,
+    pub content_type: HeaderValue,
+    pub body: Bytes,
+}
+
+/// A source that takes events.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub name: SourceName,
+    pub paths: Vec<String>,
+    pub scheme: Box<dyn Scheme>,
+    pub max_body: u64,
+    pub require_json: bool,
+    pub dedup: Dedup,
+    pub respond: Option<Respond>,
+    accepted: Counter,
+    duplicate: Counter,
+    refused: AtomicU64,
+    last_refusal: Mutex<Option<&'static str>>,
+    /// Microseconds since the Unix epoch; 0 before the first.
+    last_accepted_at: AtomicI64,
+}
+
+impl Source {
+    /// Builds it, reading its secret files.
+    ///
+    /// # Errors
+    /// The key and what would be right.
+    pub(crate) fn build(
+        name: &SourceName,
+        options: &SourceOptions,
+        metrics: &Metrics,
+    ) -> Result<Self, (&'static str, String)> {
+        options.validate()?;
+        let none = VerifyOptions::none();
+        let verify = options.verify.as_ref().unwrap_or(&none);
+        let dedup = match &options.dedup {
+            DedupOptions::Off => Dedup::Off,
+            DedupOptions::Scheme => Dedup::Scheme,
+            DedupOptions::Header(name) => {
+                let parsed = name.parse();
+                Dedup::Header(parsed.map_err(|_| ("dedup", format!("{name:?} is no header name")))?)
+            }
+            DedupOptions::Pointer(pointer) => Dedup::Pointer(pointer.clone()),
+        };
+        let respond = options.respond.as_ref().map(|respond| {
+            Some(Respond {
+                status: StatusCode::from_u16(respond.status).ok()?,
+                content_type: respond.content_type.parse().ok()?,
+                body: Bytes::from(respond.body.clone()),
+            })
+        });
+        let mut paths = vec![format!("/in/{name}")];
+        for path in &options.paths {
+            if !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        let (accepted, duplicate) = metrics.of(name);
+        Ok(Self {
+            name: name.clone(),
+            paths,
+            scheme: verify.build().map_err(|reason| ("verify", reason))?,
+            max_body: options.max_body.0,
+            require_json: options.require_json,
+            dedup,
+            respond: respond.flatten(),
+            accepted,
+            duplicate,
+            refused: AtomicU64::new(0),
+            last_refusal: Mutex::new(None),
+            last_accepted_at: AtomicI64::new(0),
+        })
+    }
+
+    pub(crate) fn note_accepted(&self, at: Timestamp) {
+        self.accepted.inc();
+        self.last_accepted_at
+            .store(at.as_microsecond(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_duplicate(&self) {
+        self.duplicate.inc();
+    }
+
+    pub(crate) fn note_refused(&self, refused: &Refused) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        *self
+            .last_refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(refused.code());
+    }
+
+    pub(crate) fn status(&self) -> SourceStatus {
+        let last_refusal = *self
+            .last_refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let last_accepted = self.last_accepted_at.load(Ordering::Relaxed);
+        SourceStatus {
+            name: self.name.clone(),
+            kind: "http".into(),
+            paths: self.paths.clone(),
+            scheme: self.scheme.name().into(),
+            accepted: self.accepted.get(),
+            duplicates: self.duplicate.get(),
+            refused: self.refused.load(Ordering::Relaxed),
+            last_refusal: last_refusal.map(Into::into),
+            last_accepted_at: (last_accepted != 0)
+                .then(|| Timestamp::from_microsecond(last_accepted).ok())
+                .flatten(),
+        }
+    }
+}

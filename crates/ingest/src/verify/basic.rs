@@ -1,0 +1,118 @@
+//! `basic`: `Authorization: Basic` with `user:password` (RFC 7617). The header is not stored.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::{Secret, Timestamp};
+use http::header::AUTHORIZATION;
+use serde::Deserialize;
+
+use super::keys::Keys;
+use super::{Proven, Received, Refusal, Scheme, Signed, same, text};
+
+/// The credentials that are taken, each written `user:password`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Secrets, the newest first: the first one signs, all of them verify.
+    #[serde(default)]
+    secrets: Vec<Secret>,
+    /// Files with one secret each, read again on SIGHUP.
+    #[serde(default)]
+    secret_files: Vec<PathBuf>,
+}
+
+/// The scheme.
+#[derive(Debug)]
+pub(super) struct Basic {
+    credentials: Keys<Secret>,
+}
+
+impl Basic {
+    pub(super) fn new(options: &Options) -> Result<Self, String> {
+        let parse = |secret: &Secret| {
+            if secret.expose().contains(':') {
+                Ok(secret.clone())
+            } else {
+                Err("must be written \"user:password\"".into())
+            }
+        };
+        Ok(Self {
+            credentials: Keys::load(&options.secrets, &options.secret_files, parse)?,
+        })
+    }
+}
+
+impl Scheme for Basic {
+    fn name(&self) -> &'static str {
+        "basic"
+    }
+
+    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
+        let (scheme, encoded) = text(request.headers, "authorization")?
+            .split_once(' ')
+            .ok_or(Refusal::Malformed)?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return Err(Refusal::Malformed);
+        }
+        let given = STANDARD
+            .decode(encoded.trim())
+            .map_err(|_| Refusal::Malformed)?;
+        if self
+            .credentials
+            .current()
+            .iter()
+            .any(|known| same(known.expose().as_bytes(), &given))
+        {
+            Ok(Proven {
+                consumed: Some(AUTHORIZATION),
+                ..Proven::default()
+            })
+        } else {
+            Err(Refusal::Wrong)
+        }
+    }
+
+    fn sign(&self, _: &[u8], _: Timestamp, _: &str) -> Signed {
+        let encoded = STANDARD.encode(self.credentials.current()[0].expose());
+        Signed {
+            headers: vec![("authorization".into(), format!("Basic {encoded}"))],
+        }
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.credentials.reload()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::{Case, signs_what_it_takes};
+    use super::*;
+
+    fn scheme(credentials: &str) -> Result<Basic, String> {
+        let secrets = vec![Secret::new(credentials.into())];
+        Basic::new(&Options {
+            secrets,
+            secret_files: vec![],
+        })
+    }
+
+    #[test]
+    fn the_pair_must_match_whole() {
+        let known = scheme("user:pass:word").unwrap();
+        signs_what_it_takes(&known, &scheme("user:other").unwrap(), false);
+        let check = |value: &str| Case::new(&[("authorization", value)], "", 0).check(&known);
+        assert_eq!(check("Basic ???"), Err(Refusal::Malformed));
+        assert_eq!(
+            check(&format!("Basic {}", STANDARD.encode("user:pass"))),
+            Err(Refusal::Wrong)
+        );
+        let error = scheme("hunter2").unwrap_err();
+        assert!(
+            error.contains("user:password") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! Secrets of a scheme: several at once, so that one can be rotated; from the configuration, from
+//! files, or both. Files are read again on SIGHUP.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use domain::Secret;
+
+/// Turns a secret's text into what the scheme computes with.
+type Parse<K> = fn(&Secret) -> Result<K, String>;
+
+/// The keys in force.
+#[derive(Debug)]
+pub(super) struct Keys<K> {
+    secrets: Vec<Secret>,
+    files: Vec<PathBuf>,
+    parse: Parse<K>,
+    current: RwLock<Arc<[K]>>,
+}
+
+impl<K> Keys<K> {
+    /// Reads all secrets.
+    pub(super) fn load(
+        secrets: &[Secret],
+        files: &[PathBuf],
+        parse: Parse<K>,
+    ) -> Result<Self, String> {
+        let current = RwLock::new(read(secrets, files, parse)?);
+        Ok(Self {
+            secrets: secrets.to_vec(),
+            files: files.to_vec(),
+            parse,
+            current,
+        })
+    }
+
+    /// The keys, the newest first. Never empty.
+    pub(super) fn current(&self) -> Arc<[K]> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again; on an error everything stays.
+    pub(super) fn reload(&self) -> Result<(), String> {
+        let fresh = read(&self.secrets, &self.files, self.parse)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+}
+
+fn read<K>(secrets: &[Secret], files: &[PathBuf], parse: Parse<K>) -> Result<Arc<[K]>, String> {
+    let mut keys = Vec::new();
+    for (at, secret) in secrets.iter().enumerate() {
+        keys.push(
+            check(secret, parse)
+                .map_err(|reason| format!("secrets: number {} {reason}", at + 1))?,
+        );
+    }
+    for path in files {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("secret_files: cannot read {}: {error}", path.display()))?;
+        let secret = Secret::new(text.trim_end_matches(['\r', '\n']).to_owned());
+        keys.push(
+            check(&secret, parse)
+                .map_err(|reason| format!("secret_files: {} {reason}", path.display()))?,
+        );
+    }
+    if keys.is_empty() {
+        return Err("needs at least one of `secrets` and `secret_files`".into());
+    }
+    Ok(keys.into())
+}
+
+fn check<K>(secret: &Secret, parse: Parse<K>) -> Result<K, String> {
+    if secret.is_empty() {
+        Err("is empty".into())
+    } else {
+        parse(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_reload_keeps_the_secrets_and_names_the_file_only() {
+        let directory = std::env::temp_dir().join(format!("forebay-keys-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("secret");
+        std::fs::write(&path, "first\n").unwrap();
+        let keys = Keys::load(&[], std::slice::from_ref(&path), super::super::plain).unwrap();
+        std::fs::write(&path, "second").unwrap();
+        keys.reload().unwrap();
+        assert_eq!(keys.current()[0].expose(), "second");
+        std::fs::write(&path, "\n").unwrap();
+        let error = keys.reload().unwrap_err();
+        assert!(
+            error.contains("is empty") && error.contains("secret_files"),
+            "{error}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(keys.reload().unwrap_err().contains("cannot read"));
+        assert_eq!(keys.current()[0].expose(), "second");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn no_secret_at_all_is_an_error() {
+        let error = Keys::load(&[], &[], super::super::plain).unwrap_err();
+        assert!(error.contains("at least one"), "{error}");
+    }
+}

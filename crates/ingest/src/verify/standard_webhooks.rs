@@ -1,0 +1,262 @@
+//! `standard-webhooks`: the Standard Webhooks specification (standardwebhooks.com), symmetric (`v1`,
+//! HMAC-SHA256) and asymmetric (`v1a`, ed25519).
+//!
+//! Signed is `id.timestamp.body`; a secret is base64 behind `whsec_`, a public key base64 behind
+//! `whpk_`. The header may hold several signatures; one that fits is enough. The timestamp may be five
+//! minutes off, on receipt only.
+
+use std::path::PathBuf;
+
+use aws_lc_rs::{hmac, signature};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use domain::{HumanDuration, Secret, Timestamp};
+use serde::Deserialize;
+
+use super::keys::Keys;
+use super::{Proven, Received, Refusal, Scheme, Signed, text};
+
+/// The keys that are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Secrets (`whsec_…`) and public keys (`whpk_…`), the newest first.
+    #[serde(default)]
+    secrets: Vec<Secret>,
+    /// Files with one of them each, read again on SIGHUP.
+    #[serde(default)]
+    secret_files: Vec<PathBuf>,
+    /// How far the signed time may be from ours. Default `"5m"`.
+    #[serde(default = "default_tolerance")]
+    tolerance: HumanDuration,
+}
+
+fn default_tolerance() -> HumanDuration {
+    HumanDuration::from_secs(300)
+}
+
+#[derive(Debug)]
+enum Key {
+    Symmetric(Box<hmac::Key>),
+    Public(Vec<u8>),
+}
+
+fn parse(secret: &Secret) -> Result<Key, String> {
+    let text = secret.expose();
+    let decode = |text: &str| {
+        STANDARD
+            .decode(text)
+            .map_err(|_| "is not base64 behind its whsec_ or whpk_".to_owned())
+    };
+    match text.strip_prefix("whpk_") {
+        Some(key) => {
+            let key = decode(key)?;
+            if key.len() == 32 {
+                Ok(Key::Public(key))
+            } else {
+                Err("is not an ed25519 public key of 32 bytes".into())
+            }
+        }
+        None => decode(text.strip_prefix("whsec_").unwrap_or(text))
+            .map(|key| Key::Symmetric(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))),
+    }
+}
+
+/// The scheme.
+#[derive(Debug)]
+pub(super) struct StandardWebhooks {
+    keys: Keys<Key>,
+    tolerance: HumanDuration,
+}
+
+impl StandardWebhooks {
+    pub(super) fn new(options: &Options) -> Result<Self, String> {
+        Ok(Self {
+            keys: Keys::load(&options.secrets, &options.secret_files, parse)?,
+            tolerance: options.tolerance,
+        })
+    }
+}
+
+fn content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::with_capacity(id.len() + timestamp.len() + body.len() + 2);
+    content.extend_from_slice(id.as_bytes());
+    content.push(b'.');
+    content.extend_from_slice(timestamp.as_bytes());
+    content.push(b'.');
+    content.extend_from_slice(body);
+    content
+}
+
+impl Key {
+    fn matches(&self, version: &str, content: &[u8], given: &[u8]) -> bool {
+        match (self, version) {
+            (Self::Symmetric(key), "v1") => hmac::verify(key, content, given).is_ok(),
+            (Self::Public(key), "v1a") => {
+                signature::UnparsedPublicKey::new(&signature::ED25519, key)
+                    .verify(content, given)
+                    .is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Scheme for StandardWebhooks {
+    fn name(&self) -> &'static str {
+        "standard-webhooks"
+    }
+
+    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
+        let id = text(request.headers, "webhook-id")?;
+        let timestamp = text(request.headers, "webhook-timestamp")?;
+        let signatures = text(request.headers, "webhook-signature")?;
+        let second: i64 = timestamp.parse().map_err(|_| Refusal::Malformed)?;
+        let content = content(id, timestamp, request.body);
+        let keys = self.keys.current();
+        let fits = |signature: &str| {
+            let Some((version, encoded)) = signature.split_once(',') else {
+                return false;
+            };
+            STANDARD.decode(encoded).is_ok_and(|given| {
+                keys.iter()
+                    .any(|key| key.matches(version, &content, &given))
+            })
+        };
+        if !signatures.split(' ').any(fits) {
+            return Err(Refusal::Wrong);
+        }
+        if request.now.as_second().abs_diff(second) > self.tolerance.0.as_secs() {
+            return Err(Refusal::Stale);
+        }
+        Ok(Proven {
+            dedup: vec![id.to_owned()],
+            ..Proven::default()
+        })
+    }
+
+    fn sign(&self, body: &[u8], now: Timestamp, id: &str) -> Signed {
+        let timestamp = now.as_second().to_string();
+        let content = content(id, &timestamp, body);
+        let keys = self.keys.current();
+        let signatures: Vec<_> = keys
+            .iter()
+            .filter_map(|key| match key {
+                Key::Symmetric(key) => {
+                    Some(format!("v1,{}", STANDARD.encode(hmac::sign(key, &content))))
+                }
+                // Only the sender has the private half.
+                Key::Public(_) => None,
+            })
+            .collect();
+        let headers = [
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", timestamp),
+            ("webhook-signature", signatures.join(" ")),
+        ];
+        Signed {
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .to_vec(),
+        }
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.keys.reload()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::{Case, signs_what_it_takes};
+    use super::*;
+    use aws_lc_rs::signature::KeyPair;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const BODY: &str = "{\"test\": 2432232314}";
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+    const SECOND: i64 = 1_614_265_330;
+
+    fn scheme(secret: &str) -> Result<StandardWebhooks, String> {
+        let secrets = vec![Secret::new(secret.into())];
+        StandardWebhooks::new(&Options {
+            secrets,
+            secret_files: vec![],
+            tolerance: default_tolerance(),
+        })
+    }
+
+    fn case(signature: &str, now: i64) -> Case {
+        let second = SECOND.to_string();
+        Case::new(
+            &[
+                ("webhook-id", ID),
+                ("webhook-timestamp", &second),
+                ("webhook-signature", signature),
+            ],
+            BODY,
+            now,
+        )
+    }
+
+    #[test]
+    fn the_vector_of_the_specification_holds() {
+        let scheme = scheme(SECRET).unwrap();
+        assert_eq!(case(SIGNATURE, SECOND).check(&scheme).unwrap().dedup, [ID]);
+        let among_others = format!("v1,AAAA v2,zzz garbage {SIGNATURE}");
+        assert!(case(&among_others, SECOND).check(&scheme).is_ok());
+        assert_eq!(case("v1,AAAA", SECOND).check(&scheme), Err(Refusal::Wrong));
+        assert_eq!(
+            case(&SIGNATURE.replace("v1,", "v1a,"), SECOND).check(&scheme),
+            Err(Refusal::Wrong)
+        );
+        signs_what_it_takes(&scheme, &self::scheme("whsec_AAAA").unwrap(), true);
+    }
+
+    #[test]
+    fn the_time_may_be_five_minutes_off_and_not_a_second_more() {
+        let scheme = scheme(SECRET).unwrap();
+        for (offset, taken) in [(300, true), (-300, true), (301, false), (-301, false)] {
+            assert_eq!(
+                case(SIGNATURE, SECOND + offset).check(&scheme).is_ok(),
+                taken,
+                "{offset}"
+            );
+        }
+        assert_eq!(
+            case(SIGNATURE, SECOND + 301).check(&scheme),
+            Err(Refusal::Stale)
+        );
+    }
+
+    #[test]
+    fn an_ed25519_signature_is_checked_with_the_public_key() {
+        let pair = signature::Ed25519KeyPair::generate().unwrap();
+        let public = format!("whpk_{}", STANDARD.encode(pair.public_key()));
+        let signed = pair.sign(&content(ID, &SECOND.to_string(), BODY.as_bytes()));
+        let value = format!("v1a,{}", STANDARD.encode(signed));
+        assert!(
+            case(&value, SECOND)
+                .check(&scheme(&public).unwrap())
+                .is_ok()
+        );
+        let other = signature::Ed25519KeyPair::generate().unwrap();
+        let other = format!("whpk_{}", STANDARD.encode(other.public_key()));
+        assert_eq!(
+            case(&value, SECOND).check(&scheme(&other).unwrap()),
+            Err(Refusal::Wrong)
+        );
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_named_without_being_quoted() {
+        for bad in ["whsec_not base64!", "whpk_AAAA"] {
+            let error = scheme(bad).unwrap_err();
+            assert!(
+                error.contains("number 1") && !error.contains(bad),
+                "{error}"
+            );
+        }
+    }
+}

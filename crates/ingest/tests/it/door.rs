@@ -1,0 +1,180 @@
+//! A listener on a free port over a journal, and a raw client that sends exactly the bytes it is told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ports::{Archive, EventQuery, Journal, Readiness};
+use domain::{Clock, SourceName, StoredEvent, SystemClock};
+use ingest::{
+    Ingest, Limits, Listener, ListenerOptions, Metrics, Ports, Settings, SourceOptions, Window,
+};
+use journal::{DirectoryLock, EmbeddedJournal, Known};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(crate) struct AlwaysReady;
+
+impl Readiness for AlwaysReady {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The sources of these tests, as a configuration would have them.
+pub(crate) fn sources(text: &str) -> BTreeMap<SourceName, SourceOptions> {
+    serde_json::from_str(text).unwrap()
+}
+
+pub(crate) struct Door {
+    pub address: SocketAddr,
+    pub ingest: Arc<Ingest>,
+    pub registry: prometheus_client::registry::Registry,
+    listener: Listener,
+}
+
+impl Door {
+    pub(crate) async fn open(
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        journal: Arc<dyn Journal>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut settings = Settings {
+            limits: ListenerOptions::default().validate().unwrap(),
+            ack_timeout: Duration::from_secs(30),
+        };
+        change(&mut settings);
+        let limits: Limits = settings.limits.clone();
+        let ports = Ports {
+            journal,
+            readiness: Arc::new(AlwaysReady),
+            clock: Arc::new(SystemClock),
+        };
+        let known = [domain::ports::KnownSource {
+            name: SourceName::new("gone").unwrap(),
+            paths: vec!["/in/gone".into()],
+        }];
+        let mut registry = prometheus_client::registry::Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let window = Window::new(1000);
+        let ingest = Ingest::new(sources, &known, settings, window, ports, metrics).unwrap();
+        let ingest = Arc::new(ingest);
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::start(socket, &limits, Arc::clone(&ingest));
+        Self {
+            address,
+            ingest,
+            registry,
+            listener,
+        }
+    }
+
+    /// Sends the bytes on a connection of their own and reads one answer to its end.
+    pub(crate) async fn say(&self, bytes: &[u8]) -> Answered {
+        let mut client = self.connect().await;
+        client.write_all(bytes).await.unwrap();
+        Answered::read(&mut client).await
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answered {
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        self.say(&[request.as_bytes(), body].concat()).await
+    }
+
+    pub(crate) async fn close(self) -> bool {
+        self.listener.stop(Duration::from_secs(60)).await
+    }
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answered {
+    pub(crate) async fn read(client: &mut TcpStream) -> Self {
+        let read = async {
+            let mut bytes = Vec::new();
+            let head_end = loop {
+                if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                    break at + 4;
+                }
+                assert_ne!(
+                    client.read_buf(&mut bytes).await.unwrap(),
+                    0,
+                    "closed without an answer"
+                );
+            };
+            let head = String::from_utf8(bytes[..head_end].to_vec())
+                .unwrap()
+                .to_lowercase();
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |length| length.parse().unwrap());
+            while bytes.len() < head_end + length {
+                assert_ne!(client.read_buf(&mut bytes).await.unwrap(), 0, "cut short");
+            }
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            Self {
+                status,
+                head,
+                body: bytes[head_end..head_end + length].to_vec(),
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), read)
+            .await
+            .expect("an answer within a minute")
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// The real journal, in a directory of its own.
+pub(crate) fn journal(directory: &std::path::Path) -> Arc<EmbeddedJournal> {
+    let options = journal::Options {
+        segment_bytes: domain::ByteSize::mib(16),
+        min_free: domain::ByteSize(0),
+        ..journal::Options::default()
+    };
+    let metrics = journal::Metrics::register(&mut prometheus_client::registry::Registry::default());
+    let lock = DirectoryLock::acquire(directory, true).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let config = options.validate().unwrap();
+    Arc::new(
+        EmbeddedJournal::open(directory, lock, config, &Known::default(), clock, metrics).unwrap(),
+    )
+}
+
+/// Everything that is stored, oldest first.
+pub(crate) async fn stored(journal: &EmbeddedJournal) -> Vec<StoredEvent> {
+    let query = EventQuery {
+        limit: 1000,
+        ..EventQuery::default()
+    };
+    let mut events = journal.page(&query).await.unwrap().events;
+    events.reverse();
+    events
+}

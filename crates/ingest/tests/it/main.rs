@@ -1,0 +1,13 @@
+//! Ingest's integration tests, one binary: real sockets, and the real journal where it matters.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod door;
+mod fate;
+mod good_input;
