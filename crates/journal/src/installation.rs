@@ -1,6 +1,7 @@
 //! The installation id: a small file that names whom the journal belongs to.
 
 use std::io;
+use std::path::Path;
 
 use domain::InstallationId;
 
@@ -23,10 +24,18 @@ pub fn read(storage: &dyn Storage) -> Result<Option<InstallationId>, OpenError> 
     };
     let mut text = [0; 64];
     let len = read_full(&*file, &mut text, 0).map_err(OpenError::io("read", NAME))?;
-    let id = std::str::from_utf8(&text[..len])
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    id.map(Some).ok_or(OpenError::NoInstallation)
+    parse(&text[..len])
+        .map(Some)
+        .ok_or(OpenError::NoInstallation)
+}
+
+/// The id in a journal's directory that is only looked at.
+pub(crate) fn read_from(directory: &Path) -> Option<InstallationId> {
+    parse(&std::fs::read(directory.join(NAME)).ok()?)
+}
+
+fn parse(text: &[u8]) -> Option<InstallationId> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 /// Finds or makes the id, and checks it against state's. `true`: the journal is new.

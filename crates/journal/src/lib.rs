@@ -1,8 +1,9 @@
 //! Floor 1: the embedded journal, the durable, ordered log that an event is in before it is
 //! acknowledged.
 //!
-//! Owns the files in `data_dir/journal`: their format ([`format`]), writing ([`log`]), opening after
-//! any kind of end ([`recovery`]), and the space they take ([`room`]). [`service`] makes them the
+//! Owns the files in `data_dir/journal`: their format ([`mod@format`]), writing ([`log`]), opening after
+//! any kind of end ([`recovery`]), the space they take ([`room`]), and looking at them offline
+//! ([`verify`]). [`service`] makes them the
 //! [`domain::ports::Journal`] and [`domain::ports::Archive`] of the running process. Knows bytes and
 //! sequence numbers; what a webhook, a route's policy or a destination is, it never learns.
 
@@ -20,6 +21,7 @@ pub mod scan;
 pub mod segment;
 pub mod service;
 pub mod storage;
+pub mod verify;
 
 pub use error::OpenError;
 pub use lock::DirectoryLock;

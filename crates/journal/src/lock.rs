@@ -41,6 +41,18 @@ impl DirectoryLock {
         }
         Ok(Self { _file: file })
     }
+
+    /// Whether a process holds the lock in `directory` or in the one above it, which is the data directory
+    /// when this is the journal's. Makes no file; a directory that cannot be looked into counts as free.
+    #[must_use]
+    pub fn is_held(directory: &Path) -> bool {
+        let held = |directory: &Path| {
+            // Shared and let go at once: two that look at the same time do not see each other.
+            File::open(directory.join(NAME))
+                .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        };
+        held(directory) || held(&directory.join(".."))
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +67,12 @@ mod tests {
             DirectoryLock::acquire(directory.path(), false),
             Err(OpenError::Locked)
         ));
+        assert!(DirectoryLock::is_held(directory.path()));
+        let journal = directory.path().join("journal");
+        std::fs::create_dir(&journal).unwrap();
+        assert!(DirectoryLock::is_held(&journal));
         drop(first);
+        assert!(!DirectoryLock::is_held(&journal));
         assert!(DirectoryLock::acquire(directory.path(), true).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 //! and source.
 //!
 //! Kept in memory for the segment being written; written beside the segment when that is sealed
-//! ([`file`]). Advisory: whatever it says can be had again by scanning the segment, and is, when the
+//! ([`mod@file`]). Advisory: whatever it says can be had again by scanning the segment, and is, when the
 //! file is missing, damaged, or speaks of another segment.
 
 pub mod file;

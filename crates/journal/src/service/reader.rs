@@ -311,10 +311,7 @@ fn finish_segment(
         return cursor;
     };
     if let Some(lost) = SeqRange::new(expected, next.first().previous()) {
-        // With a number between them, it is another segment that is gone.
-        if cursor.segment.header.number + 1 == next.header.number {
-            shared.found_damaged(&cursor.segment);
-        }
+        // Another segment is gone, or numbers were passed over; this one ends where it should.
         fetched.push(Fetched::Damaged(lost));
     }
     DiskCursor {

@@ -101,6 +101,11 @@ impl Storage for DiskStorage {
     }
 }
 
+/// Opens a file that is only looked at; writing to it fails.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<Arc<dyn File>> {
+    Ok(Arc::new(DiskFile(fs::File::open(path)?)))
+}
+
 #[derive(Debug)]
 struct DiskFile(fs::File);
 

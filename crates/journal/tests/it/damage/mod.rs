@@ -8,9 +8,11 @@ mod files;
 mod random;
 mod refused;
 mod segments;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,6 +210,13 @@ impl Written {
 
     fn truncate(&self, name: &str, len: usize) {
         self.disk.damage(name, |bytes| bytes.truncate(len));
+    }
+
+    /// Puts the files into a real directory.
+    fn export(&self, directory: &Path) {
+        for name in self.disk.names() {
+            std::fs::write(directory.join(&name), self.disk.content(&name)).unwrap();
+        }
     }
 
     fn known(&self) -> Known {

@@ -12,7 +12,7 @@ use crate::sim::Dice;
 const SEEDS: u64 = 400;
 
 /// Damages a random stretch of the segment, and returns it.
-fn damage(written: &Written, name: &str, dice: &mut Dice) -> Range<usize> {
+pub(super) fn damage(written: &Written, name: &str, dice: &mut Dice) -> Range<usize> {
     let len = written.disk.content(name).len();
     match dice.below(4) {
         0 => {

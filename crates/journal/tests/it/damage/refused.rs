@@ -21,7 +21,7 @@ fn crc(pieces: &[&[u8]]) -> [u8; 4] {
 }
 
 /// Writes a field of both header copies and makes their checksums right.
-fn reseal_header(written: &Written, name: &str, at: usize, value: u32) {
+pub(super) fn reseal_header(written: &Written, name: &str, at: usize, value: u32) {
     written.disk.damage(name, |bytes| {
         for copy in [0, 4096] {
             let header = &mut bytes[copy..copy + 64];

@@ -217,17 +217,48 @@ async fn a_damaged_segment_is_kept_aside_when_it_is_settled_and_never_recycled()
             let damaged = written.disk.content(&name);
             written.live(&written.known()).await;
             // A new start, with everything settled: nobody reads the damage again.
-            let end = *written.acked.last_key_value().unwrap().0;
-            let mut known = written.known();
-            known.holds.values_mut().for_each(|cursor| *cursor = end);
-            let storage = written.disk.storage();
-            let random = rand::SeedableRng::seed_from_u64(1);
-            let opened = journal::recovery::open(&storage, &super::CONFIG, &known, random).unwrap();
-            let much_later = domain::Timestamp::from_second(1_800_000_000).unwrap();
-            assert!(opened.room.reclaim(much_later).unwrap() > 1);
+            settle_and_reclaim(&written);
             let aside = written.files(".damaged");
             assert_eq!(aside.len(), 1, "{indexes:?} {place:?}");
             assert_eq!(written.disk.content(&aside[0]), damaged);
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_kept_aside_is_the_first_that_was_found_whatever_comes_after() {
+    let mut written = Written::new(Indexes::Written, Ended::Closed);
+    let name = written.segment(4);
+    let place = written.frames(&name)[1];
+    written.flip(&name, place.offset + 50, 1);
+    let damaged = written.disk.content(&name);
+    let aside = |written: &Written| {
+        let names = written.files(".damaged");
+        assert_eq!(names.len(), 1);
+        written.disk.content(&names[0])
+    };
+    for _ in 0..2 {
+        drop(written.open(&written.known()).unwrap());
+        written.disk.kill();
+        assert_eq!(aside(&written), damaged, "a start that finds the gap again");
+    }
+    let place = written.frames(&name)[2];
+    written.flip(&name, place.offset + 50, 1);
+    written.live(&written.known()).await;
+    assert_eq!(aside(&written), damaged, "damage to the copy");
+    settle_and_reclaim(&written);
+    assert!(!written.files(".journal").contains(&name));
+    assert_eq!(aside(&written), damaged, "the copy is settled");
+}
+
+/// A start at which every route has settled everything, and the space it gives back.
+fn settle_and_reclaim(written: &Written) {
+    let end = *written.acked.last_key_value().unwrap().0;
+    let mut known = written.known();
+    known.holds.values_mut().for_each(|cursor| *cursor = end);
+    let storage = written.disk.storage();
+    let random = rand::SeedableRng::seed_from_u64(1);
+    let opened = journal::recovery::open(&storage, &super::CONFIG, &known, random).unwrap();
+    let much_later = domain::Timestamp::from_second(1_800_000_000).unwrap();
+    assert!(opened.room.reclaim(much_later).unwrap() > 1);
 }
