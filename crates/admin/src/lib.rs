@@ -1,1 +1,23 @@
-//! Placeholder head, replaced by the part's own.
+//! Floor 2: the admin listener, where operators and their scripts look and act.
+//!
+//! Owns the API under `/api/v1`, `/metrics`, the health probes, and the rules of who may ask
+//! ([`Access`]). Everything it shows it asks of the ports in [`Ports`]; it keeps nothing of its own and
+//! knows neither which journal nor which state stands behind them. Never shows a secret, and never
+//! logs what an event holds.
+
+mod access;
+mod api;
+mod context;
+mod events;
+mod home;
+mod openapi;
+mod probes;
+mod problem;
+mod routes;
+mod server;
+mod sources;
+mod status;
+
+pub use access::{Access, AccessError};
+pub use context::{JournalUsage, Ports};
+pub use server::{AdminServer, Limits, ServeError};

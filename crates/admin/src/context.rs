@@ -1,0 +1,72 @@
+//! What every handler has at hand: the ports, and the limits that hold over all requests.
+
+use std::sync::Arc;
+
+use domain::Clock;
+use domain::ports::{Archive, Journal, Readiness, Routes, Sources, State};
+use prometheus_client::registry::Registry;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::problem::Problem;
+use crate::server::Limits;
+
+/// Everything that the admin listener asks. Given once, by the composition root.
+#[derive(Clone)]
+pub struct Ports {
+    /// The running routes.
+    pub routes: Arc<dyn Routes>,
+    /// The configured sources.
+    pub sources: Arc<dyn Sources>,
+    /// Looking back into the journal.
+    pub archive: Arc<dyn Archive>,
+    /// The journal itself, for its end and its durability.
+    pub journal: Arc<dyn Journal>,
+    /// What became of an event.
+    pub state: Arc<dyn State>,
+    /// The answer of `/readyz`.
+    pub readiness: Arc<dyn Readiness>,
+    /// What the journal takes of the disk. Must be quick: it is asked for every `status`.
+    pub journal_usage: Arc<dyn Fn() -> JournalUsage + Send + Sync>,
+    /// The time shown in `status`.
+    pub clock: Arc<dyn Clock>,
+    /// Every metric of the process, for `/metrics`.
+    pub registry: Arc<Registry>,
+    /// The version of Forebay.
+    pub version: &'static str,
+}
+
+/// What the journal takes of the disk, and leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct JournalUsage {
+    /// Bytes of all its files.
+    pub bytes: u64,
+    /// Acknowledged events that damage took. Anything but 0 wants an operator.
+    pub damaged_events: u64,
+    /// Free bytes of its file system; `None` while that is not known.
+    pub disk_free_bytes: Option<u64>,
+}
+
+/// What the router hands to every handler.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) limits: Limits,
+    look_back: Arc<Semaphore>,
+}
+
+impl Context {
+    pub(crate) fn new(ports: Ports, limits: Limits) -> Self {
+        Self {
+            ports: Arc::new(ports),
+            limits,
+            look_back: Arc::new(Semaphore::new(limits.looking_back)),
+        }
+    }
+
+    /// Waits for a turn to read events. Only so many requests hold events in memory at once; the
+    /// request's own timeout bounds the wait.
+    pub(crate) async fn look_back(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let turn = self.look_back.acquire().await;
+        turn.map_err(|_| Problem::internal("shutting-down", "the server is shutting down"))
+    }
+}

@@ -1,0 +1,37 @@
+//! What became of one event on each of its routes.
+
+use domain::ports::{Fate, RouteStatus, State, StateError};
+use domain::{RouteName, StoredEvent};
+use serde::Serialize;
+
+/// A route that takes the event's source, and the event's state on it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct RouteFate {
+    pub(super) route: RouteName,
+    #[serde(flatten)]
+    pub(super) fate: Fate,
+}
+
+/// The event's fate on those of `routes` that take its source.
+pub(super) async fn of(
+    state: &dyn State,
+    routes: &[RouteStatus],
+    stored: &StoredEvent,
+) -> Result<Vec<RouteFate>, StateError> {
+    let mut fates = Vec::new();
+    for route in routes
+        .iter()
+        .filter(|route| route.sources.contains(&stored.event.source))
+    {
+        match state.fate(&route.name, stored.seq).await {
+            Ok(fate) => fates.push(RouteFate {
+                route: route.name.clone(),
+                fate,
+            }),
+            // Retired or renamed a moment ago.
+            Err(StateError::UnknownRoute(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(fates)
+}

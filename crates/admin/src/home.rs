@@ -1,0 +1,36 @@
+//! `/`: what is where, for a person who came by browser.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Forebay</title>
+<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}dt{font-family:monospace;margin-top:.6rem}</style>
+<h1>Forebay</h1>
+<p>The admin listener. Events are posted to the ingest listener, which is another port.</p>
+<dl>
+<dt><a href="/api/v1/status">/api/v1/status</a><dd>the ledger, the backlog and the breaker of every route
+<dt><a href="/api/v1/events">/api/v1/events</a><dd>events, newest first, and what became of them; /api/v1/events/ID shows one whole
+<dt><a href="/api/v1/routes">/api/v1/routes</a><dd>routes; POST /api/v1/routes/NAME/pause or resume
+<dt><a href="/api/v1/sources">/api/v1/sources</a><dd>sources
+<dt><a href="/api/openapi.json">/api/openapi.json</a><dd>the whole API, described
+<dt><a href="/metrics">/metrics</a><dd>for Prometheus
+<dt><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a><dd>alive; able to accept events durably
+</dl>
+<p>On the command line: <code>forebay status</code>, <code>forebay events list</code>, <code>forebay routes list</code>.</p>
+</html>
+"#;
+
+pub(crate) async fn home() -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
+    ];
+    (headers, PAGE).into_response()
+}

@@ -1,0 +1,71 @@
+//! `GET /api/v1/status`: everything on one page.
+
+use axum::Json;
+use axum::extract::State;
+use domain::ports::{Durability, RouteStatus};
+use domain::{RouteName, Timestamp};
+use serde::Serialize;
+
+use crate::context::{Context, JournalUsage};
+
+/// The answer. Scripts rely on the names.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    version: &'static str,
+    time: Timestamp,
+    /// Whether an event could be accepted durably now.
+    ready: bool,
+    /// Why not.
+    not_ready: Option<String>,
+    /// Events that the journal ever took.
+    accepted: u64,
+    durability: Durability,
+    journal: JournalUsage,
+    state: StateUsage,
+    /// What is set up weaker at a destination than Forebay promises.
+    findings: Vec<RouteFinding>,
+    routes: Vec<RouteStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct StateUsage {
+    /// `None`: it cannot be told.
+    bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteFinding {
+    route: RouteName,
+    finding: String,
+}
+
+pub(crate) async fn status(State(context): State<Context>) -> Json<Status> {
+    let ports = &context.ports;
+    let not_ready = ports.readiness.ready().err();
+    let routes = ports.routes.statuses().await;
+    let state = StateUsage {
+        bytes: ports.state.bytes().await.ok(),
+    };
+    Json(Status {
+        version: ports.version,
+        time: ports.clock.now(),
+        ready: not_ready.is_none(),
+        not_ready,
+        accepted: ports.journal.end().0,
+        durability: ports.journal.durability(),
+        journal: (ports.journal_usage)(),
+        state,
+        findings: findings(&routes),
+        routes,
+    })
+}
+
+fn findings(routes: &[RouteStatus]) -> Vec<RouteFinding> {
+    let all = routes.iter().flat_map(|route| {
+        route.findings.iter().map(|finding| RouteFinding {
+            route: route.name.clone(),
+            finding: finding.clone(),
+        })
+    });
+    all.collect()
+}
