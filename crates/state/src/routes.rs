@@ -1,7 +1,7 @@
 //! Routes and their life: registered, renamed, paused, retired.
 
 use domain::ports::{Counters, RetireFate, RouteRecord, SettledRange, StateError};
-use domain::{Reason, RouteName, SeqRange, Timestamp};
+use domain::{Reason, RouteName, SeqRange, SourceName, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use crate::connection::CallError;
@@ -80,6 +80,36 @@ pub(crate) fn register(
         params![name.as_str(), int(start.0), now.as_microsecond()],
     )?;
     Ok(())
+}
+
+/// Notes what a route takes.
+pub(crate) fn set_sources(
+    connection: &Connection,
+    name: &RouteName,
+    sources: &[SourceName],
+) -> Result<(), CallError> {
+    let route = route_key(connection, name)?;
+    let text = serde_json::json!(sources).to_string();
+    connection.execute(
+        "UPDATE routes SET sources = ?2 WHERE id = ?1",
+        params![route, text],
+    )?;
+    Ok(())
+}
+
+/// What a route took when it last ran.
+pub(crate) fn sources(
+    connection: &Connection,
+    name: &RouteName,
+) -> Result<Vec<SourceName>, CallError> {
+    let route = route_key(connection, name)?;
+    let text: String =
+        connection.query_row("SELECT sources FROM routes WHERE id = ?1", [route], |row| {
+            row.get(0)
+        })?;
+    serde_json::from_str(&text).map_err(|_| {
+        StateError::Failed(format!("state holds unreadable sources of route {name}")).into()
+    })
 }
 
 /// Gives a route another name.

@@ -169,6 +169,24 @@ impl State for SqliteState {
             .await
     }
 
+    async fn set_route_sources(
+        &self,
+        name: &RouteName,
+        sources: Vec<SourceName>,
+    ) -> Result<(), StateError> {
+        let name = name.clone();
+        self.writer
+            .call(move |connection| routes::set_sources(connection, &name, &sources))
+            .await
+    }
+
+    async fn route_sources(&self, name: &RouteName) -> Result<Vec<SourceName>, StateError> {
+        let name = name.clone();
+        self.reader
+            .call(move |connection| routes::sources(connection, &name))
+            .await
+    }
+
     async fn rename_route(&self, from: &RouteName, to: &RouteName) -> Result<(), StateError> {
         let (from, to) = (from.clone(), to.clone());
         self.writer

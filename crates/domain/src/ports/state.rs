@@ -279,6 +279,17 @@ pub trait State: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StateError>;
 
+    /// Notes which sources a registered route takes from now on.
+    async fn set_route_sources(
+        &self,
+        name: &RouteName,
+        sources: Vec<SourceName>,
+    ) -> Result<(), StateError>;
+
+    /// The sources that a route took when it last ran: what its pending events are of, once the
+    /// configuration no longer has it.
+    async fn route_sources(&self, name: &RouteName) -> Result<Vec<SourceName>, StateError>;
+
     /// Gives a route, with all it holds, another name.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ CREATE TABLE routes (
     discarded  INTEGER NOT NULL DEFAULT 0,
     damaged    INTEGER NOT NULL DEFAULT 0,
     paused     INTEGER NOT NULL DEFAULT 0,
+    sources    TEXT    NOT NULL DEFAULT '[]', -- JSON; what the route took when it last ran
     created_at INTEGER NOT NULL,
     retired_at INTEGER
 );

@@ -387,3 +387,24 @@ async fn a_source_is_remembered_with_its_paths_until_it_is_forgotten() {
     assert!(!state.forget_source(&source("b", "").name).await.unwrap());
     assert_eq!(state.sources().await.unwrap(), [source("a", "/new")]);
 }
+
+#[tokio::test]
+async fn a_route_that_left_the_configuration_is_known_by_the_sources_it_took() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = open(directory.path());
+    let route = domain::RouteName::new("r").unwrap();
+    let taken = vec![
+        domain::SourceName::new("a").unwrap(),
+        domain::SourceName::new("b").unwrap(),
+    ];
+    state
+        .register_route(&route, domain::Seq(0), domain::Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    assert_eq!(state.route_sources(&route).await.unwrap(), []);
+    state
+        .set_route_sources(&route, taken.clone())
+        .await
+        .unwrap();
+    assert_eq!(state.route_sources(&route).await.unwrap(), taken);
+}
