@@ -1,0 +1,266 @@
+//! The auditor: counts what the routes settled a second time, from the journal's own indexes, and
+//! only then lets the journal have the space back.
+//!
+//! One task for all routes, and the only one that releases. So the counts that status takes from the
+//! journal never miss a segment that went in between: it takes them too, at most each second, and
+//! whenever somebody asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::ports::{JournalError, RouteRecord, RouteStatus};
+use domain::{RangeSet, Seq, Timestamp};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::route::{Committed, Ports, Route};
+
+/// How old what status shows may become.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// What was refreshed this short a while ago is not refreshed again for somebody who asks.
+const FRESH: Duration = Duration::from_millis(50);
+
+/// Somebody who waits for fresh statuses.
+pub(crate) type Asked = oneshot::Sender<()>;
+
+/// What status shows, refreshed by the auditor.
+pub(crate) type Statuses = Arc<Mutex<Vec<RouteStatus>>>;
+
+/// One route's part.
+struct Part {
+    route: Arc<Route>,
+    /// How far the counts were compared, and what the reader had counted there.
+    audited: Seq,
+    accepted: u64,
+    /// The reader's count minus the journal's; always 0.
+    drift: i64,
+    /// The oldest event that is not settled, by the cursor it was looked up for.
+    oldest: Option<(Seq, Timestamp)>,
+}
+
+/// The auditor of all routes.
+pub(crate) struct Auditor {
+    parts: Vec<Part>,
+    ports: Ports,
+    settled: Arc<Notify>,
+    asked: mpsc::Receiver<Asked>,
+    statuses: Statuses,
+    refreshed: Option<Instant>,
+}
+
+impl Auditor {
+    pub(crate) fn new(
+        routes: &[Arc<Route>],
+        ports: Ports,
+        settled: Arc<Notify>,
+        asked: mpsc::Receiver<Asked>,
+        statuses: Statuses,
+    ) -> Self {
+        let part = |route: &Arc<Route>| Part {
+            route: Arc::clone(route),
+            audited: route.record.cursor,
+            accepted: 0,
+            drift: 0,
+            oldest: None,
+        };
+        Self {
+            parts: routes.iter().map(part).collect(),
+            ports,
+            settled,
+            asked,
+            statuses,
+            refreshed: None,
+        }
+    }
+
+    /// Works until dropped.
+    pub(crate) async fn run(mut self) {
+        let mut tick = tokio::time::interval(REFRESH);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let settled = Arc::clone(&self.settled);
+        loop {
+            tokio::select! {
+                () = settled.notified() => self.audit().await,
+                _ = tick.tick() => self.refresh().await,
+                asked = self.asked.recv() => match asked {
+                    Some(asked) => {
+                        let fresh = self.refreshed.is_some_and(|at| at.elapsed() < FRESH);
+                        if !fresh {
+                            self.refresh().await;
+                        }
+                        // Whoever asked may have gone.
+                        let _ = asked.send(());
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Compares the counts of what was settled since the last time, and releases it.
+    pub(crate) async fn audit(&mut self) {
+        for part in &mut self.parts {
+            let committed = part.route.committed().clone();
+            if committed.cursor > part.audited {
+                part.audit(&committed, &self.ports).await;
+                self.ports
+                    .journal
+                    .release(&part.route.name, committed.cursor);
+                part.route
+                    .committed()
+                    .damaged
+                    .remove_through(committed.cursor);
+            }
+        }
+    }
+
+    async fn refresh(&mut self) {
+        self.audit().await;
+        let records = match self.ports.state.routes().await {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::warn!(%error, "status cannot be refreshed; it shows what was last known");
+                return;
+            }
+        };
+        let mut statuses = Vec::with_capacity(self.parts.len());
+        for part in &mut self.parts {
+            let record = records.iter().find(|record| record.name == part.route.name);
+            let Some(record) = record else { continue };
+            match part.status(record, &self.ports).await {
+                Ok(status) => statuses.push(status),
+                Err(error) => {
+                    tracing::warn!(route = %part.route.name, %error, "status cannot be refreshed");
+                    return;
+                }
+            }
+        }
+        statuses.sort_by(|a, b| a.name.cmp(&b.name));
+        self.refreshed = Some(Instant::now());
+        *self.statuses.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
+    }
+}
+
+impl Part {
+    async fn audit(&mut self, committed: &Committed, ports: &Ports) {
+        let seen = committed.accepted - self.accepted;
+        match self
+            .count(committed.cursor, &committed.damaged, ports)
+            .await
+        {
+            Ok(counted) => self.drift += difference(seen, counted),
+            Err(error) => {
+                tracing::warn!(route = %self.route.name, %error, "a settled stretch cannot be counted a second time");
+            }
+        }
+        if self.drift != 0 {
+            tracing::error!(route = %self.route.name, drift = self.drift, cursor = committed.cursor.0,
+                "the route saw another number of events than the journal counts: this is a defect");
+        }
+        self.audited = committed.cursor;
+        self.accepted = committed.accepted;
+    }
+
+    /// The journal's count from where the audit stands through `through`. Every number that damage
+    /// took counts as an event, as it does for the reader.
+    async fn count(
+        &self,
+        through: Seq,
+        damaged: &RangeSet,
+        ports: &Ports,
+    ) -> Result<u64, JournalError> {
+        let (journal, sources) = (&ports.journal, &self.route.sources);
+        let (mut total, mut after) = (0, self.audited);
+        for range in damaged.iter() {
+            if range.last <= after {
+                continue;
+            }
+            if range.first > through {
+                break;
+            }
+            total += journal
+                .count(sources, after, range.first.previous())
+                .await?;
+            let counted_from = range.first.previous().max(after);
+            after = range.last.min(through);
+            total += after.0 - counted_from.0;
+        }
+        Ok(total + journal.count(sources, after, through).await?)
+    }
+
+    async fn status(
+        &mut self,
+        record: &RouteRecord,
+        ports: &Ports,
+    ) -> Result<RouteStatus, JournalError> {
+        let damaged = self.route.committed().damaged.clone();
+        // The record may be newer than the audit; what the journal counts is then taken from there.
+        let after_audit = self.count(ports.journal.end(), &damaged, ports).await?;
+        let up_to_record = self.count(record.cursor, &damaged, ports).await?;
+        let ledger = record.ledger(after_audit.saturating_sub(up_to_record));
+        let oldest = match ledger.pending {
+            0 => None,
+            _ => self.oldest(record.cursor, ports).await?,
+        };
+        let now = ports.clock.now();
+        let age = oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
+        let imbalance = self.drift + ledger.imbalance();
+        let shown = self.route.board.shown();
+        let metrics = &self.route.metrics;
+        metrics.pending.set(gauge(ledger.pending));
+        metrics.parked.set(gauge(ledger.parked));
+        metrics.dead_now.set(gauge(ledger.dead));
+        metrics.oldest_pending.set(age);
+        metrics.breaker.set(shown.breaker.as_metric());
+        metrics.imbalance.set(imbalance);
+        Ok(RouteStatus {
+            name: self.route.name.clone(),
+            sources: self.route.source_names.clone(),
+            destination: self.route.destination_name.clone(),
+            destination_type: self.route.destination.kind().to_owned(),
+            breaker: shown.breaker,
+            breaker_since: shown.breaker_since,
+            next_probe_at: shown.next_probe_at,
+            paused: self.route.board.paused(),
+            ledger,
+            imbalance,
+            cursor: record.cursor,
+            oldest_pending_seconds: age,
+            last_error: shown.last_error,
+            findings: self.route.findings.clone(),
+        })
+    }
+
+    /// When the oldest event above the cursor came in. It is looked up once a cursor.
+    async fn oldest(
+        &mut self,
+        cursor: Seq,
+        ports: &Ports,
+    ) -> Result<Option<Timestamp>, JournalError> {
+        if let Some((at, time)) = self.oldest
+            && at == cursor
+        {
+            return Ok(Some(time));
+        }
+        let first = ports
+            .archive
+            .first_after(&self.route.sources, cursor)
+            .await?;
+        self.oldest = first.map(|stored| (cursor, stored.event.received_at));
+        Ok(self.oldest.map(|(_, time)| time))
+    }
+}
+
+fn difference(seen: u64, counted: u64) -> i64 {
+    let magnitude = i64::try_from(seen.abs_diff(counted)).unwrap_or(i64::MAX);
+    if seen >= counted {
+        magnitude
+    } else {
+        -magnitude
+    }
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,234 @@
+//! The settler: one task that commits what all routes have done, in one transaction.
+//!
+//! Progress is committed at least every `settle_interval`; rows (parks, dead letters, what left the
+//! parked) at once, since somebody waits for them. It alone moves the routes' books, and only after a
+//! commit. When state is full, rows wait and are tried again while progress goes on. A commit that
+//! failed is final: it raises the alarm and settles nothing more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Cause;
+use domain::ports::{Settlement, StateError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::alarm::Alarm;
+use crate::book::Book;
+use crate::completion::Completion;
+use crate::outbox::Bell;
+use crate::route::{Ports, Route};
+
+/// The wait before rows that found no room are tried again.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
+
+/// One route's part.
+struct Part {
+    route: Arc<Route>,
+    book: Book,
+    progress: Completion,
+    rows: Completion,
+}
+
+/// The settler of all routes.
+pub(crate) struct Settler {
+    parts: Vec<Part>,
+    ports: Ports,
+    bell: Arc<Bell>,
+    interval: Duration,
+    alarm: Alarm,
+    /// Rung after each commit.
+    settled: Arc<Notify>,
+    /// Rows found no room; again from then on.
+    rows_again: Option<Instant>,
+}
+
+/// Which completions a commit takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    All,
+    ProgressOnly,
+}
+
+impl Settler {
+    pub(crate) fn new(
+        routes: &[Arc<Route>],
+        ports: Ports,
+        bell: Arc<Bell>,
+        interval: Duration,
+        alarm: Alarm,
+        settled: Arc<Notify>,
+    ) -> Self {
+        let part = |route: &Arc<Route>| Part {
+            book: Book::new(route.record.cursor, &route.record.ranges),
+            route: Arc::clone(route),
+            progress: Completion::default(),
+            rows: Completion::default(),
+        };
+        Self {
+            parts: routes.iter().map(part).collect(),
+            ports,
+            bell,
+            interval,
+            alarm,
+            settled,
+            rows_again: None,
+        }
+    }
+
+    /// Settles until told to stop, then once more. Ends early when a commit failed.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let bell = Arc::clone(&self.bell);
+        let mut last: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = bell.work.notified() => {}
+                () = sleep_until(self.rows_again) => {}
+                () = stop.cancelled() => break,
+            }
+            tokio::select! {
+                () = sleep_until(Some(last.map_or_else(Instant::now, |last| last + self.interval))) => {}
+                () = bell.urgent.notified() => {}
+                () = stop.cancelled() => break,
+            }
+            last = Some(Instant::now());
+            if self.commit().await.is_err() {
+                return;
+            }
+        }
+        self.rows_again = None;
+        let _ = self.commit().await;
+    }
+
+    /// Takes what is done and commits it.
+    async fn commit(&mut self) -> Result<(), Failed> {
+        for part in &mut self.parts {
+            let taken = part.route.outbox.take();
+            // Before the commit: then status never meets a damaged stretch that it does not know.
+            let mut committed = part.route.committed();
+            for range in &taken.progress.damaged {
+                committed.damaged.insert(*range);
+            }
+            drop(committed);
+            part.progress.absorb(taken.progress);
+            part.rows.absorb(taken.rows);
+        }
+        let rows_may_go = self.rows_again.is_none_or(|again| again <= Instant::now());
+        if rows_may_go {
+            match self.commit_only(Take::All).await {
+                Ok(()) => {
+                    self.rows_again = None;
+                    return Ok(());
+                }
+                Err(StateError::Full(why)) => self.no_room(&why),
+                Err(error) => return Err(self.fail(&error)),
+            }
+        }
+        match self.commit_only(Take::ProgressOnly).await {
+            Ok(()) => Ok(()),
+            Err(StateError::Full(why)) => {
+                self.no_room(&why);
+                Ok(())
+            }
+            Err(error) => Err(self.fail(&error)),
+        }
+    }
+
+    async fn commit_only(&mut self, take: Take) -> Result<(), StateError> {
+        let mut steps = Vec::new();
+        let mut books = Vec::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            if let Some((step, book)) = part.step(take) {
+                books.push((at, book, step.accepted));
+                steps.push(step);
+            }
+        }
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.ports.state.settle(steps).await?;
+        for (at, book, accepted) in books {
+            self.parts[at].committed(book, accepted, take);
+        }
+        self.settled.notify_one();
+        Ok(())
+    }
+
+    fn no_room(&mut self, why: &str) {
+        tracing::warn!(
+            why,
+            "state has no room; parked events and dead letters wait until there is"
+        );
+        self.rows_again = Some(Instant::now() + ROOM_AGAIN);
+        let now = self.ports.clock.now();
+        for part in self.parts.iter().filter(|part| part.rows.rows() > 0) {
+            let cause = Cause::new("state full", why);
+            part.route.board.show_error(cause, now);
+        }
+    }
+
+    fn fail(&self, error: &StateError) -> Failed {
+        self.alarm.raise(format!(
+            "settling failed, and nothing more is settled until a restart: {error}"
+        ));
+        Failed
+    }
+}
+
+/// A commit failed for good.
+struct Failed;
+
+impl Part {
+    /// The step that takes the route's completions, and the book as it will be then.
+    fn step(&self, take: Take) -> Option<(Settlement, Book)> {
+        let rows = (take == Take::All).then_some(&self.rows);
+        let parts = || [Some(&self.progress), rows].into_iter().flatten();
+        if parts().all(Completion::is_empty) {
+            return None;
+        }
+        let mut book = self.book.clone();
+        for settled in parts().flat_map(|part| &part.settled) {
+            book.settle(*settled);
+        }
+        let accepted = book.advance();
+        let mut step = Settlement {
+            accepted,
+            ranges: book.ranges(),
+            ..Settlement::at(self.route.name.clone(), book.cursor())
+        };
+        for part in parts() {
+            step.delivered.extend(part.delivered_in_order());
+            step.parks.extend_from_slice(&part.parks);
+            step.buries.extend_from_slice(&part.buries);
+            step.resolved.extend_from_slice(&part.resolved);
+            step.counters.delivered += part.counters.delivered;
+            step.counters.discarded += part.counters.discarded;
+            step.counters.damaged += part.counters.damaged;
+        }
+        Some((step, book))
+    }
+
+    /// The step was committed.
+    fn committed(&mut self, book: Book, accepted: u64, take: Take) {
+        self.book = book;
+        self.progress = Completion::default();
+        {
+            let mut committed = self.route.committed();
+            committed.cursor = self.book.cursor();
+            committed.accepted += accepted;
+        }
+        if take == Take::All {
+            let rows = std::mem::take(&mut self.rows);
+            self.route.count_dead(&rows.buries);
+            self.route.outbox.rows_committed(rows.rows());
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}

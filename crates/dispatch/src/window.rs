@@ -1,0 +1,199 @@
+//! What a route has read and not settled: waiting, in flight, or waiting for its rows' commit.
+//!
+//! Bounded by count and bytes. Gives every number that the reader passes to one stretch: that of the
+//! event that follows it, or of damage, or of other sources' numbers at the end of a read. What state
+//! had settled before the start is skipped. Owned by the route's worker; holds no lock.
+
+use std::collections::VecDeque;
+
+use domain::ports::{BatchLimit, ReadBatch, SettledRange};
+use domain::{Seq, SeqRange, StoredEvent};
+
+use crate::completion::Completion;
+use crate::options::WindowLimit;
+
+/// An event that was read and waits for its attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    /// Where its stretch begins: after the one before it. The event's own number ends it.
+    pub(crate) from: Seq,
+    /// Its share of the window, in bytes.
+    pub(crate) weight: usize,
+    /// The event.
+    pub(crate) stored: StoredEvent,
+}
+
+/// The window of one route.
+#[derive(Debug)]
+pub(crate) struct Window {
+    limit: WindowLimit,
+    waiting: VecDeque<Waiting>,
+    /// Events and bytes that are not settled, wherever they are.
+    events: usize,
+    bytes: usize,
+    /// The first number that no stretch has yet.
+    next: Seq,
+    /// What state had settled above the cursor at the start, and the reader has not come to.
+    settled: VecDeque<SeqRange>,
+}
+
+impl Window {
+    /// An empty window after `cursor`; what lies in `settled` will be skipped.
+    pub(crate) fn new(limit: WindowLimit, cursor: Seq, settled: &[SettledRange]) -> Self {
+        Self {
+            limit,
+            waiting: VecDeque::new(),
+            events: 0,
+            bytes: 0,
+            next: cursor.next(),
+            settled: settled.iter().map(|settled| settled.range).collect(),
+        }
+    }
+
+    /// How much may be read now, at most a batch; `None` while the window is full.
+    pub(crate) fn room(&self, batch: BatchLimit) -> Option<BatchLimit> {
+        let events = self.limit.events.saturating_sub(self.events);
+        let bytes = self.limit.bytes.saturating_sub(self.bytes);
+        // One event is always let in, however large, or a route could never deliver it.
+        if self.events > 0 && (events == 0 || bytes == 0) {
+            return None;
+        }
+        Some(BatchLimit {
+            events: events.clamp(1, batch.events.max(1)),
+            bytes: bytes.clamp(1, batch.bytes.max(1)),
+        })
+    }
+
+    /// How many events wait for their attempt.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes in what was read. Returns what is settled by having been read: damage, and numbers of
+    /// other sources behind the last event.
+    pub(crate) fn take_in(&mut self, read: ReadBatch) -> Completion {
+        let mut done = Completion {
+            damaged: read.damaged.clone(),
+            ..Completion::default()
+        };
+        let mut damaged = read.damaged.into_iter().peekable();
+        for stored in read.events {
+            while let Some(range) = damaged.next_if(|range| range.first < stored.seq) {
+                self.lose(range, &mut done);
+            }
+            self.wait(stored, &mut done);
+        }
+        for range in damaged {
+            self.lose(range, &mut done);
+        }
+        self.skip_settled(read.through, &mut done);
+        self.pass(read.through, &mut done);
+        done
+    }
+
+    /// Settles what the start's ranges leave of other sources' numbers below `through`, and forgets
+    /// the ranges that begin there.
+    fn skip_settled(&mut self, through: Seq, done: &mut Completion) {
+        while let Some(range) = self.settled.front().copied() {
+            if range.first > through {
+                break;
+            }
+            self.pass(range.first.previous(), done);
+            self.next = self.next.max(range.last.next());
+            self.settled.pop_front();
+        }
+    }
+
+    /// Settles the numbers up to `through` that are nobody's.
+    fn pass(&mut self, through: Seq, done: &mut Completion) {
+        if let Some(range) = SeqRange::new(self.next, through) {
+            done.settle(range, 0);
+            self.next = through.next();
+        }
+    }
+
+    fn wait(&mut self, stored: StoredEvent, done: &mut Completion) {
+        self.skip_settled(stored.seq, done);
+        if stored.seq < self.next {
+            return;
+        }
+        let weight = stored.event.weight();
+        let from = std::mem::replace(&mut self.next, stored.seq.next());
+        self.charge(1, weight);
+        self.waiting.push_back(Waiting {
+            from,
+            weight,
+            stored,
+        });
+    }
+
+    /// Settles a stretch that damage took, less what was settled before.
+    fn lose(&mut self, range: SeqRange, done: &mut Completion) {
+        self.skip_settled(range.first.previous(), done);
+        self.pass(range.first.previous(), done);
+        while self.next <= range.last {
+            let settled = self.settled.front().copied();
+            let until = match settled {
+                Some(settled) if settled.first <= self.next => {
+                    self.next = self.next.max(settled.last.next());
+                    self.settled.pop_front();
+                    continue;
+                }
+                Some(settled) => range.last.min(settled.first.previous()),
+                None => range.last,
+            };
+            let lost = SeqRange {
+                first: self.next,
+                last: until,
+            };
+            done.settle(lost, lost.count());
+            done.counters.damaged += lost.count();
+            self.next = until.next();
+        }
+    }
+
+    /// The next events for an attempt, oldest first. Empty when none waits.
+    pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Vec<Waiting> {
+        let mut bytes = 0;
+        let fits = self.waiting.iter().take(limit.events.max(1));
+        let fits = fits.take_while(|waiting| {
+            let first = bytes == 0;
+            bytes += waiting.weight;
+            first || bytes <= limit.bytes
+        });
+        let count = fits.count();
+        self.waiting.drain(..count).collect()
+    }
+
+    /// One waiting event, the oldest for 0 and others for other numbers: for probing.
+    pub(crate) fn one(&mut self, rotation: usize) -> Option<Waiting> {
+        let at = rotation.checked_rem(self.waiting.len())?;
+        self.waiting.remove(at)
+    }
+
+    /// Takes back events whose attempt did not come to them.
+    pub(crate) fn put_back(&mut self, events: Vec<Waiting>) {
+        if events.is_empty() {
+            return;
+        }
+        self.waiting.extend(events);
+        self.waiting
+            .make_contiguous()
+            .sort_by_key(|waiting| waiting.stored.seq);
+    }
+
+    /// Counts events in that did not come by reading: parked ones that are due.
+    pub(crate) fn charge(&mut self, events: usize, bytes: usize) {
+        self.events += events;
+        self.bytes += bytes;
+    }
+
+    /// Counts events out: settled, and where they have rows, committed.
+    pub(crate) fn release(&mut self, events: usize, bytes: usize) {
+        self.events = self.events.saturating_sub(events);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! The worker of one route: reads, forms batches, has several in flight, sorts what comes back.
+//!
+//! One task owns all of it, so nothing in here is locked; attempts, probes and fetches from state run
+//! as tasks of their own and report back. It decides what may start now from three things: the
+//! breaker, the pause switch, and the pause that a throttling destination asked for. It never commits:
+//! what is done goes into the outbox. Order by key will sit where batches are formed.
+
+mod parked;
+mod reading;
+mod reports;
+pub(crate) mod sort;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use domain::Unavailable;
+use domain::policy::Order;
+use domain::ports::{BatchLimit, BreakerState, Delivery, DestinationLimits, StateError};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{self, Attempted, Batch, LiveMark, Marks};
+use crate::breaker::Breaker;
+use crate::options::WindowLimit;
+use crate::route::{Ports, Route};
+use crate::window::{Waiting, Window};
+use parked::{DueQueue, Fetched};
+use reading::Reading;
+use sort::RowUnderWay;
+
+/// Read at once at least, also for a destination that takes smaller batches.
+const READ_EVENTS: usize = 512;
+const READ_BYTES: usize = 1 << 20;
+
+/// What a task of the worker's reports.
+enum Done {
+    Attempt(Attempted),
+    Probe(Result<(), Unavailable>),
+    Due(Result<Fetched, StateError>),
+}
+
+/// One route's worker.
+pub(crate) struct Worker {
+    route: Arc<Route>,
+    ports: Ports,
+    limits: DestinationLimits,
+    reading: Reading,
+    window: Window,
+    due: DueQueue,
+    /// Whether the last batch was of parked events: live ones and those take turns.
+    due_had_turn: bool,
+    /// Rows handed to the settler and not committed, in order; and how many were.
+    under_way: VecDeque<RowUnderWay>,
+    committed: u64,
+    breaker: Breaker,
+    /// Failed probes with an event: each tries another one.
+    rotation: usize,
+    /// The destination was asked and answered since the breaker began to probe.
+    destination_answered: bool,
+    /// A probe of the destination is under way.
+    asking: bool,
+    throttled_until: Option<Instant>,
+    throttles: u32,
+    tasks: JoinSet<Done>,
+    attempts: usize,
+    stop: CancellationToken,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        route: Arc<Route>,
+        ports: Ports,
+        window: WindowLimit,
+        stop: CancellationToken,
+    ) -> Self {
+        let record = &route.record;
+        Self {
+            limits: route.destination.limits(),
+            reading: Reading::new(&route),
+            window: Window::new(window, record.cursor, &record.ranges),
+            due: DueQueue::new(record.parked, ports.clock.now()),
+            due_had_turn: false,
+            under_way: VecDeque::new(),
+            committed: 0,
+            breaker: Breaker::new(route.policies.probe),
+            rotation: 0,
+            destination_answered: false,
+            asking: false,
+            throttled_until: None,
+            throttles: 0,
+            tasks: JoinSet::new(),
+            attempts: 0,
+            route,
+            ports,
+            stop,
+        }
+    }
+
+    /// Works until it is told to stop, and then until the attempts under way have ended. Dropping it
+    /// abandons those: their events stay unsettled and are delivered again after the next start.
+    pub(crate) async fn run(mut self) {
+        let mut committed = self.route.outbox.committed();
+        let (route, stop) = (Arc::clone(&self.route), self.stop.clone());
+        while !stop.is_cancelled() {
+            self.start_what_may();
+            let wake = self.next_wake();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(done) = self.tasks.join_next() => self.report(done),
+                read = self.reading.came() => self.take_in(read),
+                _ = committed.changed() => {}
+                () = route.board.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+            let count = *committed.borrow_and_update();
+            self.rows_committed(count);
+        }
+        while let Some(done) = self.tasks.join_next().await {
+            self.report(done);
+        }
+    }
+
+    /// When the worker must look again although nothing reports.
+    fn next_wake(&self) -> Option<Instant> {
+        if self.route.board.paused() {
+            return None;
+        }
+        let may_fetch = match self.breaker.state() {
+            BreakerState::Passing => true,
+            BreakerState::Probing => !self.is_trying() && self.window.waiting() == 0,
+            BreakerState::Tripped => false,
+        };
+        let sleep = may_fetch.then(|| self.due.sleep(&*self.ports.clock));
+        let due = sleep.flatten().map(|sleep| Instant::now() + sleep);
+        // While throttled nothing is fetched either; its end is the next thing to wait for.
+        let due = self.throttled_until.or(due);
+        [due, self.breaker.next_probe()].into_iter().flatten().min()
+    }
+
+    fn start_what_may(&mut self) {
+        let read = BatchLimit {
+            events: self.limits.batch_events.max(READ_EVENTS),
+            bytes: self.limits.batch_bytes.max(READ_BYTES),
+        };
+        if let Some(limit) = self.window.room(read) {
+            self.reading.begin(&self.route, &self.ports, limit);
+        }
+        let now = Instant::now();
+        if self.route.board.paused() || self.throttled_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.throttled_until = None;
+        if self.breaker.begin_probe(now) {
+            self.destination_answered = false;
+            self.show_breaker();
+        }
+        match self.breaker.state() {
+            BreakerState::Passing => {
+                self.start_fetching();
+                self.start_batches();
+            }
+            BreakerState::Probing => self.start_probing(),
+            BreakerState::Tripped => {}
+        }
+    }
+
+    fn batch_limit(&self) -> BatchLimit {
+        BatchLimit {
+            events: self.limits.batch_events.max(1),
+            bytes: self.limits.batch_bytes.max(1),
+        }
+    }
+
+    fn start_fetching(&mut self) {
+        let now = self.ports.clock.now();
+        let state = Arc::clone(&self.ports.state);
+        if let Some(fetch) = self.due.begin(state, &self.route.name, now) {
+            self.tasks.spawn(async move { Done::Due(fetch.await) });
+        }
+    }
+
+    /// Starts batches while the destination takes more and there is something to take.
+    fn start_batches(&mut self) {
+        while self.attempts < self.limits.concurrency.max(1) {
+            let Some(batch) = self.next_batch() else {
+                return;
+            };
+            self.start(batch);
+        }
+    }
+
+    /// Parked events that are due and live ones take turns.
+    fn next_batch(&mut self) -> Option<Batch> {
+        let due_first = !self.due_had_turn || self.window.waiting() == 0;
+        if due_first && let Some(batch) = self.due.next_batch(self.batch_limit()) {
+            self.due_had_turn = true;
+            return Some(batch);
+        }
+        self.due_had_turn = false;
+        if self.waits_for_a_fuller_batch() {
+            return None;
+        }
+        let events = match self.route.policies.order {
+            Order::None => self.window.next_batch(self.batch_limit()),
+        };
+        (!events.is_empty()).then(|| live(events))
+    }
+
+    /// With a backlog a small batch waits for the read that is at hand; but never while nothing is in
+    /// flight, and never once the window is full.
+    fn waits_for_a_fuller_batch(&self) -> bool {
+        self.attempts > 0
+            && self.window.waiting() < self.limits.batch_events
+            && self.reading.is_under_way()
+            && self.reading.through() < self.ports.journal.end()
+    }
+
+    /// Whether a probe of the destination or an attempt is under way.
+    fn is_trying(&self) -> bool {
+        self.asking || self.attempts > 0
+    }
+
+    /// While probing: first the destination itself is asked, then one waiting event is tried.
+    fn start_probing(&mut self) {
+        if self.is_trying() {
+            return;
+        }
+        if !self.destination_answered {
+            self.asking = true;
+            let destination = Arc::clone(&self.route.destination);
+            self.tasks
+                .spawn(async move { Done::Probe(attempt::probe(destination).await) });
+            return;
+        }
+        let one = BatchLimit {
+            events: 1,
+            bytes: 1,
+        };
+        if let Some(event) = self.window.one(self.rotation) {
+            self.start(live(vec![event]));
+        } else if let Some(batch) = self.due.next_batch(one) {
+            self.start(batch);
+        } else {
+            self.start_fetching();
+        }
+    }
+
+    fn start(&mut self, batch: Batch) {
+        self.attempts += 1;
+        let route = &self.route;
+        let attempt = attempt::run(
+            batch,
+            Arc::clone(&route.destination),
+            Arc::clone(&route.slots),
+            Arc::clone(&route.board),
+        );
+        self.tasks
+            .spawn(async move { Done::Attempt(attempt.await) });
+    }
+}
+
+fn live(events: Vec<Waiting>) -> Batch {
+    let mut deliveries = Vec::with_capacity(events.len());
+    let mut marks = Vec::with_capacity(events.len());
+    for Waiting {
+        from,
+        weight,
+        stored,
+    } in events
+    {
+        deliveries.push(Delivery { stored, attempt: 1 });
+        marks.push(LiveMark { from, weight });
+    }
+    Batch {
+        deliveries,
+        marks: Marks::Live(marks),
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,155 @@
+//! Parked events of one route that are due: fetched from state, attempted among live batches.
+//!
+//! State is the truth; here is only which rows are in hand (fetched, in flight, or with a row under
+//! way), so that none is fetched twice, and when the next one is due.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ports::{BatchLimit, Delivery, Parked, State, StateError};
+use domain::{Clock, RouteName, Seq, Timestamp};
+
+use crate::attempt::{Batch, Marks, ParkedMark};
+
+/// Rows in hand at most, and fetched at once while they are small.
+const MAX_FETCH: usize = 500;
+
+/// Rows fetched at first: how large they are is not known yet.
+const FIRST_FETCH: usize = 16;
+
+/// Bytes that one fetch aims for at most.
+const FETCH_BYTES: usize = 4 << 20;
+
+/// The longest sleep before the wall clock is looked at again: it may have jumped.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// What a fetch gives.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    rows: Vec<Parked>,
+    next: Option<Timestamp>,
+}
+
+/// The parked events in hand.
+#[derive(Debug)]
+pub(crate) struct DueQueue {
+    fetched: VecDeque<(Delivery, ParkedMark)>,
+    busy: BTreeSet<Seq>,
+    next: Option<Timestamp>,
+    fetching: bool,
+    /// Rows to ask for.
+    fetch: usize,
+}
+
+impl DueQueue {
+    /// At the start: something may be due at once.
+    pub(crate) fn new(parked: u64, now: Timestamp) -> Self {
+        Self {
+            fetched: VecDeque::new(),
+            busy: BTreeSet::new(),
+            next: (parked > 0).then_some(now),
+            fetching: false,
+            fetch: FIRST_FETCH,
+        }
+    }
+
+    /// Notes that a row in state is due then.
+    pub(crate) fn note(&mut self, due_at: Timestamp) {
+        self.next = Some(self.next.map_or(due_at, |next| next.min(due_at)));
+    }
+
+    /// Lets go of a row in hand: it is gone, or state has it again.
+    pub(crate) fn let_go(&mut self, seq: Seq) {
+        self.busy.remove(&seq);
+    }
+
+    /// Begins a fetch if one is due and none is under way: the call to make.
+    pub(crate) fn begin(
+        &mut self,
+        state: Arc<dyn State>,
+        route: &RouteName,
+        now: Timestamp,
+    ) -> Option<impl Future<Output = Result<Fetched, StateError>> + Send + use<>> {
+        let due = self.next.is_some_and(|next| next <= now);
+        if !due || self.fetching || !self.fetched.is_empty() || self.busy.len() >= MAX_FETCH {
+            return None;
+        }
+        self.fetching = true;
+        self.next = None;
+        let mut busy: Vec<Seq> = self.busy.iter().copied().collect();
+        let (route, limit) = (route.clone(), self.fetch);
+        Some(async move {
+            let rows = state.due(&route, now, &busy, limit).await?;
+            busy.extend(rows.iter().map(|row| row.park.stored.seq));
+            let next = state.next_due(&route, &busy).await?;
+            Ok(Fetched { rows, next })
+        })
+    }
+
+    /// Ends a fetch. Returns the events and bytes that are in hand now.
+    pub(crate) fn end(&mut self, fetched: Fetched) -> (usize, usize) {
+        self.fetching = false;
+        if let Some(next) = fetched.next {
+            self.note(next);
+        }
+        let mut charged = (0, 0);
+        for Parked { park, .. } in fetched.rows {
+            let weight = park.stored.event.weight();
+            charged.0 += 1;
+            charged.1 += weight;
+            self.busy.insert(park.stored.seq);
+            let mark = ParkedMark {
+                first_failure_at: park.first_failure_at,
+                due_at: park.due_at,
+                weight,
+            };
+            let delivery = Delivery {
+                stored: park.stored,
+                attempt: park.attempts.saturating_add(1),
+            };
+            self.fetched.push_back((delivery, mark));
+        }
+        self.fetch = if charged.1 > FETCH_BYTES {
+            (self.fetch / 2).max(1)
+        } else {
+            (self.fetch * 2).min(MAX_FETCH)
+        };
+        charged
+    }
+
+    /// Ends a fetch that failed; the next is tried at `again`.
+    pub(crate) fn failed(&mut self, again: Timestamp) {
+        self.fetching = false;
+        self.note(again);
+    }
+
+    /// The next events for an attempt. `None` when none is in hand.
+    pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Option<Batch> {
+        let (mut deliveries, mut marks, mut weight) = (Vec::new(), Vec::new(), 0);
+        while deliveries.len() < limit.events
+            && let Some((_, mark)) = self.fetched.front()
+            && (deliveries.is_empty() || weight + mark.weight <= limit.bytes)
+            && let Some((delivery, mark)) = self.fetched.pop_front()
+        {
+            weight += mark.weight;
+            deliveries.push(delivery);
+            marks.push(mark);
+        }
+        (!deliveries.is_empty()).then_some(Batch {
+            deliveries,
+            marks: Marks::Parked(marks),
+        })
+    }
+
+    /// How long to sleep until the next fetch, as far as the wall clock now tells.
+    pub(crate) fn sleep(&self, clock: &dyn Clock) -> Option<Duration> {
+        if self.fetching || !self.fetched.is_empty() || self.busy.len() >= MAX_FETCH {
+            return None;
+        }
+        let until = self.next?.duration_since(clock.now());
+        let until = Duration::try_from(until).unwrap_or_default();
+        // Never quite zero: a row due now is fetched by the worker's next round.
+        Some(until.clamp(Duration::from_millis(1), LONGEST_SLEEP))
+    }
+}

@@ -1,0 +1,211 @@
+//! What a worker does with what its tasks report.
+
+use std::time::Duration;
+
+use domain::policy::{MAX_RETRY_AFTER, OnOutage};
+use domain::ports::{BreakerState, JournalError, ReadBatch, StateError};
+use domain::{BatchOutcome, Cause, Unavailable};
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+use super::parked::Fetched;
+use super::sort::{Rules, Sorted, later, sort};
+use super::{Done, Worker};
+use crate::attempt::Attempted;
+
+/// The wait before a failed fetch from state is tried again.
+const FETCH_AGAIN: Duration = Duration::from_secs(1);
+
+impl Worker {
+    pub(super) fn report(&mut self, done: Result<Done, JoinError>) {
+        match done {
+            Ok(Done::Attempt(attempted)) => self.attempted(attempted),
+            Ok(Done::Probe(answer)) => self.probed(answer),
+            Ok(Done::Due(fetched)) => self.fetched(fetched),
+            // An attempt catches what destinations do, so this is a defect of our own; the batch is
+            // gone from the window, and only a new start reads it again.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => cancelled(&self.route.name),
+            },
+        }
+    }
+
+    pub(super) fn take_in(&mut self, read: Result<ReadBatch, JournalError>) {
+        match read {
+            Ok(batch) => {
+                let done = self.window.take_in(batch);
+                self.route.outbox.add_progress(done);
+            }
+            Err(error) => {
+                tracing::error!(route = %self.route.name, %error, "the route cannot read its events and tries again");
+                self.show_error(Cause::new("journal", error.to_string()));
+            }
+        }
+    }
+
+    fn attempted(&mut self, attempted: Attempted) {
+        self.attempts -= 1;
+        let Attempted {
+            withheld, outcome, ..
+        } = &attempted;
+        let withheld = *withheld;
+        let unavailable = outcome.unavailable.clone();
+        let stuck = unavailable.is_none() && !withheld && nothing_done(outcome);
+        let rules = Rules {
+            retry: &self.route.policies.retry,
+            metrics: &self.route.metrics,
+            now: self.ports.clock.now(),
+        };
+        let sorted = sort(attempted, &rules);
+        self.judge(&sorted, unavailable, stuck);
+        self.settle(sorted);
+    }
+
+    /// Tells the breaker, and keeps the pause that a throttling destination asked for.
+    fn judge(&mut self, sorted: &Sorted, unavailable: Option<Unavailable>, stuck: bool) {
+        let now = Instant::now();
+        let probing = self.breaker.state() == BreakerState::Probing;
+        if sorted.delivered > 0 {
+            self.throttles = 0;
+            self.rotation = 0;
+            self.breaker.delivered();
+        } else if sorted.answered > 0 {
+            self.breaker.answered(now, rand::random());
+        }
+        if let Some(cause) = &sorted.cause {
+            self.show_error(cause.clone());
+        }
+        if let Some(unavailable) = unavailable {
+            if probing {
+                self.rotation = self.rotation.wrapping_add(1);
+            }
+            self.outage(unavailable);
+        } else if stuck {
+            // Neither done nor an outage: leave it alone for a moment rather than turn in circles.
+            self.throttle(None);
+        }
+        if let Some(after) = sorted.throttled {
+            self.throttle(after);
+        }
+        self.show_breaker();
+    }
+
+    fn outage(&mut self, unavailable: Unavailable) {
+        self.route.metrics.attempts_unavailable.inc();
+        let passing = self.breaker.state() == BreakerState::Passing;
+        match self.route.policies.on_outage {
+            OnOutage::Hold => self.breaker.unavailable(Instant::now(), rand::random()),
+        }
+        if passing {
+            tracing::warn!(route = %self.route.name, destination = %self.route.destination_name, cause = %unavailable.cause,
+                "the destination is not there; events wait in the journal, and no attempt is spent");
+        }
+        self.show_error(unavailable.cause);
+    }
+
+    fn throttle(&mut self, after: Option<Duration>) {
+        self.throttles = self.throttles.saturating_add(1);
+        let backoff = self
+            .route
+            .policies
+            .probe
+            .wait(self.throttles, rand::random());
+        let wait = after.map_or(backoff, |after| after.min(MAX_RETRY_AFTER));
+        let until = Instant::now() + wait;
+        self.throttled_until = self.throttled_until.max(Some(until));
+    }
+
+    fn settle(&mut self, sorted: Sorted) {
+        let Sorted {
+            progress,
+            rows,
+            under_way,
+            put_back,
+            still_parked,
+            released,
+            ..
+        } = sorted;
+        self.window.release(released.0, released.1);
+        self.window.put_back(put_back);
+        for (seq, mark) in still_parked {
+            self.window.release(1, mark.weight);
+            self.due.let_go(seq);
+            self.due.note(mark.due_at);
+        }
+        self.under_way.extend(under_way);
+        self.route.outbox.add_progress(progress);
+        self.route.outbox.add_rows(rows);
+    }
+
+    /// Counts out what is committed by now.
+    pub(super) fn rows_committed(&mut self, count: u64) {
+        while self.committed < count {
+            self.committed += 1;
+            let Some(row) = self.under_way.pop_front() else {
+                continue;
+            };
+            self.window.release(1, row.weight);
+            self.due.let_go(row.seq);
+            if let Some(due_at) = row.due_at {
+                self.due.note(due_at);
+            }
+        }
+    }
+
+    fn probed(&mut self, answer: Result<(), Unavailable>) {
+        self.asking = false;
+        match answer {
+            Ok(()) => self.destination_answered = true,
+            Err(unavailable) => {
+                if self.breaker.state() == BreakerState::Probing {
+                    self.outage(unavailable);
+                }
+                self.show_breaker();
+            }
+        }
+    }
+
+    fn fetched(&mut self, fetched: Result<Fetched, StateError>) {
+        match fetched {
+            Ok(fetched) => {
+                let (events, bytes) = self.due.end(fetched);
+                self.window.charge(events, bytes);
+            }
+            Err(error) => {
+                tracing::error!(route = %self.route.name, %error, "parked events cannot be fetched; the route tries again");
+                self.show_error(Cause::new("state", error.to_string()));
+                self.due.failed(later(self.ports.clock.now(), FETCH_AGAIN));
+            }
+        }
+    }
+
+    pub(super) fn show_breaker(&self) {
+        let now = self.ports.clock.now();
+        let next_probe_at = self
+            .breaker
+            .next_probe()
+            .map(|until| later(now, until.saturating_duration_since(Instant::now())));
+        let state = self.breaker.state();
+        if self.route.board.show_breaker(state, next_probe_at, now) {
+            self.route.metrics.breaker.set(state.as_metric());
+            if state == BreakerState::Passing {
+                tracing::info!(route = %self.route.name, destination = %self.route.destination_name, "the destination is back");
+            }
+        }
+    }
+
+    fn show_error(&self, cause: Cause) {
+        self.route.board.show_error(cause, self.ports.clock.now());
+    }
+}
+
+fn nothing_done(outcome: &BatchOutcome) -> bool {
+    let mut outcomes = outcome.outcomes.iter();
+    outcomes.all(|outcome| matches!(outcome, domain::Outcome::NotDone))
+}
+
+/// Tasks are only cancelled when the worker is dropped, and then nobody listens.
+fn cancelled(route: &domain::RouteName) {
+    tracing::error!(%route, "an attempt was cancelled; its events are delivered after the next start");
+}
