@@ -30,7 +30,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// The longest that a request may take from its head to its answer. 30 s.
     pub request_timeout: Duration,
-    /// The largest head of a request, in bytes. 64 KiB.
+    /// The largest head of a request that is surely taken, in bytes; twice that is surely refused, with
+    /// 431. 64 KiB.
     pub header_bytes: usize,
     /// The largest body of a request, in bytes. 1 MiB.
     pub body_bytes: usize,

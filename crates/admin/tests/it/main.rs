@@ -1,0 +1,16 @@
+//! Admin's integration tests, one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod answers;
+mod ask;
+mod described;
+mod events;
+mod fakes;
+mod listener;
+mod stored;
