@@ -1,1 +1,30 @@
-//! Placeholder head, replaced by the part's own.
+//! Floor 1: the backends that Forebay delivers to, a folder each.
+//!
+//! Owns each backend's options, its client, what its errors mean in the words of the outcome table, and
+//! its implementation of [`domain::ports::Destination`]. Dispatch sees only that port.
+//! Never retries, parks or waits for a backend to come back: it says what became of an attempt, and
+//! whoever asked decides. Never puts a payload or a secret into an error: of a database error it keeps
+//! SQLSTATE and the names of constraint, table and column.
+//!
+//! A new destination is one folder here and one line in [`options`], one in the contract tests and a
+//! page in the docs.
+
+mod body;
+mod field;
+mod headers;
+mod identifier;
+pub mod options;
+mod pointer;
+pub mod postgres;
+pub mod reference;
+mod row;
+mod split;
+pub mod sqlite;
+mod statement;
+mod target;
+
+pub use options::{
+    BuildError, Context, DestinationConfig, DestinationOptions, OptionsError, build,
+};
+pub use reference::{OptionDoc, reference};
+pub use target::BodyType;

@@ -1,0 +1,254 @@
+//! The `[destinations.*]` sections of the configuration, and the one factory behind them.
+//!
+//! Options are what was written; [`DestinationOptions::validate`] is pure and gives what [`build`]
+//! consumes. Building opens no connection: a destination that is down must not stop a start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use domain::ports::Destination;
+use domain::{Clock, DestinationName};
+use serde::Deserialize;
+
+use crate::reference::OptionDoc;
+
+/// Names every backend once: its variant, and the module with its `Options`.
+macro_rules! backends {
+    ($($(#[$doc:meta])* $variant:ident => $module:ident),+ $(,)?) => {
+        /// What a destination's section says, by its `type`. Unknown keys and types are refused.
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(tag = "type", rename_all = "lowercase")]
+        pub enum DestinationOptions {
+            $($(#[$doc])* $variant(crate::$module::Options),)+
+        }
+
+        impl DestinationOptions {
+            /// The word for its type: `postgres`, `sqlite`.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => crate::$module::KIND,)+ }
+            }
+
+            /// Checks every value and how they go together. Reads nothing but what is given.
+            ///
+            /// # Errors
+            /// The key and what would be right.
+            pub fn validate(&self) -> Result<DestinationConfig, OptionsError> {
+                match self {
+                    $(Self::$variant(options) => {
+                        Ok(DestinationConfig(Arc::new(options.validate()?)))
+                    })+
+                }
+            }
+        }
+
+        /// Every backend's word and options, for [`crate::reference()`].
+        pub(crate) const REFERENCES: &[(&str, &[OptionDoc])] =
+            &[$((crate::$module::KIND, crate::$module::REFERENCE),)+];
+    };
+}
+
+backends! {
+    /// A SQLite file.
+    Sqlite => sqlite,
+    /// A PostgreSQL server.
+    Postgres => postgres,
+}
+
+/// Checked options of any backend; what [`build`] takes.
+#[derive(Debug, Clone)]
+pub struct DestinationConfig(Arc<dyn Backend>);
+
+impl DestinationConfig {
+    /// The word for its type: `postgres`, `sqlite`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+}
+
+/// A backend's checked options: they can make the destination.
+pub(crate) trait Backend: std::fmt::Debug + Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn build(&self, context: &Context) -> Result<Arc<dyn Destination>, BuildError>;
+}
+
+/// What a destination is given besides its own options.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The time, for those that stamp what they write.
+    pub clock: Arc<dyn Clock>,
+    /// The data directory; SQLite's default file is in it.
+    pub data_dir: PathBuf,
+    /// The destination's name in the configuration, for errors.
+    pub name: DestinationName,
+}
+
+/// A value that cannot be, or values that cannot be together. Never quotes a value that may be secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct OptionsError {
+    /// The key within the destination's section.
+    pub key: &'static str,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
+
+impl OptionsError {
+    pub(crate) fn new(key: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            key,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// A destination that cannot be made: a file that it needs is not readable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("destination {name}: {reason}")]
+pub struct BuildError {
+    /// Which.
+    pub name: DestinationName,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// Makes a destination. Connects to nothing; reads certificates and secret files once to see that they
+/// are there.
+///
+/// # Errors
+/// A file that it needs cannot be read.
+pub fn build(
+    config: &DestinationConfig,
+    context: &Context,
+) -> Result<Arc<dyn Destination>, BuildError> {
+    config.0.build(context)
+}
+
+/// The most events a batch may hold, checked: every backend has the same limit.
+pub(crate) fn batch_max(given: Option<u32>) -> Result<usize, OptionsError> {
+    let count = given.unwrap_or(1000);
+    if (1..=10_000).contains(&count) {
+        Ok(count as usize)
+    } else {
+        Err(OptionsError::new("batch_max", "must be from 1 to 10000"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<DestinationOptions, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    fn refused(json: &str) -> OptionsError {
+        read(json).unwrap().validate().unwrap_err()
+    }
+
+    #[test]
+    fn a_type_and_little_else_is_enough() {
+        let sqlite = read(r#"{"type": "sqlite"}"#).unwrap();
+        assert_eq!(
+            (sqlite.kind(), sqlite.validate().unwrap().kind()),
+            ("sqlite", "sqlite")
+        );
+        let postgres = read(r#"{"type": "postgres", "url": "postgres://db/app"}"#).unwrap();
+        assert_eq!(postgres.validate().unwrap().kind(), "postgres");
+    }
+
+    #[test]
+    fn unknown_keys_and_types_are_refused() {
+        assert!(read(r#"{"type": "sqlite", "tabel": "x"}"#).is_err());
+        assert!(read(r#"{"type": "postgres", "path": "x"}"#).is_err());
+        assert!(read(r#"{"type": "oracle"}"#).is_err());
+        assert!(read(r#"{"path": "x"}"#).is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_by_its_key() {
+        let cases = [
+            (r#"{"type":"sqlite","batch_max":0}"#, "batch_max"),
+            (r#"{"type":"sqlite","batch_max":10001}"#, "batch_max"),
+            (r#"{"type":"sqlite","body_type":"jsonb"}"#, "body_type"),
+            (r#"{"type":"sqlite","table":""}"#, "table"),
+            (r#"{"type":"sqlite","id_column":"id"}"#, "id_column"),
+            (r#"{"type":"sqlite","columns":{"a":"/a"}}"#, "id_column"),
+            (
+                r#"{"type":"sqlite","columns":{"a":"a"},"id_column":"id"}"#,
+                "columns",
+            ),
+            (
+                r#"{"type":"sqlite","columns":{"a":"$nothing"},"id_column":"id"}"#,
+                "columns",
+            ),
+            (
+                r#"{"type":"sqlite","columns":{"id":"/a"},"id_column":"id"}"#,
+                "columns",
+            ),
+            (
+                r#"{"type":"sqlite","columns":{},"id_column":"id"}"#,
+                "columns",
+            ),
+            (
+                r#"{"type":"sqlite","columns":{"a":"/a"},"id_column":"id","body_type":"json"}"#,
+                "body_type",
+            ),
+            (
+                r#"{"type":"sqlite","statement":"SELECT $id","table":"t"}"#,
+                "table",
+            ),
+            (
+                r#"{"type":"sqlite","statement":"SELECT $id","columns":{"a":"/a"}}"#,
+                "columns",
+            ),
+            (r#"{"type":"sqlite","statement":"SELECT 1"}"#, "statement"),
+            (
+                r#"{"type":"sqlite","statement":"SELECT $ids"}"#,
+                "statement",
+            ),
+            (r#"{"type":"postgres"}"#, "url"),
+            (
+                r#"{"type":"postgres","url":"postgres://h/d","url_file":"f"}"#,
+                "url_file",
+            ),
+            (
+                r#"{"type":"postgres","url":"postgres://h/d","concurrency":0}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"postgres","url":"postgres://h/d","timeout":"0s"}"#,
+                "timeout",
+            ),
+            (
+                r#"{"type":"postgres","url":"postgres://h/d","connect_timeout":"2h"}"#,
+                "connect_timeout",
+            ),
+            (
+                r#"{"type":"postgres","url":"postgres://h/d","table":"a.b.c"}"#,
+                "table",
+            ),
+        ];
+        for (json, key) in cases {
+            assert_eq!(refused(json).key, key, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_error_about_a_url_never_quotes_it() {
+        for url in [
+            "postgres://app:hunter2@host:notaport/db",
+            "hunter2",
+            "postgres://app:hunter2@host/db?sslmode=hunter2",
+            "postgres://app:x@host/db?hunter2=1",
+            "host=h password='hunter2",
+        ] {
+            let json = serde_json::json!({"type": "postgres", "url": url}).to_string();
+            let error = refused(&json);
+            assert_eq!(error.key, "url");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+            assert!(!format!("{:?}", read(&json).unwrap()).contains("hunter2"));
+        }
+    }
+}
