@@ -9,6 +9,7 @@
 
 mod damage;
 mod first_start;
+mod fixtures;
 mod model;
 mod service;
 mod sim;
