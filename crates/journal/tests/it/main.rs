@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod concurrent;
 mod damage;
 mod first_start;
 mod fixtures;
