@@ -1,0 +1,352 @@
+//! What every SQL destination promises, tried on each. A new one is one line: its [`Subject`].
+
+use domain::Outcome;
+use domain::ports::Destination;
+use serde_json::{Value, json};
+
+use crate::events::{Bodies, bodies, deliver_all, deliver_to_nobody, event, events, made};
+
+/// A database that a test can do things to.
+pub(crate) trait Subject: Send + Sync + Sized {
+    /// An empty one, running.
+    async fn start() -> Self;
+    /// `type`, and where it is.
+    fn section(&self) -> Value;
+    /// Runs statements.
+    async fn execute(&self, sql: &str);
+    /// The first column of the rows, as text.
+    async fn texts(&self, sql: &str) -> Vec<String>;
+    /// What an events table holds.
+    async fn bodies(&self, table: &str) -> Bodies;
+    /// Makes the database refuse rows of the events table with the path `/bad`.
+    async fn refuse_bad_paths(&self);
+    /// Takes it away.
+    async fn stop(&mut self);
+    /// Brings it back.
+    async fn start_again(&mut self);
+    /// Refuses writes, or allows them again.
+    async fn set_read_only(&self, read_only: bool);
+}
+
+/// The subject's section with more keys.
+pub(crate) fn section(subject: &impl Subject, more: &Value) -> Value {
+    let mut section = subject.section();
+    let more = more.as_object().unwrap().clone();
+    section.as_object_mut().unwrap().extend(more);
+    section
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it reads better at the call")]
+fn destination(subject: &impl Subject, more: Value) -> std::sync::Arc<dyn Destination> {
+    made(&section(subject, &more))
+}
+
+pub(crate) async fn delivers_batches_and_repeats_are_single<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    let batch = events(1000);
+    deliver_all(&*to, &batch[..600]).await;
+    deliver_all(&*to, &batch[..600]).await;
+    // Half of it is there already, half is new, and one comes twice in the same batch.
+    let mut mixed = batch[300..].to_vec();
+    mixed.push(batch[999].clone());
+    deliver_all(&*to, &mixed).await;
+    deliver_all(&*to, &[]).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&batch));
+    to.probe().await.unwrap();
+    assert_eq!(to.inspect().await.unwrap(), vec![]);
+}
+
+pub(crate) async fn a_bad_row_is_rejected_alone<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    to.inspect().await.unwrap();
+    subject.refuse_bad_paths().await;
+    for place in [0, 250, 499] {
+        let mut batch = events(500);
+        batch[place] = event(10_000, "/bad", b"{}");
+        let outcome = to.deliver(&batch).await;
+        assert_eq!(outcome.unavailable, None);
+        for (at, outcome) in outcome.outcomes.iter().enumerate() {
+            if at == place {
+                assert!(matches!(outcome, Outcome::Reject { .. }), "{outcome:?}");
+            } else {
+                assert_eq!(*outcome, Outcome::Delivered, "row {at}");
+            }
+        }
+    }
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&events(500)));
+}
+
+pub(crate) async fn many_bad_rows_are_rejected_each_with_its_cause<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    to.inspect().await.unwrap();
+    subject.refuse_bad_paths().await;
+    let bad: Vec<_> = (0..500)
+        .map(|at| event(at, "/bad", b"secret-payload"))
+        .collect();
+    let outcome = to.deliver(&bad).await;
+    assert_eq!(outcome.unavailable, None);
+    for outcome in outcome.outcomes {
+        let Outcome::Reject { cause } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(!cause.to_string().contains("secret"), "{cause}");
+        assert!(!cause.to_string().contains("/bad"), "{cause}");
+    }
+    assert!(subject.bodies("webhook_events").await.is_empty());
+    deliver_all(&*to, &[event(1000, "/good", b"{}")]).await;
+}
+
+/// Bodies of every kind, as they came.
+pub(crate) fn odd_bodies() -> Vec<Vec<u8>> {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels)).into_bytes();
+    vec![
+        br#"{"b": 1,  "a": [true,null],"a": 2}"#.to_vec(),
+        b" [1, 2]\n".to_vec(),
+        b"\"text\"".to_vec(),
+        "\"ä😀\"".into(),
+        br#""\u0000""#.to_vec(),
+        br#"{"half": "\ud83d", "escaped\u0000key": 1}"#.to_vec(),
+        b"1e999999".to_vec(),
+        format!("[{}]", "9".repeat(200_000)).into_bytes(),
+        b"-0.10e-20000".to_vec(),
+        deep(900),
+        deep(5_000),
+        deep(500_000),
+        b"".to_vec(),
+        b"not json".to_vec(),
+        b"{\"a\": \"\xff\xfe\"}".to_vec(),
+        b"\xef\xbb\xbf{}".to_vec(),
+        b"\0\x01\x02\xff".to_vec(),
+        b"{\"a\": \"\0\"}".to_vec(),
+        b"a=1&b=2".to_vec(),
+        b"\\x00".to_vec(),
+        b"\\.\n\\N\t".to_vec(),
+        vec![b'x'; 3 << 20],
+    ]
+}
+
+pub(crate) async fn every_body_arrives_byte_for_byte<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    let batch: Vec<_> = (0..)
+        .zip(odd_bodies())
+        .map(|(number, body)| event(number, "/in/gen\0esys", &body))
+        .collect();
+    deliver_all(&*to, &batch).await;
+    deliver_all(&*to, &batch).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&batch));
+    let raw = "SELECT count(*) || '' FROM webhook_events WHERE body_raw IS NOT NULL";
+    assert_eq!(subject.texts(raw).await, ["12"]);
+    let paths = "SELECT DISTINCT path FROM webhook_events";
+    assert_eq!(subject.texts(paths).await, ["/in/gen%00esys"]);
+    let header = "SELECT DISTINCT headers ->> 'x-many' FROM webhook_events";
+    let many: Vec<String> = subject.texts(header).await;
+    let many: Vec<String> = serde_json::from_str(&many[0]).unwrap();
+    assert_eq!(many, ["one", "two \"quoted\""]);
+    let odd = "SELECT DISTINCT headers -> 'x-odd' ->> 'base64' FROM webhook_events";
+    assert_eq!(subject.texts(odd).await, ["/wA="]);
+}
+
+pub(crate) async fn an_absent_database_is_unavailable_until_it_is_back<S: Subject>() {
+    let mut subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    let batch = events(100);
+    deliver_all(&*to, &batch[..50]).await;
+    subject.stop().await;
+    deliver_to_nobody(&*to, &batch).await;
+    to.probe().await.unwrap_err();
+    to.inspect().await.unwrap_err();
+    subject.start_again().await;
+    to.probe().await.unwrap();
+    deliver_all(&*to, &batch).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&batch));
+}
+
+pub(crate) async fn a_destination_made_while_it_is_away_works_later<S: Subject>() {
+    let mut subject = S::start().await;
+    subject.stop().await;
+    let to = destination(&subject, json!({}));
+    deliver_to_nobody(&*to, &events(3)).await;
+    subject.start_again().await;
+    deliver_all(&*to, &events(3)).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&events(3)));
+}
+
+pub(crate) async fn a_read_only_database_is_unavailable<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    deliver_all(&*to, &events(10)).await;
+    subject.set_read_only(true).await;
+    deliver_to_nobody(&*to, &events(20)).await;
+    to.probe().await.unwrap_err();
+    subject.set_read_only(false).await;
+    to.probe().await.unwrap();
+    deliver_all(&*to, &events(20)).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&events(20)));
+}
+
+pub(crate) async fn columns_take_values_out_of_the_body<S: Subject>() {
+    let subject = S::start().await;
+    subject
+        .execute(
+            "CREATE TABLE \"My Events\" (event varchar(36) PRIMARY KEY, \"conversationId\" varchar(5), n numeric, whole text)",
+        )
+        .await;
+    let to = destination(
+        &subject,
+        json!({
+            "table": "My Events",
+            "id_column": "event",
+            "columns": {"conversationId": "/conversationId", "n": "/items/0/n", "whole": "$body"},
+        }),
+    );
+    assert_eq!(to.inspect().await.unwrap(), vec![]);
+    let body = br#"{"conversationId": "c-1", "items": [{"n": 1.25}]}"#;
+    let batch = [
+        event(1, "/", body),
+        event(2, "/", b"{}"),
+        event(3, "/", b"not json"),
+    ];
+    for _ in 0..2 {
+        let outcome = to.deliver(&batch).await;
+        assert_eq!(outcome.unavailable, None);
+        assert_eq!(
+            outcome.outcomes[..2],
+            [Outcome::Delivered, Outcome::Delivered]
+        );
+        let Outcome::Reject { cause } = &outcome.outcomes[2] else {
+            panic!("{outcome:?}");
+        };
+        assert!(cause.detail.contains("not JSON"), "{cause}");
+    }
+    let rows = "SELECT coalesce(\"conversationId\", '-') || ' ' || coalesce(n || '', '-') FROM \"My Events\" ORDER BY event";
+    assert_eq!(subject.texts(rows).await, ["c-1 1.25", "- -"]);
+    let whole = "SELECT whole FROM \"My Events\" ORDER BY event";
+    let whole = subject.texts(whole).await;
+    assert_eq!(whole[0].as_bytes(), body);
+}
+
+pub(crate) async fn an_id_column_without_an_index_is_named_and_written_plainly<S: Subject>() {
+    let subject = S::start().await;
+    subject.execute("CREATE TABLE log (id text, n text)").await;
+    let own = json!({"table": "log", "id_column": "id", "columns": {"n": "/number"}});
+    let to = destination(&subject, own.clone());
+    let findings = to.inspect().await.unwrap();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].text.contains("at least once"), "{findings:?}");
+    deliver_all(&*to, &events(3)).await;
+    deliver_all(&*to, &events(3)).await;
+    assert_eq!(subject.texts("SELECT id FROM log").await.len(), 6);
+
+    subject
+        .execute("DELETE FROM log; CREATE UNIQUE INDEX own ON log (id)")
+        .await;
+    let to = destination(&subject, own);
+    assert_eq!(to.inspect().await.unwrap(), vec![]);
+    deliver_all(&*to, &events(3)).await;
+    deliver_all(&*to, &events(3)).await;
+    assert_eq!(subject.texts("SELECT id FROM log").await.len(), 3);
+}
+
+pub(crate) async fn another_unique_conflict_is_rejected<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    to.inspect().await.unwrap();
+    subject
+        .execute("CREATE UNIQUE INDEX paths ON webhook_events (path)")
+        .await;
+    deliver_all(&*to, &[event(1, "/a", b"1")]).await;
+    let outcome = to
+        .deliver(&[event(2, "/a", b"2"), event(1, "/a", b"1")])
+        .await;
+    assert!(
+        matches!(outcome.outcomes[0], Outcome::Reject { .. }),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.outcomes[1], Outcome::Delivered);
+    assert_eq!(subject.bodies("webhook_events").await.len(), 1);
+}
+
+pub(crate) async fn a_statement_runs_with_bound_parameters<S: Subject>() {
+    let subject = S::start().await;
+    subject
+        .execute("CREATE TABLE mine (id text PRIMARY KEY, body text, kind text)")
+        .await;
+    let to = destination(
+        &subject,
+        json!({"statement": "INSERT INTO mine VALUES ($id, $body, $event_type || '$id' || $source) ON CONFLICT (id) DO NOTHING"}),
+    );
+    let findings = to.inspect().await.unwrap();
+    assert!(findings[0].text.contains("idempotent"), "{findings:?}");
+    let batch = [
+        event(1, "/", b"'); DROP TABLE mine; --"),
+        event(2, "/", b"\xff"),
+        event(3, "/", b"{}"),
+    ];
+    for _ in 0..2 {
+        let outcome = to.deliver(&batch).await;
+        assert_eq!(outcome.outcomes[0], Outcome::Delivered, "{outcome:?}");
+        // $body alone cannot hold it: it must be seen, and not become a null.
+        assert!(
+            matches!(outcome.outcomes[1], Outcome::Reject { .. }),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.outcomes[2], Outcome::Delivered);
+    }
+    let rows = subject.texts("SELECT body FROM mine ORDER BY id").await;
+    assert_eq!(rows, ["'); DROP TABLE mine; --", "{}"]);
+    let kinds = subject.texts("SELECT DISTINCT kind FROM mine").await;
+    assert_eq!(kinds, ["message$idgenesys"]);
+}
+
+pub(crate) async fn a_table_that_does_not_fit_is_named_plainly<S: Subject>() {
+    let subject = S::start().await;
+    subject
+        .execute("CREATE TABLE small (id text PRIMARY KEY)")
+        .await;
+    let to = destination(&subject, json!({"table": "small"}));
+    let why = to.inspect().await.unwrap_err().to_string();
+    assert!(why.contains("small has no column source"), "{why}");
+    deliver_to_nobody(&*to, &events(1)).await;
+    let columns = json!({"table": "absent", "id_column": "id", "columns": {"n": "/n"}});
+    let why = destination(&subject, columns).inspect().await.unwrap_err();
+    assert!(
+        why.to_string().contains("there is no table absent"),
+        "{why}"
+    );
+}
+
+/// Every promise, as tests of one subject.
+macro_rules! contract {
+    ($subject:ty) => {
+        crate::contract::contract!($subject:
+            delivers_batches_and_repeats_are_single
+            a_bad_row_is_rejected_alone
+            many_bad_rows_are_rejected_each_with_its_cause
+            every_body_arrives_byte_for_byte
+            an_absent_database_is_unavailable_until_it_is_back
+            a_destination_made_while_it_is_away_works_later
+            a_read_only_database_is_unavailable
+            columns_take_values_out_of_the_body
+            an_id_column_without_an_index_is_named_and_written_plainly
+            another_unique_conflict_is_rejected
+            a_statement_runs_with_bound_parameters
+            a_table_that_does_not_fit_is_named_plainly
+        );
+    };
+    ($subject:ty: $($name:ident)+) => {
+        mod contract {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::contract::$name::<$subject>().await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use contract;

@@ -1,0 +1,101 @@
+//! Events for the tests to deliver, and what they look like in a table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use connectors::{Context, DestinationOptions, build};
+use domain::clock::ManualClock;
+use domain::ports::{Delivery, Destination};
+use domain::{
+    DestinationName, Event, EventId, Header, Outcome, Seq, SourceName, StoredEvent, Timestamp,
+};
+
+/// What a table holds: the body of each id, put together from `body` and `body_raw`.
+pub(crate) type Bodies = BTreeMap<String, Vec<u8>>;
+
+/// An event with that number, path and body. Its id follows from the number alone.
+pub(crate) fn event(number: u32, path: &str, body: &[u8]) -> Delivery {
+    let mut id = *b"\x01\x90\x12\x34\x56\x78\x70\0\x80\0\0\0\0\0\0\0";
+    id[12..].copy_from_slice(&number.to_be_bytes());
+    Delivery {
+        stored: StoredEvent {
+            seq: Seq(u64::from(number)),
+            id: EventId::from_bytes(id),
+            event: Arc::new(Event {
+                source: SourceName::new("genesys").unwrap(),
+                received_at: "2026-03-01T12:00:00.123456Z".parse().unwrap(),
+                method: "POST".into(),
+                path: path.into(),
+                headers: vec![
+                    header("content-type", b"application/json"),
+                    header("x-odd", b"\xff\x00"),
+                    header("x-many", b"one"),
+                    header("x-many", b"two \"quoted\""),
+                ],
+                body: Bytes::copy_from_slice(body),
+                event_type: Some("message".into()),
+                remote: None,
+                dedup: None,
+            }),
+        },
+        attempt: 1,
+    }
+}
+
+fn header(name: &str, value: &'static [u8]) -> Header {
+    Header {
+        name: name.into(),
+        value: Bytes::from_static(value),
+    }
+}
+
+/// `count` events with bodies that differ.
+pub(crate) fn events(count: u32) -> Vec<Delivery> {
+    (0..count)
+        .map(|number| {
+            let body = format!(r#"{{"number": {number}, "conversationId": "c-{number}"}}"#);
+            event(number, "/in/genesys", body.as_bytes())
+        })
+        .collect()
+}
+
+/// What the table must hold when these were delivered.
+pub(crate) fn bodies<'a>(batch: impl IntoIterator<Item = &'a Delivery>) -> Bodies {
+    batch
+        .into_iter()
+        .map(|one| (one.stored.id.to_string(), one.stored.event.body.to_vec()))
+        .collect()
+}
+
+/// The destination that a section of the configuration makes.
+pub(crate) fn made(section: &serde_json::Value) -> Arc<dyn Destination> {
+    let options: DestinationOptions = serde_json::from_value(section.clone()).unwrap();
+    build(&options.validate().unwrap(), &context()).unwrap()
+}
+
+pub(crate) fn context() -> Context {
+    Context {
+        clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
+        data_dir: "/nonexistent".into(),
+        name: DestinationName::new("events-db").unwrap(),
+    }
+}
+
+/// Delivers, and insists that everything arrived.
+pub(crate) async fn deliver_all(destination: &dyn Destination, batch: &[Delivery]) {
+    let outcome = destination.deliver(batch).await;
+    assert_eq!(outcome.unavailable, None);
+    assert_eq!(outcome.outcomes, vec![Outcome::Delivered; batch.len()]);
+}
+
+/// Delivers, and insists that nothing is known and the destination is away. Gives the cause's code.
+pub(crate) async fn deliver_to_nobody(destination: &dyn Destination, batch: &[Delivery]) -> String {
+    let outcome = destination.deliver(batch).await;
+    assert_eq!(outcome.outcomes, vec![Outcome::NotDone; batch.len()]);
+    outcome
+        .unavailable
+        .expect("a destination that is away")
+        .cause
+        .code
+}

@@ -1,0 +1,13 @@
+//! The destinations against real databases: one contract for all of them, and what is each one's own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod contract;
+mod events;
+mod postgres;
+mod postgres_faults;
+mod sqlite;

@@ -1,0 +1,169 @@
+//! The contract on SQLite, and what is SQLite's own.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::contract::{Subject, contract};
+use crate::events::{Bodies, bodies, deliver_all, deliver_to_nobody, event, events, made};
+use domain::Outcome;
+
+struct Sqlite {
+    dir: TempDir,
+}
+
+impl Sqlite {
+    fn file(&self) -> std::path::PathBuf {
+        self.dir.path().join("there/events.db")
+    }
+
+    fn open(&self) -> Connection {
+        Connection::open(self.file()).unwrap()
+    }
+}
+
+impl Subject for Sqlite {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("there")).unwrap();
+        Self { dir }
+    }
+
+    fn section(&self) -> Value {
+        json!({"type": "sqlite", "path": self.file()})
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.open().execute_batch(sql).unwrap();
+    }
+
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        let connection = self.open();
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    async fn bodies(&self, table: &str) -> Bodies {
+        let connection = self.open();
+        let sql = format!("SELECT id, CAST(coalesce(body, body_raw) AS BLOB) FROM {table}");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    async fn refuse_bad_paths(&self) {
+        self.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON webhook_events WHEN NEW.path = '/bad'
+             BEGIN SELECT RAISE(ABORT, 'no: secret'); END",
+        )
+        .await;
+    }
+
+    async fn stop(&mut self) {
+        std::fs::rename(self.dir.path().join("there"), self.dir.path().join("away")).unwrap();
+    }
+
+    async fn start_again(&mut self) {
+        std::fs::rename(self.dir.path().join("away"), self.dir.path().join("there")).unwrap();
+    }
+
+    async fn set_read_only(&self, read_only: bool) {
+        // Root may write to any file: another program that holds the write lock is as much in the way.
+        use std::sync::Mutex;
+        static LOCK: Mutex<Option<Connection>> = Mutex::new(None);
+        let mut holder = LOCK.lock().unwrap();
+        *holder = None;
+        if read_only {
+            let connection = self.open();
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            *holder = Some(connection);
+        }
+    }
+}
+
+contract!(Sqlite);
+
+#[tokio::test]
+async fn a_trigger_that_rolls_everything_back_takes_only_its_own_event() {
+    let subject = Sqlite::start().await;
+    let to = made(&subject.section());
+    to.inspect().await.unwrap();
+    let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON webhook_events WHEN NEW.path = '/bad'
+                   BEGIN SELECT RAISE(ROLLBACK, 'no'); END";
+    subject.execute(trigger).await;
+    let mut batch = events(20);
+    batch[7] = event(700, "/bad", b"{}");
+    let outcome = to.deliver(&batch).await;
+    assert!(
+        matches!(outcome.outcomes[7], Outcome::Reject { .. }),
+        "{outcome:?}"
+    );
+    batch.remove(7);
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&batch));
+}
+
+#[tokio::test]
+async fn a_foreign_key_checked_at_commit_refuses_only_its_own_event() {
+    let subject = Sqlite::start().await;
+    subject
+        .execute(
+            "CREATE TABLE known (path TEXT PRIMARY KEY); INSERT INTO known VALUES ('/a');
+             CREATE TABLE t (id TEXT PRIMARY KEY, path TEXT REFERENCES known DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .await;
+    let mut section = subject.section();
+    section["table"] = "t".into();
+    section["id_column"] = "id".into();
+    section["columns"] = json!({"path": "$path"});
+    let to = made(&section);
+    let outcome = to
+        .deliver(&[event(1, "/a", b""), event(2, "/b", b"")])
+        .await;
+    assert_eq!(outcome.outcomes[0], Outcome::Delivered, "{outcome:?}");
+    assert!(
+        matches!(outcome.outcomes[1], Outcome::Reject { .. }),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn commits_are_synced_and_a_deleted_file_is_noticed() {
+    let subject = Sqlite::start().await;
+    let to = made(&subject.section());
+    deliver_all(&*to, &events(5)).await;
+    let modes = subject.texts("PRAGMA journal_mode").await;
+    assert_eq!(modes, ["wal"]);
+    for file in std::fs::read_dir(subject.file().parent().unwrap()).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    deliver_all(&*to, &events(9)).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&events(9)));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_unavailable_and_left_alone() {
+    let subject = Sqlite::start().await;
+    let text = "this is a letter to my bank, and no database at all".repeat(100);
+    std::fs::write(subject.file(), &text).unwrap();
+    let to = made(&subject.section());
+    deliver_to_nobody(&*to, &events(1)).await;
+    let why = to.inspect().await.unwrap_err().to_string();
+    assert!(
+        why.contains("cannot open") && why.contains("events.db"),
+        "{why}"
+    );
+    assert_eq!(std::fs::read_to_string(subject.file()).unwrap(), text);
+}
+
+#[tokio::test]
+async fn foreign_placeholders_in_a_statement_are_refused() {
+    let subject = Sqlite::start().await;
+    subject.execute("CREATE TABLE mine (id text, x text)").await;
+    let mut section = subject.section();
+    section["statement"] = "INSERT INTO mine VALUES ($id, :other)".into();
+    let to = made(&section);
+    let outcome = to.deliver(&events(1)).await;
+    let why = outcome.unavailable.unwrap().to_string();
+    assert!(why.contains("parameters other than"), "{why}");
+}
