@@ -228,7 +228,7 @@ impl Part {
             cursor: record.cursor,
             oldest_pending_seconds: age,
             last_error: shown.last_error,
-            findings: self.route.findings.clone(),
+            findings: self.route.findings.borrow().clone(),
         })
     }
 

@@ -146,6 +146,15 @@ impl Dispatch {
         Arc::clone(&self.routes) as Arc<dyn Routes>
     }
 
+    /// Where to put what is found to be set up weaker at a route's destination than Forebay promises:
+    /// whoever looked shows it in the route's status. `None`: no such route.
+    #[must_use]
+    pub fn findings(&self, route: &RouteName) -> Option<watch::Sender<Vec<String>>> {
+        let mut routes = self.routes.routes.iter();
+        let found = routes.find(|running| running.name == *route);
+        found.map(|route| route.findings.clone())
+    }
+
     /// Shows why nothing more can be settled, once that is so. The process must then end.
     #[must_use]
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
@@ -204,7 +213,7 @@ fn open(
         source_names: spec.source_names,
         destination: spec.destination,
         destination_name: spec.destination_name,
-        findings: spec.findings,
+        findings: watch::Sender::default(),
         slots: Arc::clone(slots),
         board: Arc::new(Board::new(spec.record.paused, ports.clock.now())),
         outbox: Outbox::new(Arc::clone(bell)),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::policy::{OnOutage, Order, ProbePolicy, RetryPolicy};
 use domain::ports::{Archive, Bury, Destination, Journal, RouteRecord, State};
 use domain::{Clock, DestinationName, RangeSet, Reason, RouteName, Seq, SourceName, SourceSet};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::board::Board;
 use crate::metrics::RouteMetrics;
@@ -40,8 +40,6 @@ pub struct RouteSpec {
     pub destination_name: DestinationName,
     /// Where state says it stands (from `State::routes` at the start).
     pub record: RouteRecord,
-    /// What is set up weaker at the destination than Forebay promises; shown in status.
-    pub findings: Vec<String>,
 }
 
 impl std::fmt::Debug for RouteSpec {
@@ -94,7 +92,8 @@ pub(crate) struct Route {
     pub(crate) destination_name: DestinationName,
     /// As it was at the start.
     pub(crate) record: RouteRecord,
-    pub(crate) findings: Vec<String>,
+    /// What is set up weaker at the destination than Forebay promises; shown in status.
+    pub(crate) findings: watch::Sender<Vec<String>>,
     /// Batches in flight to the destination, of all routes.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) board: Arc<Board>,

@@ -152,16 +152,22 @@ impl Window {
         }
     }
 
-    /// The next events for an attempt, oldest first. Empty when none waits.
-    pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Vec<Waiting> {
-        let mut bytes = 0;
-        let fits = self.waiting.iter().take(limit.events.max(1));
-        let fits = fits.take_while(|waiting| {
-            let first = bytes == 0;
+    /// The next events for an attempt, oldest first; of each, `company` says how many may travel
+    /// together with it at most. Empty when none waits.
+    pub(crate) fn next_batch(
+        &mut self,
+        limit: BatchLimit,
+        company: impl Fn(Seq) -> usize,
+    ) -> Vec<Waiting> {
+        let (mut count, mut bytes, mut most) = (0, 0, limit.events.max(1));
+        for waiting in &self.waiting {
             bytes += waiting.weight;
-            first || bytes <= limit.bytes
-        });
-        let count = fits.count();
+            most = most.min(company(waiting.stored.seq));
+            if count > 0 && (count >= most || bytes > limit.bytes) {
+                break;
+            }
+            count += 1;
+        }
         self.waiting.drain(..count).collect()
     }
 

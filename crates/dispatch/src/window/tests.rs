@@ -61,7 +61,7 @@ fn all(window: &mut Window) -> Vec<(u64, u64)> {
         events: 1000,
         bytes: usize::MAX,
     };
-    let batch = window.next_batch(limit);
+    let batch = window.next_batch(limit, |_| usize::MAX);
     let stretch = |waiting: &Waiting| (waiting.from.0, waiting.stored.seq.0);
     batch.iter().map(stretch).collect()
 }
@@ -121,10 +121,11 @@ fn a_window_is_bounded_by_count_and_bytes_and_always_takes_one() {
     };
     window.take_in(large);
     assert_eq!(window.room(most), None);
-    let batch = window.next_batch(BatchLimit {
+    let few = BatchLimit {
         events: 10,
         bytes: 100,
-    });
+    };
+    let batch = window.next_batch(few, |_| usize::MAX);
     assert_eq!(batch.len(), 1, "a large event goes alone");
     window.release(1, batch[0].weight);
     assert!(window.room(most).is_some());
@@ -138,7 +139,10 @@ fn events_put_back_take_their_old_places() {
         events: 2,
         bytes: usize::MAX,
     };
-    let (first, second) = (window.next_batch(two), window.next_batch(two));
+    let (first, second) = (
+        window.next_batch(two, |_| usize::MAX),
+        window.next_batch(two, |_| usize::MAX),
+    );
     window.put_back(second);
     window.put_back(first);
     let probe = window.one(1).unwrap();
@@ -146,6 +150,26 @@ fn events_put_back_take_their_old_places() {
     window.put_back(vec![probe]);
     let seqs: Vec<u64> = all(&mut window).iter().map(|(_, seq)| *seq).collect();
     assert_eq!(seqs, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_suspect_travels_in_small_company() {
+    let mut window = Window::new(WIDE, Seq(0), &[]);
+    window.take_in(read(&[1, 2, 3, 4, 5, 6], &[], 6));
+    let company = |seq| if seq == Seq(4) { 2 } else { usize::MAX };
+    let limit = BatchLimit {
+        events: 100,
+        bytes: usize::MAX,
+    };
+    let mut sizes = Vec::new();
+    loop {
+        let batch = window.next_batch(limit, company);
+        if batch.is_empty() {
+            break;
+        }
+        sizes.push(batch.len());
+    }
+    assert_eq!(sizes, [3, 2, 1]);
 }
 
 /// A journal of `ours` and other sources' numbers, damaged here and there.
@@ -239,7 +263,7 @@ impl Run<'_> {
                 events: *sizes.next().unwrap(),
                 bytes: usize::MAX,
             };
-            let batch = window.next_batch(limit);
+            let batch = window.next_batch(limit, |_| usize::MAX);
             if !batch.is_empty() {
                 open.push(batch);
             }

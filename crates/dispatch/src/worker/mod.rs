@@ -9,6 +9,7 @@ mod parked;
 mod reading;
 mod reports;
 pub(crate) mod sort;
+mod suspects;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::window::{Waiting, Window};
 use parked::{DueQueue, Fetched};
 use reading::Reading;
 use sort::RowUnderWay;
+use suspects::Suspects;
 
 /// Read at once at least, also for a destination that takes smaller batches.
 const READ_EVENTS: usize = 512;
@@ -54,6 +56,7 @@ pub(crate) struct Worker {
     under_way: VecDeque<RowUnderWay>,
     committed: u64,
     breaker: Breaker,
+    suspects: Suspects,
     /// Failed probes with an event: each tries another one.
     rotation: usize,
     /// The destination was asked and answered since the breaker began to probe.
@@ -84,6 +87,7 @@ impl Worker {
             under_way: VecDeque::new(),
             committed: 0,
             breaker: Breaker::new(route.policies.probe),
+            suspects: Suspects::default(),
             rotation: 0,
             destination_answered: false,
             asking: false,
@@ -202,7 +206,11 @@ impl Worker {
             return None;
         }
         let events = match self.route.policies.order {
-            Order::None => self.window.next_batch(self.batch_limit()),
+            Order::None => {
+                let suspects = &self.suspects;
+                let company = |seq| suspects.company(seq);
+                self.window.next_batch(self.batch_limit(), company)
+            }
         };
         (!events.is_empty()).then(|| live(events))
     }

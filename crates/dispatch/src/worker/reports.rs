@@ -44,8 +44,9 @@ impl Worker {
         }
     }
 
-    fn attempted(&mut self, attempted: Attempted) {
+    fn attempted(&mut self, mut attempted: Attempted) {
         self.attempts -= 1;
+        self.suspects.look(&attempted.batch, &mut attempted.outcome);
         let Attempted {
             withheld, outcome, ..
         } = &attempted;
@@ -69,6 +70,9 @@ impl Worker {
         if sorted.delivered > 0 {
             self.throttles = 0;
             self.rotation = 0;
+            if self.breaker.state() != BreakerState::Passing {
+                self.suspects.others_pass();
+            }
             self.breaker.delivered();
         } else if sorted.answered > 0 {
             self.breaker.answered(now, rand::random());

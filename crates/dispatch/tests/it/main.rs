@@ -1,0 +1,18 @@
+//! Dispatch's integration tests, one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod destination;
+mod memory;
+mod rig;
+mod world;
+
+mod control;
+mod flow;
+mod outage;
+mod retries;

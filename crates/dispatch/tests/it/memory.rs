@@ -1,0 +1,449 @@
+//! A journal and a state in memory, for tests under paused time: neither waits for a thread, so time
+//! passes only where the code under test waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dispatch::{Options, Ports};
+use domain::clock::TimerClock;
+use domain::ports::state::KnownSource;
+use domain::ports::{
+    Append, AppendError, Archive, BatchLimit, Bury, Counters, Durability, EventPage, EventQuery,
+    Fate, Journal, JournalError, Park, Parked, ReadBatch, Reader, RetireFate, RouteRecord,
+    Settlement, State, StateError,
+};
+use domain::{
+    Clock, DedupKey, Event, EventId, InstallationId, RouteName, Seq, SeqRange, SourceSet,
+    StoredEvent, Timestamp,
+};
+use tokio::sync::watch;
+
+use crate::rig::{Rig, Wanted};
+use crate::world::{at, event, name};
+
+/// The journal: a list.
+pub(crate) struct MemoryJournal {
+    events: Mutex<Vec<StoredEvent>>,
+    damaged: Mutex<Vec<SeqRange>>,
+    end: watch::Sender<Seq>,
+    released: Mutex<BTreeMap<RouteName, Seq>>,
+}
+
+impl MemoryJournal {
+    fn new() -> Self {
+        Self {
+            events: Mutex::default(),
+            damaged: Mutex::default(),
+            end: watch::Sender::new(Seq::ZERO),
+            released: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn add(&self, source: &str, count: u64) {
+        for n in 0..count {
+            self.add_event(event(source, n));
+        }
+    }
+
+    fn add_event(&self, event: Event) {
+        let mut events = self.events.lock().unwrap();
+        let seq = self.end.borrow().next();
+        events.push(StoredEvent {
+            seq,
+            id: EventId::from_bytes(u128::from(seq.0).to_be_bytes()),
+            event: Arc::new(event),
+        });
+        drop(events);
+        self.end.send_replace(seq);
+    }
+
+    /// Numbers that are gone.
+    pub(crate) fn damage(&self, count: u64) {
+        let first = self.end.borrow().next();
+        let last = Seq(first.0 + count - 1);
+        self.damaged.lock().unwrap().push(SeqRange { first, last });
+        self.end.send_replace(last);
+    }
+
+    pub(crate) fn released(&self, route: &str) -> Option<Seq> {
+        self.released.lock().unwrap().get(&name(route)).copied()
+    }
+
+    fn of(&self, sources: &SourceSet, after: Seq, through: Seq) -> Vec<StoredEvent> {
+        let events = self.events.lock().unwrap();
+        let wanted = events.iter().filter(|stored| {
+            stored.seq > after
+                && stored.seq <= through
+                && sources.contains(stored.event.source.as_str())
+        });
+        wanted.cloned().collect()
+    }
+}
+
+struct MemoryReader {
+    journal: Arc<MemoryJournal>,
+    sources: SourceSet,
+    position: Seq,
+    end: watch::Receiver<Seq>,
+}
+
+#[async_trait]
+impl Reader for MemoryReader {
+    async fn read(&mut self, limit: BatchLimit) -> Result<ReadBatch, JournalError> {
+        let position = self.position;
+        let end = *self.end.wait_for(|end| *end > position).await.unwrap();
+        let mut events = self.journal.of(&self.sources, position, end);
+        let mut through = end;
+        if events.len() > limit.events {
+            events.truncate(limit.events);
+            through = events[limit.events - 1].seq;
+        }
+        let damaged = self.journal.damaged.lock().unwrap();
+        let damaged = damaged
+            .iter()
+            .filter(|range| range.first > position && range.first <= through);
+        let damaged: Vec<_> = damaged.copied().collect();
+        self.position = damaged.iter().fold(through, |at, range| at.max(range.last));
+        Ok(ReadBatch {
+            events,
+            damaged,
+            through: self.position,
+        })
+    }
+}
+
+/// The journal port needs a handle to itself for its readers.
+pub(crate) struct JournalHandle(pub(crate) Arc<MemoryJournal>);
+
+#[async_trait]
+impl Journal for JournalHandle {
+    fn append(&self, _: Vec<Event>) -> Append {
+        unreachable!("dispatch never appends")
+    }
+
+    async fn reader(
+        &self,
+        _: &RouteName,
+        after: Seq,
+        sources: SourceSet,
+    ) -> Result<Box<dyn Reader>, JournalError> {
+        Ok(Box::new(MemoryReader {
+            end: self.0.end.subscribe(),
+            journal: Arc::clone(&self.0),
+            sources,
+            position: after,
+        }))
+    }
+
+    fn release(&self, route: &RouteName, cursor: Seq) {
+        let before = self
+            .0
+            .released
+            .lock()
+            .unwrap()
+            .insert(route.clone(), cursor);
+        assert!(before <= Some(cursor), "a release goes forward");
+    }
+
+    async fn count(
+        &self,
+        sources: &SourceSet,
+        after: Seq,
+        through: Seq,
+    ) -> Result<u64, JournalError> {
+        Ok(self.0.of(sources, after, through).len() as u64)
+    }
+
+    fn end(&self) -> Seq {
+        *self.0.end.borrow()
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::ProcessCrashOnly
+    }
+
+    fn can_append(&self) -> Result<(), AppendError> {
+        Ok(())
+    }
+
+    async fn close(&self, _: Duration) -> Result<(), AppendError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Archive for JournalHandle {
+    async fn find(&self, _: EventId) -> Result<Option<StoredEvent>, JournalError> {
+        Ok(None)
+    }
+
+    async fn page(&self, _: &EventQuery) -> Result<EventPage, JournalError> {
+        Ok(EventPage::default())
+    }
+
+    async fn first_after(
+        &self,
+        sources: &SourceSet,
+        after: Seq,
+    ) -> Result<Option<StoredEvent>, JournalError> {
+        Ok(self.0.of(sources, after, Seq(u64::MAX)).into_iter().next())
+    }
+
+    async fn recent_keys(&self, _: usize) -> Result<Vec<(DedupKey, EventId)>, JournalError> {
+        Ok(Vec::new())
+    }
+}
+
+#[derive(Default)]
+struct Rows {
+    record: Option<RouteRecord>,
+    parked: BTreeMap<Seq, Park>,
+    dead: BTreeMap<Seq, Bury>,
+}
+
+/// State: maps. Refuses what the real one would, and can be full or fail.
+#[derive(Default)]
+pub(crate) struct MemoryState {
+    routes: Mutex<BTreeMap<RouteName, Rows>>,
+    /// What settling rows meets.
+    rows_meet: Mutex<Option<StateError>>,
+    /// What any settling meets.
+    all_meet: Mutex<Option<StateError>>,
+    commits: Mutex<Vec<tokio::time::Instant>>,
+}
+
+impl MemoryState {
+    pub(crate) fn rows_meet(&self, error: Option<StateError>) {
+        *self.rows_meet.lock().unwrap() = error;
+    }
+
+    pub(crate) fn all_meet(&self, error: Option<StateError>) {
+        *self.all_meet.lock().unwrap() = error;
+    }
+
+    pub(crate) fn parked(&self, route: &str) -> Vec<Park> {
+        let routes = self.routes.lock().unwrap();
+        routes[&name(route)].parked.values().cloned().collect()
+    }
+
+    pub(crate) fn dead(&self, route: &str) -> Vec<Bury> {
+        let routes = self.routes.lock().unwrap();
+        routes[&name(route)].dead.values().cloned().collect()
+    }
+
+    pub(crate) fn commits(&self) -> Vec<tokio::time::Instant> {
+        self.commits.lock().unwrap().clone()
+    }
+
+    pub(crate) fn register(&self, route: &str) {
+        let record = RouteRecord {
+            name: name(route),
+            cursor: Seq::ZERO,
+            ranges: Vec::new(),
+            accepted: 0,
+            counters: Counters::default(),
+            parked: 0,
+            dead: 0,
+            paused: false,
+            created_at: at(),
+        };
+        let rows = Rows {
+            record: Some(record),
+            ..Rows::default()
+        };
+        self.routes.lock().unwrap().insert(name(route), rows);
+    }
+}
+
+fn apply(rows: &mut Rows, step: Settlement) {
+    let record = rows.record.as_mut().unwrap();
+    assert!(step.cursor >= record.cursor, "a cursor never goes back");
+    record.cursor = step.cursor;
+    record.accepted += step.accepted;
+    record.ranges = step.ranges;
+    record.counters.delivered += step.counters.delivered;
+    record.counters.discarded += step.counters.discarded;
+    record.counters.damaged += step.counters.damaged;
+    for (seq, _) in step.resolved {
+        assert!(rows.parked.remove(&seq).is_some(), "{seq} was not parked");
+    }
+    for park in step.parks {
+        rows.parked.insert(park.stored.seq, park);
+    }
+    for bury in step.buries {
+        rows.parked.remove(&bury.stored.seq);
+        let before = rows.dead.insert(bury.stored.seq, bury);
+        assert!(before.is_none(), "buried twice");
+    }
+    let record = rows.record.as_mut().unwrap();
+    record.parked = rows.parked.len() as u64;
+    record.dead = rows.dead.len() as u64;
+    assert_eq!(record.ledger(1 << 40).imbalance(), 0, "{record:?}");
+}
+
+#[async_trait]
+impl State for MemoryState {
+    async fn routes(&self) -> Result<Vec<RouteRecord>, StateError> {
+        let routes = self.routes.lock().unwrap();
+        Ok(routes
+            .values()
+            .filter_map(|rows| rows.record.clone())
+            .collect())
+    }
+
+    async fn set_paused(&self, name: &RouteName, paused: bool) -> Result<(), StateError> {
+        let mut routes = self.routes.lock().unwrap();
+        routes
+            .get_mut(name)
+            .unwrap()
+            .record
+            .as_mut()
+            .unwrap()
+            .paused = paused;
+        Ok(())
+    }
+
+    async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError> {
+        if let Some(error) = &*self.all_meet.lock().unwrap() {
+            return Err(error.clone());
+        }
+        let rows = steps
+            .iter()
+            .any(|step| !(step.parks.is_empty() && step.buries.is_empty()));
+        if let Some(error) = &*self.rows_meet.lock().unwrap()
+            && rows
+        {
+            return Err(error.clone());
+        }
+        let mut routes = self.routes.lock().unwrap();
+        for step in steps {
+            let rows = routes.get_mut(&step.route).unwrap();
+            apply(rows, step);
+        }
+        self.commits
+            .lock()
+            .unwrap()
+            .push(tokio::time::Instant::now());
+        Ok(())
+    }
+
+    async fn due(
+        &self,
+        route: &RouteName,
+        now: Timestamp,
+        busy: &[Seq],
+        limit: usize,
+    ) -> Result<Vec<Parked>, StateError> {
+        let routes = self.routes.lock().unwrap();
+        let mut due: Vec<_> = routes[route].parked.values().cloned().collect();
+        due.retain(|park| park.due_at <= now && !busy.contains(&park.stored.seq));
+        due.sort_by_key(|park| (park.due_at, park.stored.seq));
+        due.truncate(limit);
+        let parked = |park| Parked { park, redrives: 0 };
+        Ok(due.into_iter().map(parked).collect())
+    }
+
+    async fn next_due(
+        &self,
+        route: &RouteName,
+        busy: &[Seq],
+    ) -> Result<Option<Timestamp>, StateError> {
+        let routes = self.routes.lock().unwrap();
+        let parked = routes[route].parked.values();
+        let free = parked.filter(|park| !busy.contains(&park.stored.seq));
+        Ok(free.map(|park| park.due_at).min())
+    }
+
+    async fn installation(&self) -> Result<Option<InstallationId>, StateError> {
+        unreachable!()
+    }
+    async fn bind_installation(&self, _: InstallationId) -> Result<(), StateError> {
+        unreachable!()
+    }
+    async fn sources(&self) -> Result<Vec<KnownSource>, StateError> {
+        unreachable!()
+    }
+    async fn remember_sources(&self, _: Vec<KnownSource>) -> Result<(), StateError> {
+        unreachable!()
+    }
+    async fn forget_source(&self, _: &domain::SourceName) -> Result<bool, StateError> {
+        unreachable!()
+    }
+    async fn set_route_sources(
+        &self,
+        _: &RouteName,
+        _: Vec<domain::SourceName>,
+    ) -> Result<(), StateError> {
+        unreachable!()
+    }
+    async fn route_sources(&self, _: &RouteName) -> Result<Vec<domain::SourceName>, StateError> {
+        unreachable!()
+    }
+    async fn register_route(&self, _: &RouteName, _: Seq, _: Timestamp) -> Result<(), StateError> {
+        unreachable!()
+    }
+    async fn rename_route(&self, _: &RouteName, _: &RouteName) -> Result<(), StateError> {
+        unreachable!()
+    }
+    async fn retire_route(
+        &self,
+        _: &RouteName,
+        _: RetireFate,
+        _: Timestamp,
+    ) -> Result<(), StateError> {
+        unreachable!()
+    }
+    async fn fate(&self, _: &RouteName, _: Seq) -> Result<Fate, StateError> {
+        unreachable!()
+    }
+    async fn undelivered_in(&self, _: &RouteName, _: SeqRange) -> Result<Vec<Seq>, StateError> {
+        unreachable!()
+    }
+    async fn find(&self, _: EventId) -> Result<Option<StoredEvent>, StateError> {
+        unreachable!()
+    }
+    async fn expire_delivered(&self, _: Timestamp) -> Result<(), StateError> {
+        unreachable!()
+    }
+    async fn bytes(&self) -> Result<u64, StateError> {
+        unreachable!()
+    }
+}
+
+/// Both, and a clock that moves with tokio's timers.
+pub(crate) struct Memory {
+    pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) state: Arc<MemoryState>,
+    clock: Arc<TimerClock>,
+}
+
+impl Memory {
+    pub(crate) fn new(routes: &[&str]) -> Self {
+        let state = MemoryState::default();
+        for route in routes {
+            state.register(route);
+        }
+        Self {
+            journal: Arc::new(MemoryJournal::new()),
+            state: Arc::new(state),
+            clock: Arc::new(TimerClock::new(at())),
+        }
+    }
+
+    pub(crate) async fn start(&self, wanted: &[Wanted<'_>]) -> Rig {
+        self.start_with(Options::default(), wanted).await
+    }
+
+    pub(crate) async fn start_with(&self, options: Options, wanted: &[Wanted<'_>]) -> Rig {
+        let journal = Arc::new(JournalHandle(Arc::clone(&self.journal)));
+        let ports = Ports {
+            journal: Arc::clone(&journal) as Arc<dyn Journal>,
+            archive: journal as Arc<dyn Archive>,
+            state: Arc::clone(&self.state) as Arc<dyn State>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+        };
+        Rig::start(ports, options, wanted).await
+    }
+}

@@ -1,0 +1,222 @@
+//! Outages: nothing is spent, nothing delivered is repeated, and the route comes back by itself.
+
+use std::time::Duration;
+
+use domain::ports::{BreakerState, DestinationLimits};
+use domain::{Outcome, Seq};
+
+use crate::destination::{Act, Fake, LIMITS};
+use crate::memory::Memory;
+use crate::rig::Wanted;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_an_hour_spends_no_attempt_and_ends_by_itself() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.set_up(false);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 200);
+    tokio::time::sleep(HOUR).await;
+    let status = rig.status("r").await;
+    assert_eq!(
+        (
+            status.ledger.pending,
+            status.ledger.parked,
+            status.ledger.dead
+        ),
+        (200, 0, 0)
+    );
+    assert_eq!(status.breaker, BreakerState::Tripped);
+    assert!(status.next_probe_at.is_some());
+    assert_eq!(status.last_error.unwrap().cause.code, "refused");
+    assert!(status.oldest_pending_seconds >= 3600.0);
+    // 1 + 2 + 4 + 8 + 16 seconds, and then one each half minute at most.
+    let probes = fake.probes();
+    assert!((110..160).contains(&probes.len()), "{}", probes.len());
+    let longest = probes
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap();
+    assert!(longest <= Duration::from_secs(31), "{longest:?}");
+
+    fake.set_up(true);
+    let status = rig
+        .until("r", |status| status.ledger.delivered == 200)
+        .await;
+    assert_eq!(status.breaker, BreakerState::Passing);
+    assert!(fake.seen().iter().all(|seen| seen.attempt == 1));
+    assert!(fake.delivered().values().all(|count| *count == 1));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_delivered_before_the_destination_went_away_is_not_repeated() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(DestinationLimits {
+        concurrency: 1,
+        ..LIMITS
+    });
+    fake.script(|seq, _| {
+        if seq == 7 {
+            Act::GoAway
+        } else {
+            Act::Say(Outcome::Delivered)
+        }
+    });
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 10);
+    let status = rig.until("r", |status| status.ledger.delivered == 6).await;
+    assert_eq!(
+        (status.cursor, status.breaker),
+        (Seq(6), BreakerState::Tripped)
+    );
+    fake.script(|_, _| Act::Say(Outcome::Delivered));
+    rig.until("r", |status| status.ledger.delivered == 10).await;
+    assert!(
+        fake.delivered().values().all(|count| *count == 1),
+        "{:?}",
+        fake.delivered()
+    );
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_one_event_is_tried_before_the_rest() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.set_up(false);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 100);
+    rig.until("r", |status| status.breaker == BreakerState::Tripped)
+        .await;
+    let before = fake.seen().len();
+    fake.set_up(true);
+    rig.until("r", |status| status.ledger.delivered == 100)
+        .await;
+    let seen = fake.seen();
+    let first = &seen[before];
+    assert_eq!(
+        seen.iter().filter(|seen| seen.batch == first.batch).count(),
+        1
+    );
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_that_looks_like_an_outage_is_parked_after_three_strikes_and_the_rest_flow() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(DestinationLimits {
+        batch_events: 1,
+        concurrency: 1,
+        ..LIMITS
+    });
+    fake.script(|seq, _| {
+        if seq == 1 {
+            Act::GoAway
+        } else {
+            Act::Say(Outcome::Delivered)
+        }
+    });
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 50);
+    let status = rig.until("r", |status| status.ledger.delivered == 49).await;
+    let status = if status.ledger.parked == 1 {
+        status
+    } else {
+        rig.until("r", |status| status.ledger.parked == 1).await
+    };
+    assert_eq!(status.ledger.pending, 0);
+    let park = &memory.state.parked("r")[0];
+    assert_eq!((park.stored.seq, park.attempts), (Seq(1), 1));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_in_the_middle_of_large_batches_is_narrowed_down() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(DestinationLimits {
+        batch_events: 1000,
+        timeout: Duration::from_secs(2),
+        ..LIMITS
+    });
+    fake.script(|seq, _| {
+        if seq == 500 {
+            Act::Hang
+        } else {
+            Act::Say(Outcome::Delivered)
+        }
+    });
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 3000);
+    rig.until("r", |status| status.ledger.delivered == 2999)
+        .await;
+    // Alone it cannot be told from an outage: it waits, until others pass again.
+    tokio::time::sleep(HOUR).await;
+    assert!(memory.state.parked("r").is_empty());
+    for _ in 0..120 {
+        memory.journal.add("a", 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(memory.state.parked("r")[0].stored.seq, Seq(500));
+    rig.until("r", |status| status.ledger.delivered == 3119)
+        .await;
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_hangs_is_given_up_on_and_taken_for_away() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|_, _| Act::Hang);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 5);
+    let status = rig.until("r", |status| status.last_error.is_some()).await;
+    assert_eq!(status.last_error.unwrap().cause.code, "timeout");
+    assert_eq!((status.ledger.pending, status.ledger.parked), (5, 0));
+    fake.script(|_, _| Act::Say(Outcome::Delivered));
+    rig.until("r", |status| status.ledger.delivered == 5).await;
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_event_does_not_hold_up_the_others() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(DestinationLimits {
+        batch_events: 1,
+        ..LIMITS
+    });
+    fake.script(|seq, _| {
+        if seq == 1 {
+            Act::Hang
+        } else {
+            Act::Say(Outcome::Delivered)
+        }
+    });
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    let before = tokio::time::Instant::now();
+    memory.journal.add("a", 100);
+    let status = rig.until("r", |status| status.ledger.delivered == 99).await;
+    assert!(before.elapsed() < Duration::from_secs(1));
+    assert_eq!(status.cursor, Seq(0), "the oldest is not settled");
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_is_settled_as_damage_and_the_count_still_agrees() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    memory.journal.add("a", 20);
+    memory.journal.add("b", 3);
+    memory.journal.damage(7);
+    memory.journal.add("a", 20);
+    memory.journal.damage(2);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    let status = rig.until("r", |status| status.ledger.delivered == 40).await;
+    assert_eq!((status.ledger.damaged, status.ledger.accepted), (9, 49));
+    assert_eq!(status.cursor, Seq(52));
+    rig.stop().await;
+    assert_eq!(memory.journal.released("r"), Some(Seq(52)));
+}

@@ -1,0 +1,127 @@
+//! Starting dispatch over any ports, and waiting for what should come to be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch::{Dispatch, Metrics, Options, Ports, RoutePolicies, RouteSpec};
+use domain::DestinationName;
+use domain::ports::{Archive, Destination, Journal, RouteStatus, State};
+use domain::{Clock, SourceName, SystemClock};
+use prometheus_client::registry::Registry;
+
+use crate::destination::Fake;
+use crate::world::{World, name};
+
+/// A route of a test.
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) sources: &'a [&'a str],
+    pub(crate) destination: &'a Arc<Fake>,
+    pub(crate) policies: RoutePolicies,
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn new(name: &'a str, sources: &'a [&'a str], destination: &'a Arc<Fake>) -> Self {
+        Self {
+            name,
+            sources,
+            destination,
+            policies: RoutePolicies::default(),
+        }
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) dispatch: Dispatch,
+    pub(crate) registry: Registry,
+}
+
+impl Rig {
+    pub(crate) async fn start(ports: Ports, options: Options, wanted: &[Wanted<'_>]) -> Self {
+        let records = ports.state.routes().await.unwrap();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let routes = wanted.iter().map(|wanted| {
+            let names: Vec<_> = wanted
+                .sources
+                .iter()
+                .map(|source| SourceName::new(source).unwrap())
+                .collect();
+            let record = records
+                .iter()
+                .find(|record| record.name.as_str() == wanted.name);
+            RouteSpec {
+                name: name(wanted.name),
+                policies: wanted.policies,
+                sources: names.iter().cloned().collect(),
+                source_names: names,
+                destination: Arc::clone(wanted.destination) as Arc<dyn Destination>,
+                destination_name: DestinationName::new(&format!("to-{}", wanted.name)).unwrap(),
+                record: record.expect("the route is registered").clone(),
+            }
+        });
+        Self {
+            dispatch: Dispatch::start(options, routes.collect(), ports, metrics),
+            registry,
+        }
+    }
+
+    pub(crate) async fn over(world: &World, wanted: &[Wanted<'_>]) -> Self {
+        let ports = Ports {
+            journal: Arc::clone(&world.journal) as Arc<dyn Journal>,
+            archive: Arc::clone(&world.journal) as Arc<dyn Archive>,
+            state: Arc::clone(&world.state) as Arc<dyn State>,
+            clock: Arc::new(SystemClock) as Arc<dyn Clock>,
+        };
+        Self::start(ports, Options::default(), wanted).await
+    }
+
+    /// Every status, each of which must balance.
+    pub(crate) async fn statuses(&self) -> Vec<RouteStatus> {
+        let statuses = self.dispatch.routes().statuses().await;
+        for status in &statuses {
+            assert_eq!(
+                (status.imbalance, status.ledger.imbalance()),
+                (0, 0),
+                "{status:?}"
+            );
+        }
+        statuses
+    }
+
+    pub(crate) async fn status(&self, route: &str) -> RouteStatus {
+        let statuses = self.statuses().await;
+        let found = statuses
+            .into_iter()
+            .find(|status| status.name.as_str() == route);
+        found.expect("the route has a status")
+    }
+
+    /// Waits until the status is as wanted.
+    pub(crate) async fn until(
+        &self,
+        route: &str,
+        wanted: impl Fn(&RouteStatus) -> bool,
+    ) -> RouteStatus {
+        let mut last = None;
+        for _ in 0..6000 {
+            if let Some(status) = self
+                .statuses()
+                .await
+                .into_iter()
+                .find(|status| status.name.as_str() == route)
+            {
+                if wanted(&status) {
+                    return status;
+                }
+                last = Some(status);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the route did not come to it within a minute: {last:?}");
+    }
+
+    pub(crate) async fn stop(self) {
+        self.dispatch.stop(Duration::from_secs(20)).await;
+    }
+}
