@@ -51,6 +51,7 @@ pub trait Handler: Send + Sync + 'static {
 /// A running listener.
 #[derive(Debug)]
 pub struct Listener {
+    address: SocketAddr,
     accepting: CancellationToken,
     serving: CancellationToken,
     tasks: TaskTracker,
@@ -58,8 +59,16 @@ pub struct Listener {
 
 impl Listener {
     /// Serves a bound socket until [`Listener::stop`]. Must be called within a tokio runtime.
-    pub fn start<H: Handler>(socket: TcpListener, limits: &Limits, handler: Arc<H>) -> Self {
+    ///
+    /// # Errors
+    /// When the socket does not know its address: it is not bound.
+    pub fn start<H: Handler>(
+        socket: TcpListener,
+        limits: &Limits,
+        handler: Arc<H>,
+    ) -> std::io::Result<Self> {
         let listener = Self {
+            address: socket.local_addr()?,
             accepting: CancellationToken::new(),
             serving: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -77,7 +86,13 @@ impl Listener {
             let accepted = accepting.run_until_cancelled(server.accept(&socket)).await;
             debug_assert!(accepted.is_none(), "accepting ends by being told to");
         });
-        listener
+        Ok(listener)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Accepts no more, lets what is in flight be answered, and closes what is idle. Returns whether all

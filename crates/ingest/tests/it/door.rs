@@ -62,7 +62,7 @@ impl Door {
         let ingest = Arc::new(ingest);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let listener = Listener::start(socket, &limits, Arc::clone(&ingest));
+        let listener = Listener::start(socket, &limits, Arc::clone(&ingest)).unwrap();
         Self {
             address,
             ingest,

@@ -1,0 +1,128 @@
+//! The life of routes across starts: new ones are registered, settled ones that vanished are retired,
+//! and one that vanished with anything left stops the start.
+
+use domain::ports::{Archive, EventQuery, Journal, RetireFate, RouteRecord, State};
+use domain::{Clock, Seq, SourceSet};
+
+use super::stores::Stores;
+use crate::config::{Config, Start};
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Brings state's routes in line with the configuration's.
+///
+/// # Errors
+/// Exit code 2 when a route that the configuration no longer has holds anything.
+pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -> Outcome {
+    let registered = stores.state.routes().await?;
+    for route in registered
+        .iter()
+        .filter(|route| !config.routes.contains_key(&route.name))
+    {
+        retire_if_settled(config, stores, route, clock).await?;
+    }
+    for (name, route) in &config.routes {
+        if !registered.iter().any(|known| known.name == *name) {
+            let sources = route.from.iter().cloned().collect();
+            let start = starting_point(route.start, stores, &sources).await?;
+            stores
+                .state
+                .register_route(name, start, clock.now())
+                .await?;
+            tracing::info!(route = %name, after = start.0, "a new route");
+        }
+        stores
+            .state
+            .set_route_sources(name, route.from.clone())
+            .await?;
+    }
+    Ok(())
+}
+
+/// How many events wait on a route, from the journal and what state settled.
+///
+/// # Errors
+/// When either cannot be read.
+pub async fn pending(stores: &Stores, route: &RouteRecord) -> Outcome<u64> {
+    let sources: SourceSet = stores
+        .state
+        .route_sources(&route.name)
+        .await?
+        .into_iter()
+        .collect();
+    let after = stores
+        .journal
+        .count(&sources, route.cursor, stores.journal.end())
+        .await?;
+    let settled: u64 = route.ranges.iter().map(|range| range.events).sum();
+    Ok(after.saturating_sub(settled))
+}
+
+async fn retire_if_settled(
+    config: &Config,
+    stores: &Stores,
+    route: &RouteRecord,
+    clock: &dyn Clock,
+) -> Outcome {
+    let (pending, name) = (pending(stores, route).await?, &route.name);
+    if pending + route.parked + route.dead == 0 {
+        stores
+            .state
+            .retire_route(name, RetireFate::Discard, clock.now())
+            .await?;
+        stores.journal.release(name, Seq(u64::MAX));
+        tracing::info!(route = %name, "a route that the configuration no longer has was settled and is retired");
+        return Ok(());
+    }
+    let others: Vec<&str> = config
+        .routes
+        .keys()
+        .map(domain::RouteName::as_str)
+        .collect();
+    let example = others.first().copied().unwrap_or("NEW-NAME");
+    Err(Failure::say(
+        Exit::Usage,
+        format!(
+            "route {name} is not in the configuration any more, but it has {pending} pending, {} parked and {} dead events. If it has a new name: `forebay routes rename {name} {example}`. If it is to end: `forebay routes retire {name} --pending dead-letter` (or discard). Or put it back",
+            route.parked, route.dead
+        ),
+    ))
+}
+
+/// The number after which a new route begins.
+async fn starting_point(
+    start: Option<Start>,
+    stores: &Stores,
+    sources: &SourceSet,
+) -> Outcome<Seq> {
+    let default = if stores.journal.recovered().fresh || stores.state_is_new {
+        Start::Oldest
+    } else {
+        Start::Now
+    };
+    match start.unwrap_or(default) {
+        Start::Now => Ok(stores.journal.end()),
+        Start::Oldest => {
+            let oldest = stores.journal.first_after(sources, Seq::ZERO).await?;
+            Ok(oldest.map_or(stores.journal.end(), |stored| {
+                Seq(stored.seq.0.saturating_sub(1))
+            }))
+        }
+        Start::At(time) => {
+            let query = EventQuery {
+                before: Some(time),
+                limit: 1,
+                ..EventQuery::default()
+            };
+            let page = stores.journal.page(&query).await?;
+            match page.events.first() {
+                Some(last_before) => Ok(last_before.seq),
+                None => {
+                    let oldest = stores.journal.first_after(sources, Seq::ZERO).await?;
+                    Ok(oldest.map_or(stores.journal.end(), |stored| {
+                        Seq(stored.seq.0.saturating_sub(1))
+                    }))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The composition root: opens the stores, builds every part from the configuration, runs them, and
+//! stops them in order.
+//!
+//! The only place that knows which journal, state and destination stand behind the ports. Everything it
+//! starts it also ends; whichever part fails for good ends the process, and a restart sorts it out.
+
+mod banner;
+mod findings;
+pub mod lifecycle;
+mod readiness;
+mod running;
+mod signals;
+pub mod stores;
+pub mod telemetry;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use domain::ports::{Destination, State};
+use domain::{Clock, DestinationName, SystemClock};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure, Outcome};
+use readiness::Gate;
+use running::Running;
+use stores::{OpenFlags, Stores};
+
+/// The version that `--version`, `/metrics` and `status` show.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs the server until it is told to stop or fails.
+///
+/// # Errors
+/// What kept it from starting, or made it end.
+pub async fn serve(config: Config, flags: OpenFlags) -> Outcome {
+    let signals = signals::Signals::install().context("cannot listen for signals")?;
+    // First of all: who is in the way is told before anything is opened.
+    let sockets = Sockets {
+        ingest: bind(config.server.listen, "listen").await?,
+        admin: bind(config.server.admin, "admin").await?,
+    };
+    let running = start(&config, flags, sockets).await?;
+    banner::print(&config, &running);
+    running.until_stopped(signals, &config).await
+}
+
+struct Sockets {
+    ingest: TcpListener,
+    admin: TcpListener,
+}
+
+async fn bind(address: std::net::SocketAddr, key: &str) -> Outcome<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another process has that port: stop it, or choose another"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege: choose another"
+            }
+            _ => "choose an address of this machine",
+        };
+        Failure::say(
+            Exit::Failed,
+            format!("cannot listen on {address}: {error}; {remedy} with --{key} or server.{key}"),
+        )
+    })
+}
+
+async fn start(config: &Config, flags: OpenFlags, sockets: Sockets) -> Outcome<Running> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut registry = Registry::default();
+    registry.register(
+        "forebay_build",
+        "The running version",
+        Info::new([("version", VERSION)]),
+    );
+    let stores = Stores::open(config, flags, Arc::clone(&clock), &mut registry).await?;
+    lifecycle::admit_routes(config, &stores, &*clock).await?;
+
+    let gate = Arc::new(Gate::new(stores.journal.clone()));
+    let ingest = build_ingest(config, &stores, &gate, &clock, &mut registry).await?;
+    let destinations = build_destinations(config, &clock)?;
+    let dispatch = start_dispatch(config, &stores, &destinations, &clock, &mut registry).await?;
+    findings::look(&config.routes, &destinations, &dispatch);
+
+    let listener =
+        ingest::Listener::start(sockets.ingest, &config.server.limits, Arc::clone(&ingest))?;
+    let access = admin::Access::new(config.server.admin, config.server.admin_token.as_ref());
+    let access = access.map_err(|error| Failure::new(Exit::Usage, error))?;
+    let ports = admin::Ports {
+        routes: dispatch.routes(),
+        sources: Arc::clone(&ingest) as Arc<dyn domain::ports::Sources>,
+        archive: stores.journal.clone(),
+        journal: stores.journal.clone(),
+        state: stores.state.clone(),
+        readiness: gate.clone(),
+        journal_usage: stores.usage(),
+        clock,
+        registry: Arc::new(registry),
+        version: VERSION,
+    };
+    gate.open();
+    Ok(Running::new(
+        stores,
+        gate,
+        ingest,
+        listener,
+        dispatch,
+        access,
+        ports,
+        sockets.admin,
+    ))
+}
+
+async fn build_ingest(
+    config: &Config,
+    stores: &Stores,
+    gate: &Arc<Gate>,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Outcome<Arc<ingest::Ingest>> {
+    use domain::ports::Archive;
+    let window = ingest::Window::new(config.server.limits.dedup_keys);
+    let keys = stores
+        .journal
+        .recent_keys(config.server.limits.dedup_keys as usize)
+        .await;
+    window.fill(keys.context("cannot read the journal's deduplication keys")?);
+    let known = stores.state.sources().await?;
+    let ports = ingest::Ports {
+        journal: stores.journal.clone(),
+        readiness: gate.clone(),
+        clock: Arc::clone(clock),
+    };
+    let settings = ingest::Settings {
+        limits: config.server.limits.clone(),
+        ack_timeout: config.server.ack_timeout,
+    };
+    let metrics = ingest::Metrics::register(registry);
+    let ingest = ingest::Ingest::new(&config.sources, &known, settings, window, ports, metrics);
+    let ingest = Arc::new(ingest.map_err(|error| Failure::new(Exit::Usage, error))?);
+    stores.state.remember_sources(ingest.known()).await?;
+    Ok(ingest)
+}
+
+/// Builds every destination; connects to none.
+///
+/// # Errors
+/// What is wrong with it, exit code 2.
+pub fn build_destinations(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Outcome<BTreeMap<DestinationName, Arc<dyn Destination>>> {
+    let built = config.destinations.iter().map(|(name, options)| {
+        let context = connectors::Context {
+            clock: Arc::clone(clock),
+            data_dir: config.server.data_dir.clone(),
+            name: name.clone(),
+        };
+        let destination = connectors::build(options, &context);
+        Ok((
+            name.clone(),
+            destination.map_err(|error| Failure::new(Exit::Usage, error))?,
+        ))
+    });
+    built.collect()
+}
+
+async fn start_dispatch(
+    config: &Config,
+    stores: &Stores,
+    destinations: &BTreeMap<DestinationName, Arc<dyn Destination>>,
+    clock: &Arc<dyn Clock>,
+    registry: &mut Registry,
+) -> Outcome<dispatch::Dispatch> {
+    let mut specs = Vec::new();
+    for record in stores.state.routes().await? {
+        let Some(route) = config.routes.get(&record.name) else {
+            continue;
+        };
+        let Some(destination) = destinations.get(&route.to) else {
+            continue;
+        };
+        specs.push(dispatch::RouteSpec {
+            name: record.name.clone(),
+            policies: route.policies,
+            sources: route.from.iter().cloned().collect(),
+            source_names: route.from.clone(),
+            destination: Arc::clone(destination),
+            destination_name: route.to.clone(),
+            record,
+        });
+    }
+    let ports = dispatch::Ports {
+        journal: stores.journal.clone(),
+        archive: stores.journal.clone(),
+        state: stores.state.clone(),
+        clock: Arc::clone(clock),
+    };
+    let metrics = dispatch::Metrics::register(registry);
+    Ok(dispatch::Dispatch::start(
+        config.dispatch,
+        specs,
+        ports,
+        metrics,
+    ))
+}

@@ -1,0 +1,200 @@
+//! The running server: waits for the end, and stops the parts in the order that loses nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ports::Journal;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::readiness::Gate;
+use super::signals::{Asked, Signals};
+use super::stores::Stores;
+use crate::config::Config;
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Everything that runs.
+pub struct Running {
+    stores: Stores,
+    gate: Arc<Gate>,
+    ingest: Arc<ingest::Ingest>,
+    listener: ingest::Listener,
+    dispatch: dispatch::Dispatch,
+    access: admin::Access,
+    admin: JoinHandle<Result<(), admin::ServeError>>,
+    stop_admin: CancellationToken,
+    admin_address: Option<SocketAddr>,
+}
+
+impl Running {
+    /// Takes over the parts and starts the admin listener.
+    #[expect(clippy::too_many_arguments, reason = "every part by its name, once")]
+    pub(super) fn new(
+        stores: Stores,
+        gate: Arc<Gate>,
+        ingest: Arc<ingest::Ingest>,
+        listener: ingest::Listener,
+        dispatch: dispatch::Dispatch,
+        access: admin::Access,
+        ports: admin::Ports,
+        socket: TcpListener,
+    ) -> Self {
+        let stop_admin = CancellationToken::new();
+        let admin_address = socket.local_addr().ok();
+        let admin = tokio::spawn(admin::AdminServer::serve(
+            socket,
+            access.clone(),
+            ports,
+            stop_admin.clone(),
+        ));
+        Self {
+            stores,
+            gate,
+            ingest,
+            listener,
+            dispatch,
+            access,
+            admin,
+            stop_admin,
+            admin_address,
+        }
+    }
+
+    /// Where ingest listens.
+    pub(super) fn ingest_address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Where admin listens.
+    pub(super) fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+            .unwrap_or_else(|| self.listener.address())
+    }
+
+    /// The journal.
+    pub(super) fn journal(&self) -> &dyn Journal {
+        &*self.stores.journal
+    }
+
+    /// Runs until a signal or a failure ends it, then stops.
+    pub(super) async fn until_stopped(self, mut signals: Signals, config: &Config) -> Outcome {
+        let mut failures = Failures {
+            journal: self.stores.journal.failure(),
+            state: self.stores.state.failure(),
+            dispatch: self.dispatch.failure(),
+        };
+        let failed = loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Stop => break None,
+                    Asked::Reload => self.reload(config),
+                },
+                failed = failures.any() => break Some(failed),
+            }
+        };
+        if let Some(reason) = failed {
+            // Nothing more can be promised. What is on disk is read by the next start.
+            tracing::error!("{reason}; ending so that a restart reads what is on disk");
+            self.gate.close();
+            return Err(Failure::say(Exit::Failed, reason));
+        }
+        tokio::select! {
+            stopped = self.stop(config) => stopped,
+            () = asked_again(&mut signals) => {
+                Err(Failure::say(Exit::Failed, "told to stop a second time: ended at once; nothing acknowledged is lost"))
+            }
+        }
+    }
+
+    fn reload(&self, config: &Config) {
+        match self.ingest.reload_secrets() {
+            Ok(()) => tracing::info!("secret files read again"),
+            Err(failed) => failed.iter().for_each(|line| tracing::error!("{line}")),
+        }
+        let Some(path) = &config.server.admin_token_file else {
+            return;
+        };
+        let token = std::fs::read_to_string(path)
+            .map(|text| domain::Secret::new(text.trim_end().to_owned()));
+        let replaced = token.map_err(|error| error.to_string()).and_then(|token| {
+            self.access
+                .replace_token(&token)
+                .map_err(|error| error.to_string())
+        });
+        if let Err(error) = replaced {
+            tracing::error!(file = %path.display(), error, "cannot read the admin token again; the old one stays");
+        }
+    }
+
+    /// Not ready but accepting for `shutdown_delay`; then everything within `shutdown_timeout`: what is in
+    /// flight is answered, batches finish or are abandoned, progress is committed, the journal is synced
+    /// and closed.
+    async fn stop(self, config: &Config) -> Outcome {
+        self.gate.close();
+        let delay = config.server.shutdown_delay;
+        if !delay.is_zero() {
+            tracing::info!(?delay, "stopping: no longer ready, still accepting");
+            tokio::time::sleep(delay).await;
+        }
+        let deadline = Instant::now() + config.server.shutdown_timeout;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        tracing::info!("stopping: answering what is in flight");
+        // A third for the senders: they have their own timeouts, and repeat what they got no answer to.
+        if !self.listener.stop(left() / 3).await {
+            tracing::warn!("connections were still open at their deadline and are cut");
+        }
+        self.dispatch.stop(left().mul_f64(0.7)).await;
+        let closed = self.stores.journal.close(left()).await;
+        self.stop_admin.cancel();
+        if tokio::time::timeout(left().min(Duration::from_secs(1)), self.admin)
+            .await
+            .is_err()
+        {
+            tracing::debug!("admin connections were cut");
+        }
+        if let Err(error) = self.stores.state.checkpoint().await {
+            tracing::warn!(%error, "state could not be folded together; the next start does it");
+        }
+        closed.map_err(|error| {
+            Failure::say(
+                Exit::Failed,
+                format!("the journal could not be closed: {error}"),
+            )
+        })?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The parts whose failure ends the process.
+struct Failures {
+    journal: watch::Receiver<Option<String>>,
+    state: watch::Receiver<Option<String>>,
+    dispatch: watch::Receiver<Option<String>>,
+}
+
+impl Failures {
+    async fn any(&mut self) -> String {
+        tokio::select! {
+            reason = failed(&mut self.journal) => format!("the journal failed: {reason}"),
+            reason = failed(&mut self.state) => format!("state failed: {reason}"),
+            reason = failed(&mut self.dispatch) => format!("dispatch failed: {reason}"),
+        }
+    }
+}
+
+async fn failed(watch: &mut watch::Receiver<Option<String>>) -> String {
+    match watch.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone().unwrap_or_default(),
+        // Whoever would have said it is gone: it is being stopped.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn asked_again(signals: &mut Signals) {
+    while signals.next().await != Asked::Stop {}
+}

@@ -1,0 +1,78 @@
+//! `forebay serve`
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use crate::app::stores::OpenFlags;
+use crate::app::{self, telemetry};
+use crate::config::{self, Flags};
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Run the server
+///
+/// Without a configuration it takes posts on http://127.0.0.1:8080/webhook into ./forebay-data/events.db.
+/// SIGTERM stops it in order; SIGHUP reads secret files again.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Wait until another process lets go of the data directory, instead of exiting with code 1
+    #[arg(long)]
+    wait_for_lock: bool,
+    /// Start although journal or state lost something; what is lost is counted as damaged, or delivered
+    /// again
+    #[arg(long)]
+    accept_loss: bool,
+}
+
+/// What every command takes that reads the configuration.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// The configuration file [default: ./forebay.toml, else /etc/forebay/forebay.toml, else built in]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to take events, address and port
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where to serve the admin API and /metrics, address and port
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// Where journal and state live
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+}
+
+impl ConfigArgs {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// The first mistake, exit code 2.
+    pub fn load(&self) -> Outcome<config::Config> {
+        let flags = Flags {
+            listen: self.listen.clone(),
+            admin: self.admin.clone(),
+            data_dir: self.data_dir.clone(),
+        };
+        config::load(self.config.as_deref(), &flags)
+            .map_err(|error| Failure::new(Exit::Usage, error))
+    }
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let config = args.config.load()?;
+    telemetry::start(&config.log);
+    let flags = OpenFlags {
+        wait_for_lock: args.wait_for_lock,
+        accept_loss: args.accept_loss,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(app::serve(config, flags));
+    // What was cut at its deadline is not waited for a second time.
+    runtime.shutdown_background();
+    outcome
+}

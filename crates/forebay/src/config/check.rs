@@ -1,0 +1,217 @@
+//! What has to hold over all sections, and the step from what was written to what is built from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+use domain::{Secret, SourceName};
+
+use super::document::Document;
+use super::error::ConfigError;
+use super::options::{File, RouteOptions, ServerOptions};
+use super::{Config, Route, Server};
+
+/// What a request's line, headers and framing may add to a body in the journal.
+const RECORD_OVERHEAD: u64 = 1 << 20;
+
+/// Checks everything and gives what building takes.
+pub(super) fn check(
+    document: &Document<'_>,
+    file: File,
+    built_in_route: bool,
+) -> Result<Config, ConfigError> {
+    let server = server(document, &file.server)?;
+    let at = |section: &'static str| {
+        move |(key, reason): (&'static str, String)| document.error(&[section, key], reason)
+    };
+    let journal = file.journal.validate().map_err(at("journal"))?;
+    file.dispatch.validate().map_err(at("dispatch"))?;
+    log_level(&file.log.level).map_err(|reason| document.error(&["log", "level"], reason))?;
+    sources(document, &file, &server, journal.max_frame())?;
+    let mut destinations = BTreeMap::new();
+    for (name, options) in &file.destinations {
+        let config = options.validate();
+        let config = config.map_err(|error| {
+            document.error(&["destinations", name.as_str(), error.key], error.reason)
+        })?;
+        destinations.insert(name.clone(), config);
+    }
+    Ok(Config {
+        file: None,
+        built_in_route,
+        server,
+        log: file.log.clone(),
+        journal,
+        dispatch: file.dispatch,
+        routes: routes(document, &file)?,
+        sources: file.sources,
+        destinations,
+    })
+}
+
+fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, ConfigError> {
+    let wrong = |key: &str, reason: String| document.error(&["server", key], reason);
+    let address = |key: &str, text: &str| {
+        let parsed: Result<SocketAddr, _> = text.parse();
+        parsed.map_err(|_| wrong(key, format!("{text:?} must be an address and a port, as in \"127.0.0.1:8080\" or \"[::]:8080\"")))
+    };
+    let limits = options.limits.validate();
+    let server = Server {
+        listen: address("listen", &options.listen)?,
+        admin: address("admin", &options.admin)?,
+        admin_token: token(options).map_err(|(key, reason)| wrong(key, reason))?,
+        admin_token_file: options.admin_token_file.clone(),
+        data_dir: options.data_dir.clone(),
+        ack_timeout: options.ack_timeout.0,
+        shutdown_delay: options.shutdown_delay.0,
+        shutdown_timeout: options.shutdown_timeout.0,
+        limits: limits
+            .map_err(|(key, reason)| document.error(&["server", "limits", key], reason))?,
+    };
+    if server.ack_timeout.is_zero() {
+        return Err(wrong("ack_timeout", "must be longer than 0s".into()));
+    }
+    if server.shutdown_timeout.is_zero() {
+        return Err(wrong("shutdown_timeout", "must be longer than 0s".into()));
+    }
+    if !server.admin.ip().is_loopback() && server.admin_token.is_none() {
+        let reason = format!(
+            "{} is not on loopback, so everybody who reaches it could read events: set admin_token (or admin_token_file), or listen on 127.0.0.1",
+            server.admin
+        );
+        return Err(wrong("admin", reason));
+    }
+    Ok(server)
+}
+
+fn token(options: &ServerOptions) -> Result<Option<Secret>, (&'static str, String)> {
+    let (key, token) = match (&options.admin_token, &options.admin_token_file) {
+        (Some(_), Some(_)) => {
+            return Err((
+                "admin_token_file",
+                "give admin_token or admin_token_file, not both".into(),
+            ));
+        }
+        (Some(token), None) => ("admin_token", token.clone()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                (
+                    "admin_token_file",
+                    format!("cannot read {}: {error}", path.display()),
+                )
+            })?;
+            (
+                "admin_token_file",
+                Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()),
+            )
+        }
+        (None, None) => return Ok(None),
+    };
+    if token.is_empty() {
+        return Err((key, "is empty; leave it out if there is to be none".into()));
+    }
+    Ok(Some(token))
+}
+
+fn log_level(level: &str) -> Result<(), String> {
+    let parsed = level.parse::<tracing_subscriber::filter::Targets>();
+    parsed.map(drop).map_err(|_| {
+        format!("{level:?} must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or directives as \"info,ingest=debug\"")
+    })
+}
+
+fn sources(
+    document: &Document<'_>,
+    file: &File,
+    server: &Server,
+    max_frame: u64,
+) -> Result<(), ConfigError> {
+    let wrong = |name: &SourceName, key: &str, reason: String| {
+        document.error(&["sources", name.as_str(), key], reason)
+    };
+    ingest::check_paths(&file.sources).map_err(|(name, reason)| wrong(&name, "paths", reason))?;
+    let taken: BTreeSet<&SourceName> = file.routes.values().flat_map(|route| &route.from).collect();
+    for (name, source) in &file.sources {
+        source
+            .validate()
+            .map_err(|(key, reason)| wrong(name, key, reason))?;
+        if source.verify.is_none() && !server.listen.ip().is_loopback() {
+            let reason = format!(
+                "the listener is on {}, so anybody may post: say how requests prove where they come from, or verify = {{ scheme = \"none\" }} if that is meant",
+                server.listen
+            );
+            return Err(wrong(name, "verify", reason));
+        }
+        let room = max_frame.saturating_sub(RECORD_OVERHEAD);
+        if source.max_body.0 > room {
+            let reason = format!(
+                "{} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes",
+                source.max_body
+            );
+            return Err(wrong(name, "max_body", reason));
+        }
+        if !taken.contains(name) {
+            let reason = format!(
+                "no route takes this source's events: add {name:?} to a route's `from`, or take the source out"
+            );
+            return Err(document.error(&["sources", name.as_str()], reason));
+        }
+    }
+    Ok(())
+}
+
+fn routes(
+    document: &Document<'_>,
+    file: &File,
+) -> Result<BTreeMap<domain::RouteName, Route>, ConfigError> {
+    let mut routes = BTreeMap::new();
+    for (name, options) in &file.routes {
+        let wrong =
+            |key: &str, reason: String| document.error(&["routes", name.as_str(), key], reason);
+        if options.from.is_empty() {
+            return Err(wrong("from", "must name at least one source".into()));
+        }
+        for source in &options.from {
+            if !file.sources.contains_key(source) {
+                return Err(wrong(
+                    "from",
+                    unknown("source", source, file.sources.keys()),
+                ));
+            }
+        }
+        if !file.destinations.contains_key(&options.to) {
+            return Err(wrong(
+                "to",
+                unknown("destination", &options.to, file.destinations.keys()),
+            ));
+        }
+        options
+            .retry
+            .validate()
+            .map_err(|reason| wrong("retry", reason))?;
+        routes.insert(name.clone(), route(options));
+    }
+    Ok(routes)
+}
+
+fn route(options: &RouteOptions) -> Route {
+    Route {
+        from: options.from.clone(),
+        to: options.to.clone(),
+        start: options.start,
+        policies: dispatch::RoutePolicies {
+            retry: options.retry,
+            on_outage: options.on_outage,
+            order: options.order,
+            ..dispatch::RoutePolicies::default()
+        },
+    }
+}
+
+fn unknown<N: Display>(what: &str, name: &dyn Display, known: impl Iterator<Item = N>) -> String {
+    let known: Vec<String> = known.map(|name| name.to_string()).collect();
+    match known.as_slice() {
+        [] => format!("there is no {what} {name}, nor any other: add a [{what}s.{name}] section"),
+        known => format!("there is no {what} {name}; there is {}", known.join(", ")),
+    }
+}

@@ -1,0 +1,184 @@
+//! The file as a tree that knows where each value stands, so that a mistake found anywhere can be shown
+//! with its line.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, place, without_value};
+use super::interpolate;
+
+/// Where a value came from, if not from the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Variable(String),
+    Flag(&'static str),
+}
+
+/// A parsed configuration.
+#[derive(Debug)]
+pub(super) struct Document<'t> {
+    file: Option<PathBuf>,
+    /// Where each line starts.
+    lines: Vec<usize>,
+    tree: Spanned<DeTable<'t>>,
+    /// By dotted key.
+    origins: HashMap<String, Origin>,
+}
+
+impl<'t> Document<'t> {
+    pub(super) fn parse(file: Option<&Path>, text: &'t str) -> Result<Self, ConfigError> {
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        let mut document = Self {
+            file: file.map(Path::to_owned),
+            lines,
+            tree: Spanned::new(0..0, DeTable::new()),
+            origins: HashMap::new(),
+        };
+        document.tree = DeTable::parse(text).map_err(|error| ConfigError {
+            place: document.place_of(error.span().map(|span| span.start)),
+            key: "syntax".into(),
+            reason: format!("this is not TOML: {}", without_value(error.message())),
+        })?;
+        Ok(document)
+    }
+
+    /// Puts the environment into every `${NAME}`.
+    pub(super) fn interpolate(
+        &mut self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), ConfigError> {
+        let mut wrong = None;
+        let mut path = Vec::new();
+        interpolate::table(self.tree.get_mut(), &mut path, environment, &mut wrong);
+        match wrong {
+            None => Ok(()),
+            Some(interpolate::Missing { path, at, reason }) => Err(ConfigError {
+                place: self.place_of(Some(at)),
+                key: path.join("."),
+                reason,
+            }),
+        }
+    }
+
+    /// Sets a value of a section from outside of the file.
+    pub(super) fn set(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        value: String,
+        origin: Origin,
+    ) {
+        let spanned = |text: &'static str| Spanned::new(0..0, Cow::Borrowed(text));
+        let table = self
+            .tree
+            .get_mut()
+            .entry(spanned(section))
+            .or_insert_with(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
+        if let DeValue::Table(table) = table.get_mut() {
+            table.insert(
+                spanned(key),
+                Spanned::new(0..0, DeValue::String(value.into())),
+            );
+            self.origins.insert(format!("{section}.{key}"), origin);
+        }
+    }
+
+    /// Reads the whole into a type, naming what does not fit.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        let deserializer = toml::de::Deserializer::from(self.tree.clone());
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
+        T::deserialize(tracked).map_err(|error| {
+            let path = track.path();
+            let mut path: Vec<String> = path
+                .iter()
+                .map(ToString::to_string)
+                .filter(|segment| segment != "?")
+                .collect();
+            let message = without_value(error.message());
+            let reason = match unknown_field(&message) {
+                Some((field, known)) => {
+                    if path.last().map(String::as_str) != Some(field) {
+                        path.push(field.to_owned());
+                    }
+                    format!("there is no such key; the keys here are {known}")
+                }
+                None => message.clone(),
+            };
+            let mut wrong = self.error(&path, reason);
+            // A section that is read by its `type` has lost the way to the key; the parser may know it.
+            if wrong.place == self.place_of(None) {
+                wrong.place = self.place_of(error.span().map(|span| span.start));
+            }
+            wrong
+        })
+    }
+
+    /// A mistake at this key.
+    pub(super) fn error<S: AsRef<str>>(
+        &self,
+        path: &[S],
+        reason: impl Into<String>,
+    ) -> ConfigError {
+        let key = path.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(".");
+        let place = match self.origins.get(&key) {
+            Some(Origin::Variable(name)) => format!("environment variable {name}"),
+            Some(Origin::Flag(flag)) => format!("flag {flag}"),
+            None => self.place_of(self.offset_of(path)),
+        };
+        ConfigError {
+            place,
+            key,
+            reason: reason.into(),
+        }
+    }
+
+    /// Where the deepest part of the path that is in the file stands.
+    fn offset_of<S: AsRef<str>>(&self, path: &[S]) -> Option<usize> {
+        let mut table = self.tree.get_ref();
+        let mut offset = None;
+        for segment in path {
+            let Some((key, value)) = table
+                .iter()
+                .find(|(key, _)| key.get_ref() == segment.as_ref())
+            else {
+                break;
+            };
+            offset = Some(key.span().start);
+            match value.get_ref() {
+                DeValue::Table(inner) => table = inner,
+                _ => break,
+            }
+        }
+        offset
+    }
+
+    fn place_of(&self, offset: Option<usize>) -> String {
+        let line = offset.map(|offset| self.lines.partition_point(|start| *start <= offset));
+        place(self.file.as_ref(), line)
+    }
+}
+
+/// `unknown field `x`, expected one of …` → (`x`, the known ones).
+fn unknown_field(message: &str) -> Option<(&str, &str)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (field, rest) = rest.split_once('`')?;
+    let known = rest
+        .trim_start_matches(", expected ")
+        .trim_start_matches("one of ");
+    Some((
+        field,
+        if known.contains("there are no fields") {
+            "none"
+        } else {
+            known
+        },
+    ))
+}

@@ -1,0 +1,166 @@
+//! The configuration: found, read, checked as a whole, before anything binds.
+//!
+//! [`load`] goes from a file (or none) to a [`Config`] that the composition root can build from without
+//! a further question. Every mistake is one line: file, line, key, and what would be right; a value that
+//! may be secret is never quoted. Flags override the environment, which overrides the file.
+
+mod check;
+mod defaults;
+mod document;
+mod error;
+mod interpolate;
+mod options;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use connectors::DestinationConfig;
+use domain::{DestinationName, RouteName, Secret, SourceName};
+use ingest::{Limits, SourceOptions};
+
+pub use error::ConfigError;
+pub use options::{LogFormat, LogOptions, Start};
+
+use document::{Document, Origin};
+
+/// Where a configuration is looked for when no file is named.
+const LOOKED_FOR: [&str; 2] = ["./forebay.toml", "/etc/forebay/forebay.toml"];
+
+/// What flags say. They override everything else.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--admin`
+    pub admin: Option<String>,
+    /// `--data-dir`
+    pub data_dir: Option<String>,
+}
+
+/// A configuration that holds together.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from; `None`: built in.
+    pub file: Option<PathBuf>,
+    /// Whether sources, destinations and routes are the built-in ones.
+    pub built_in_route: bool,
+    /// The `[server]` section.
+    pub server: Server,
+    /// The `[log]` section.
+    pub log: LogOptions,
+    /// The `[journal]` section.
+    pub journal: journal::Config,
+    /// The `[dispatch]` section.
+    pub dispatch: dispatch::Options,
+    /// The `[sources.*]` sections.
+    pub sources: BTreeMap<SourceName, SourceOptions>,
+    /// The `[destinations.*]` sections.
+    pub destinations: BTreeMap<DestinationName, DestinationConfig>,
+    /// The `[routes.*]` sections.
+    pub routes: BTreeMap<RouteName, Route>,
+}
+
+/// The `[server]` section, checked.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The ingest listener.
+    pub listen: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// What the admin API asks for; always there off loopback.
+    pub admin_token: Option<Secret>,
+    /// Where it came from, if from a file; read again on SIGHUP.
+    pub admin_token_file: Option<PathBuf>,
+    /// Where journal and state live.
+    pub data_dir: PathBuf,
+    /// How long a request may wait to be durable.
+    pub ack_timeout: Duration,
+    /// Not ready but accepting, after SIGTERM.
+    pub shutdown_delay: Duration,
+    /// All of stopping after that.
+    pub shutdown_timeout: Duration,
+    /// The ingest listener's limits.
+    pub limits: Limits,
+}
+
+/// A `[routes.*]` section, checked.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its sources, each of them configured.
+    pub from: Vec<SourceName>,
+    /// Its destination, configured.
+    pub to: DestinationName,
+    /// Where it begins when it is new.
+    pub start: Option<Start>,
+    /// What it does when something fails.
+    pub policies: dispatch::RoutePolicies,
+}
+
+/// Finds, reads and checks the configuration.
+///
+/// # Errors
+/// [`ConfigError`], the first mistake found.
+pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
+    let found = match file {
+        Some(path) => Some(path.to_owned()),
+        None => LOOKED_FOR
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists()),
+    };
+    let text = match &found {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?
+        }
+        None => String::new(),
+    };
+    parse(found.as_deref(), &text, flags, &|name| {
+        std::env::var(name).ok()
+    })
+}
+
+/// Reads and checks a configuration's text.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn parse(
+    file: Option<&Path>,
+    text: &str,
+    flags: &Flags,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let mut document = Document::parse(file, text)?;
+    document.interpolate(environment)?;
+    for (section, keys) in [
+        ("server", options::SERVER_KEYS),
+        ("journal", options::JOURNAL_KEYS),
+    ] {
+        for key in keys {
+            let variable = format!("FOREBAY_{}_{}", section.to_uppercase(), key.to_uppercase());
+            if let Some(value) = environment(&variable) {
+                document.set(section, key, value, Origin::Variable(variable));
+            }
+        }
+    }
+    for (key, flag, value) in [
+        ("listen", "--listen", &flags.listen),
+        ("admin", "--admin", &flags.admin),
+        ("data_dir", "--data-dir", &flags.data_dir),
+    ] {
+        if let Some(value) = value {
+            document.set("server", key, value.clone(), Origin::Flag(flag));
+        }
+    }
+    let mut options: options::File = document.read()?;
+    let built_in_route = defaults::fill(&mut options);
+    let config = check::check(&document, options, built_in_route)?;
+    Ok(Config {
+        file: file.map(Path::to_owned),
+        ..config
+    })
+}
+
+#[cfg(test)]
+mod tests;

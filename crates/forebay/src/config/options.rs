@@ -1,0 +1,156 @@
+//! The sections as they are written: names, types, defaults.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use connectors::DestinationOptions;
+use domain::policy::{OnOutage, Order, RetryPolicy};
+use domain::{DestinationName, HumanDuration, RouteName, Secret, SourceName, Timestamp};
+use ingest::{ListenerOptions, SourceOptions};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Keys of `[server]` that `FOREBAY_SERVER_…` may set.
+pub(super) const SERVER_KEYS: &[&str] = &[
+    "listen",
+    "admin",
+    "admin_token",
+    "admin_token_file",
+    "data_dir",
+    "ack_timeout",
+    "shutdown_delay",
+    "shutdown_timeout",
+];
+
+/// Keys of `[journal]` that `FOREBAY_JOURNAL_…` may set.
+pub(super) const JOURNAL_KEYS: &[&str] = &[
+    "type",
+    "segment_bytes",
+    "max_bytes",
+    "min_free",
+    "retain",
+    "memory",
+];
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub server: ServerOptions,
+    #[serde(default)]
+    pub log: LogOptions,
+    #[serde(default)]
+    pub journal: journal::Options,
+    #[serde(default)]
+    pub dispatch: dispatch::Options,
+    #[serde(default)]
+    pub sources: BTreeMap<SourceName, SourceOptions>,
+    #[serde(default)]
+    pub destinations: BTreeMap<DestinationName, DestinationOptions>,
+    #[serde(default)]
+    pub routes: BTreeMap<RouteName, RouteOptions>,
+}
+
+/// The `[server]` section.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ServerOptions {
+    pub listen: String,
+    pub admin: String,
+    #[serde(skip_serializing)]
+    pub admin_token: Option<Secret>,
+    pub admin_token_file: Option<PathBuf>,
+    pub data_dir: PathBuf,
+    pub ack_timeout: HumanDuration,
+    pub shutdown_delay: HumanDuration,
+    pub shutdown_timeout: HumanDuration,
+    pub limits: ListenerOptions,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            admin: "127.0.0.1:8081".into(),
+            admin_token: None,
+            admin_token_file: None,
+            data_dir: "./forebay-data".into(),
+            ack_timeout: HumanDuration::from_millis(2500),
+            shutdown_delay: HumanDuration::from_secs(0),
+            shutdown_timeout: HumanDuration::from_secs(20),
+            limits: ListenerOptions::default(),
+        }
+    }
+}
+
+/// The `[log]` section: what goes to standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogOptions {
+    /// `"error"`, `"warn"`, `"info"` (default), `"debug"`, `"trace"`, or directives as
+    /// `"info,ingest=debug"`.
+    pub level: String,
+    /// `"text"` (default) or `"json"`, a line an entry.
+    pub format: LogFormat,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            level: "info".into(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
+
+/// A `[routes.NAME]` section.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteOptions {
+    pub from: Vec<SourceName>,
+    pub to: DestinationName,
+    #[serde(default)]
+    pub order: Order,
+    pub start: Option<Start>,
+    #[serde(default)]
+    pub retry: RetryPolicy,
+    #[serde(default)]
+    pub on_outage: OnOutage,
+}
+
+/// Where a new route begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// With the next event.
+    Now,
+    /// With the oldest event that the journal holds.
+    Oldest,
+    /// With the first event received at or after this time.
+    At(Timestamp),
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "now" => Ok(Self::Now),
+            "oldest" => Ok(Self::Oldest),
+            time => time.parse().map(Self::At).map_err(|_| {
+                serde::de::Error::custom(
+                    "must be \"now\", \"oldest\" or a time, as in \"2026-01-31T12:00:00Z\"",
+                )
+            }),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Mistakes and what is said about them, as a table; and what is taken from where.
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    let environment = |name: &str| match name {
+        "DATABASE_URL" => Some("postgres://app:hunter2@localhost/app".to_owned()),
+        _ => None,
+    };
+    parse(
+        Some(Path::new("forebay.toml")),
+        text,
+        &Flags::default(),
+        &environment,
+    )
+}
+
+fn error(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+const WHOLE: &str = r#"
+[server]
+listen = "127.0.0.1:9000"
+[journal]
+segment_bytes = "16MiB"
+[sources.gc]
+type = "http"
+paths = ["/webhook/gc"]
+verify = { scheme = "genesys-open-messaging", secrets = ["a-secret-of-many-letters"] }
+[destinations.db]
+type = "postgres"
+url = "${DATABASE_URL}"
+[routes.gc-to-db]
+from = ["gc"]
+to = "db"
+order = "none"
+on_outage = "hold"
+retry = { max_retries = 3, retry_interval = "5s" }
+"#;
+
+#[test]
+fn a_whole_configuration_is_taken() {
+    let config = read(WHOLE).unwrap();
+    assert!(!config.built_in_route);
+    assert_eq!(config.server.listen.port(), 9000);
+    assert_eq!(config.journal.segment_bytes, 16 << 20);
+    let route = &config.routes[&RouteName::new("gc-to-db").unwrap()];
+    assert_eq!(route.policies.retry.max_retries, 3);
+    assert_eq!(config.destinations[&route.to].kind(), "postgres");
+}
+
+#[test]
+fn nothing_at_all_is_the_built_in_route() {
+    let config = read("").unwrap();
+    assert!(config.built_in_route);
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.admin.to_string(), "127.0.0.1:8081");
+    let source = config.sources.values().next().unwrap();
+    assert_eq!(source.paths, ["/webhook"]);
+    assert_eq!(
+        config.destinations.values().next().unwrap().kind(),
+        "sqlite"
+    );
+}
+
+#[test]
+fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
+    let with = |from: &str, to: &str| {
+        assert!(WHOLE.contains(from), "{from}");
+        WHOLE.replace(from, to)
+    };
+    let cases = [
+        (
+            with("listen =", "lisen ="),
+            "forebay.toml:3: server.lisen: there is no such key; the keys here are `listen`",
+        ),
+        (
+            with("127.0.0.1:9000", "9000"),
+            "forebay.toml:3: server.listen: \"9000\" must be an address and a port",
+        ),
+        (
+            with("\"16MiB\"", "\"16 apples\""),
+            "forebay.toml:5: journal.segment_bytes: ",
+        ),
+        (
+            with("retry_interval = \"5s\"", "retry_interval = \"5 parsecs\""),
+            "forebay.toml:18: routes.gc-to-db.retry.retry_interval: ",
+        ),
+        (
+            with("to = \"db\"", "to = \"dbb\""),
+            "forebay.toml:15: routes.gc-to-db.to: there is no destination dbb; there is db",
+        ),
+        (
+            with("from = [\"gc\"]", "from = [\"cg\"]"),
+            "forebay.toml:6: sources.gc: no route takes this source's events",
+        ),
+        (
+            with("${DATABASE_URL}", "${NOT_THERE}"),
+            "forebay.toml:12: destinations.db.url: the environment variable NOT_THERE is not set",
+        ),
+        (
+            with("url =", "uri ="),
+            "forebay.toml:12: destinations.db.uri: there is no such key",
+        ),
+        (
+            with(
+                "secrets = [\"a-secret-of-many-letters\"]",
+                "secret_files = [\"/nowhere/secret\"]",
+            ),
+            "forebay.toml:9: sources.gc.verify: secret_files: cannot read /nowhere/secret: No such file",
+        ),
+        (
+            with("\"127.0.0.1:9000\"", "\"0.0.0.0:9000\"").replace("verify =", "#"),
+            "forebay.toml:6: sources.gc.verify: the listener is on 0.0.0.0:9000",
+        ),
+        (
+            with("[journal]", "admin = \"0.0.0.0:9001\"\n[journal]"),
+            "forebay.toml:4: server.admin: 0.0.0.0:9001 is not on loopback",
+        ),
+        (
+            with("[routes.gc-to-db]", "[routes.gc-to-db"),
+            "forebay.toml:13: syntax: this is not TOML: ",
+        ),
+        (
+            with("paths =", "max_body = \"1GiB\"\npaths ="),
+            "forebay.toml:8: sources.gc.max_body: ",
+        ),
+        (
+            with("[journal]", "[log]\nlevel = \"loud=very\"\n[journal]"),
+            "forebay.toml:5: log.level: ",
+        ),
+        (
+            with("order = \"none\"", "start = \"yesterday\""),
+            "forebay.toml:16: routes.gc-to-db.start: must be \"now\", \"oldest\" or a time",
+        ),
+    ];
+    for (text, wanted) in cases {
+        let error = error(&text);
+        assert!(
+            error.starts_with(wanted),
+            "got     {error}\nwanted  {wanted}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_quoted() {
+    for text in [
+        WHOLE.replace(
+            "secrets = [\"a-secret-of-many-letters\"]",
+            "secrets = \"hunter2\"",
+        ),
+        WHOLE.replace("url = \"${DATABASE_URL}\"", "url = [\"hunter2\"]"),
+        WHOLE.replace("[journal]", "admin_token = [\"hunter2\"]\n[journal]"),
+    ] {
+        let error = error(&text);
+        assert!(
+            error.starts_with("forebay.toml:") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn flags_override_the_environment_which_overrides_the_file() {
+    let environment = |name: &str| match name {
+        "DATABASE_URL" => Some("postgres://localhost/app".to_owned()),
+        "FOREBAY_SERVER_LISTEN" => Some("127.0.0.1:9100".to_owned()),
+        "FOREBAY_JOURNAL_RETAIN" => Some("2h".to_owned()),
+        _ => None,
+    };
+    let read = |flags: &Flags| parse(None, WHOLE, flags, &environment);
+    let config = read(&Flags::default()).unwrap();
+    assert_eq!(config.server.listen.port(), 9100);
+    assert_eq!(config.journal.retain, Duration::from_secs(7200));
+    let flags = Flags {
+        listen: Some("127.0.0.1:9200".into()),
+        ..Flags::default()
+    };
+    assert_eq!(read(&flags).unwrap().server.listen.port(), 9200);
+    let flags = Flags {
+        admin: Some("here".into()),
+        ..Flags::default()
+    };
+    assert!(
+        read(&flags)
+            .unwrap_err()
+            .to_string()
+            .starts_with("flag --admin: server.admin: ")
+    );
+    let environment = |name: &str| (name == "FOREBAY_SERVER_LISTEN").then(|| "there".to_owned());
+    let error = parse(None, "", &Flags::default(), &environment).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("environment variable FOREBAY_SERVER_LISTEN: server.listen: "),
+        "{error}"
+    );
+}
