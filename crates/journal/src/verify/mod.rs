@@ -68,6 +68,7 @@ pub fn verify_with_progress(
         let mut report = opened.verify(directory, files.next(at), held)?;
         if opened.header.is_err()
             && let Some(finding) = report.findings.last_mut()
+            && finding.kind == FindingKind::Damaged
         {
             finding.lost = files.lost_whole(at);
         }

@@ -1,6 +1,5 @@
 //! One file of the journal, opened and read.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,13 +56,12 @@ impl Opened {
         first: Seq,
         aside: bool,
     ) -> Result<Option<Self>, OpenError> {
-        let path = directory.join(name);
-        let file = match open_to_read(&path) {
+        let file = match open_to_read(&directory.join(name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::io("open", name)(error)),
         };
-        let len = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let len = file.size().map_err(OpenError::io("look at", name))?;
         let (mut header, mut copies) = (Err(HeaderError::Damaged), [false; 2]);
         for (copy, at) in [0, HEADER_COPY].into_iter().enumerate() {
             let mut bytes = [0; HEADER_BYTES];
@@ -167,7 +165,9 @@ impl Opened {
             report.findings.push(Finding::damaged(words.into()));
         }
         let Ok(header) = self.header else {
-            if !self.aside {
+            if held && !directory.join(&self.name).exists() {
+                report.findings.push(recycled());
+            } else if !self.aside {
                 let words = "no copy of the header can be read, so none of its events can: the next start keeps it aside";
                 report.findings.push(Finding::damaged(words.into()).at(0));
             }
@@ -175,8 +175,7 @@ impl Opened {
         };
         let mut reading = self.read(&header)?;
         if held && self.was_recycled(&header) {
-            let words = "settled and recycled by the running process while it was read";
-            report.findings.push(Finding::note(words.into()));
+            report.findings.push(recycled());
             return Ok(report);
         }
         for (copy, name) in ["first", "second"].into_iter().enumerate() {
@@ -336,6 +335,10 @@ impl Reading {
         self.findings
             .push(finding.losing(SeqRange::new(first, last)));
     }
+}
+
+fn recycled() -> Finding {
+    Finding::note("settled and recycled by the running process while it was read".into())
 }
 
 fn gap(offset: u64, missing: Option<SeqRange>, copied_around: bool) -> Finding {

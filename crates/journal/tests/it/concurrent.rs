@@ -2,6 +2,7 @@
 //! follow, a route that releases what it read, and small segments that come and go beneath them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use domain::{
 };
 use journal::options::Config;
 use journal::storage::disk::DiskStorage;
-use journal::{EmbeddedJournal, Known, Metrics};
+use journal::verify::FindingKind;
+use journal::{DirectoryLock, EmbeddedJournal, Known, Metrics};
 use tokio::sync::watch;
 
 /// Longest wait for anything.
@@ -29,10 +31,10 @@ fn config(memory: u64) -> Config {
     }
 }
 
-fn open(directory: &std::path::Path, config: Config) -> EmbeddedJournal {
+fn open(directory: &Path, config: Config) -> EmbeddedJournal {
     EmbeddedJournal::open_on(
         Arc::new(DiskStorage::open(directory).unwrap()),
-        None,
+        DirectoryLock::acquire(directory, false).ok(),
         config,
         &Known::default(),
         Arc::new(SystemClock),
@@ -266,4 +268,51 @@ async fn every_acknowledged_event_is_read_once_in_order_from_files_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_route_that_comes_late_reads_what_the_others_read() {
     everybody_at_once(1 << 20, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_look_at_a_running_journal_takes_nothing_for_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Arc::new(open(directory.path(), config(0)));
+    let route = RouteName::new("r").unwrap();
+    drop(
+        journal
+            .reader(&route, Seq::ZERO, set(&["a", "b"]))
+            .await
+            .unwrap(),
+    );
+    let (told, over) = watch::channel(false);
+    let looking = {
+        let directory = directory.path().to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut most = 0;
+            while !*over.borrow() {
+                let report = journal::verify::verify(&directory).unwrap();
+                let damage = report
+                    .findings()
+                    .find(|(_, found)| found.kind == FindingKind::Damaged);
+                assert_eq!(damage, None, "{report:?}");
+                assert!(report.held);
+                most = most.max(report.records());
+            }
+            most
+        })
+    };
+    let mut n = 0;
+    // Until segments have come and gone many times, and a look has caught some.
+    for round in 0..400 {
+        let appends: Vec<_> = (0..40)
+            .map(|at| journal.append(vec![event(n + at)]))
+            .collect();
+        for append in appends {
+            append.await.unwrap();
+        }
+        n += 40;
+        if round % 5 == 4 {
+            journal.release(&route, journal.end());
+        }
+    }
+    told.send_replace(true);
+    assert!(looking.await.unwrap() > 0);
+    journal.close(PATIENCE).await.unwrap();
 }
