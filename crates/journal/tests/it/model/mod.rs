@@ -6,6 +6,7 @@
 mod schedule;
 mod truth;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use schedule::{Figures, Schedule, Setting};
@@ -87,6 +88,30 @@ fn no_crash_loses_doubles_or_invents_an_event() {
         total.deaths_within > seeds / 2 && total.failures > seeds / 50,
         "{total:?}"
     );
+}
+
+/// Seeds of the schedule that is cut at each change it makes, and how many changes are tried.
+const CUT_SEEDS: u64 = 40;
+const CUT_CHANGES: u64 = 80;
+
+#[test]
+fn a_crash_at_any_change_of_opening_rotating_indexing_reclaiming_and_closing_is_survived() {
+    let mut cut_at = BTreeMap::<u64, u64>::new();
+    for seed in 0..CUT_SEEDS {
+        for nth in 1..=CUT_CHANGES {
+            let mut schedule = Schedule::new(seed, HONEST);
+            match schedule.run_until_change(nth) {
+                Ok(Some(_)) => *cut_at.entry(nth).or_default() += 1,
+                Ok(None) => {}
+                Err(message) => panic!(
+                    "seed {seed}, change {nth}: {message}\n{}",
+                    schedule.trace.join("\n")
+                ),
+            }
+        }
+    }
+    println!("{cut_at:?}");
+    assert!((1..50).all(|nth| cut_at.contains_key(&nth)), "{cut_at:?}");
 }
 
 /// How many seeds a lie may need before it is caught.

@@ -142,6 +142,39 @@ impl Schedule {
         Ok(self.figures)
     }
 
+    /// Opens a journal that was written to, runs every kind of step a few times, and ends the process
+    /// within change `nth` of all that. `None`: another end came first, or there are not so many changes.
+    pub(crate) fn run_until_change(&mut self, nth: u64) -> Result<Option<Figures>, String> {
+        self.calm = true;
+        self.open()?;
+        self.write_round()?;
+        self.process = None;
+        self.crash();
+        self.disk.die_at(nth);
+        self.open()?;
+        for _ in 0..2 {
+            self.write_round()?;
+            self.settle()?;
+            self.millis += 100_000;
+            self.reclaim()?;
+        }
+        self.close()?;
+        let died = self.figures.deaths_within > 0;
+        self.end_well()?;
+        self.figures.promises = self.truth.promises() as u64;
+        Ok(died.then_some(self.figures))
+    }
+
+    fn write_round(&mut self) -> Result<(), String> {
+        for _ in 0..3 {
+            self.commit()?;
+        }
+        self.rotate_now()?;
+        self.commit()?;
+        self.prepare_spare()?;
+        self.write_indexes()
+    }
+
     fn note(&mut self, what: impl FnOnce() -> String) {
         self.trace.push(what());
     }
