@@ -262,3 +262,22 @@ fn settle_and_reclaim(written: &Written) {
     let much_later = domain::Timestamp::from_second(1_800_000_000).unwrap();
     assert!(opened.room.reclaim(much_later).unwrap() > 1);
 }
+
+#[tokio::test]
+async fn a_gap_that_was_copied_around_is_not_kept_aside_again() {
+    let written = Written::new(Indexes::Written, Ended::Closed);
+    let name = written.segment(4);
+    let place = written.frames(&name)[1];
+    written.flip(&name, place.offset + 50, 1);
+    drop(written.open(&written.known()).unwrap());
+    written.disk.kill();
+    let aside = written.files(".damaged").remove(0);
+    written.disk.storage().remove(&aside).unwrap();
+    let (journal, _) = written.open(&written.known()).unwrap();
+    assert_eq!(
+        journal.recovered().damaged.len(),
+        1,
+        "the loss is still told"
+    );
+    assert!(written.files(".damaged").is_empty());
+}
