@@ -74,13 +74,15 @@ impl Book {
         passed
     }
 
-    /// The settled stretches above the cursor, in order.
+    /// The settled stretches above the cursor, in order, for state to keep. Those that hold no event
+    /// of the route are left out: they are found again by reading, and a source that joins the
+    /// route later counts from the cursor on.
     pub(crate) fn ranges(&self) -> Vec<SettledRange> {
         let ranges = self.above.iter().map(|(&first, &(last, events))| {
             let range = SeqRange { first, last };
             SettledRange { range, events }
         });
-        ranges.collect()
+        ranges.filter(|settled| settled.events > 0).collect()
     }
 }
 
@@ -114,10 +116,19 @@ mod tests {
     #[test]
     fn a_book_made_of_its_own_ranges_is_the_same() {
         let mut book = Book::new(Seq(3), &[]);
-        for stretch in [settled(9, 9, 1), settled(20, 30, 0), settled(5, 7, 2)] {
+        for stretch in [settled(9, 9, 1), settled(20, 30, 4), settled(5, 7, 2)] {
             book.settle(stretch);
         }
         assert_eq!(Book::new(book.cursor(), &book.ranges()), book);
+    }
+
+    #[test]
+    fn a_stretch_of_other_sources_alone_is_not_kept_but_still_passed() {
+        let mut book = Book::new(Seq(0), &[]);
+        book.settle(settled(5, 9, 0));
+        assert_eq!(book.ranges(), []);
+        book.settle(settled(1, 4, 3));
+        assert_eq!((book.advance(), book.cursor()), (3, Seq(9)));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Cause;
-use domain::ports::{Settlement, StateError};
+use domain::ports::{SettledRange, Settlement, StateError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ const ROOM_AGAIN: Duration = Duration::from_secs(1);
 struct Part {
     route: Arc<Route>,
     book: Book,
+    /// The settled ranges that state has.
+    kept: Vec<SettledRange>,
     progress: Completion,
     rows: Completion,
 }
@@ -62,6 +64,7 @@ impl Settler {
     ) -> Self {
         let part = |route: &Arc<Route>| Part {
             book: Book::new(route.record.cursor, &route.record.ranges),
+            kept: route.record.ranges.clone(),
             route: Arc::clone(route),
             progress: Completion::default(),
             rows: Completion::default(),
@@ -138,18 +141,25 @@ impl Settler {
     async fn commit_only(&mut self, take: Take) -> Result<(), StateError> {
         let mut steps = Vec::new();
         let mut books = Vec::new();
-        for (at, part) in self.parts.iter().enumerate() {
-            if let Some((step, book)) = part.step(take) {
-                books.push((at, book, step.accepted));
+        for (at, part) in self.parts.iter_mut().enumerate() {
+            let Some((step, book)) = part.step(take) else {
+                continue;
+            };
+            if part.is_news(&step) {
+                books.push((at, book, step.accepted, step.ranges.clone()));
                 steps.push(step);
+            } else {
+                part.book = book;
+                part.progress = Completion::default();
             }
         }
         if steps.is_empty() {
             return Ok(());
         }
         self.ports.state.settle(steps).await?;
-        for (at, book, accepted) in books {
+        for (at, book, accepted, ranges) in books {
             self.parts[at].committed(book, accepted, take);
+            self.parts[at].kept = ranges;
         }
         self.settled.notify_one();
         Ok(())
@@ -207,6 +217,16 @@ impl Part {
             step.counters.damaged += part.counters.damaged;
         }
         Some((step, book))
+    }
+
+    /// Whether the step changes anything in state. Reading past other sources' numbers while an event
+    /// below them waits does not.
+    fn is_news(&self, step: &Settlement) -> bool {
+        let unchanged = Settlement {
+            ranges: self.kept.clone(),
+            ..Settlement::at(self.route.name.clone(), self.book.cursor())
+        };
+        *step != unchanged
     }
 
     /// The step was committed.

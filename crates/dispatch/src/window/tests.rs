@@ -1,3 +1,5 @@
+//! The window: stretches, bounds, and any order of completion.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -92,6 +92,20 @@ async fn progress_of_all_routes_is_committed_together_and_not_for_each_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_count_that_disagrees_is_shown_as_an_imbalance() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.miscount(2);
+    memory.journal.add("a", 5);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let statuses = rig.dispatch.routes().statuses().await;
+    assert_eq!(statuses[0].imbalance, -2, "{:?}", statuses[0]);
+    assert_eq!(statuses[0].ledger.imbalance(), 0);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_abandons_what_hangs_and_keeps_what_was_done() {
     let memory = Memory::new(&["r"]);
     let fake = Fake::new(LIMITS);

@@ -205,6 +205,31 @@ async fn one_slow_event_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_joins_after_an_outage_counts_from_the_cursor_on() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.set_up(false);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    for _ in 0..50 {
+        memory.journal.add("a", 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        memory.journal.add("b", 3);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    rig.stop().await;
+    assert_eq!(
+        memory.state.commits(),
+        [],
+        "numbers of other sources are no news while an event below them waits"
+    );
+    fake.set_up(true);
+    let rig = memory.start(&[Wanted::new("r", &["a", "b"], &fake)]).await;
+    rig.until("r", |status| status.ledger.delivered == 200)
+        .await;
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn damage_is_settled_as_damage_and_the_count_still_agrees() {
     let memory = Memory::new(&["r"]);
     let fake = Fake::new(LIMITS);

@@ -1,3 +1,5 @@
+//! Sorting: each outcome goes its own way.
+
 use std::sync::Arc;
 use std::time::Duration;
 
