@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{OpenError, classify, is_final};
+use crate::schema;
 
 /// Calls that may wait. Each route has at most a few under way.
 const WAITING_CALLS: usize = 256;
@@ -101,18 +102,23 @@ impl ConnectionThread {
     }
 }
 
-/// Opens the file for writing: WAL, and every commit synced.
+/// Opens the file for writing: WAL, and every commit synced. A file that is not ours, or newer, is
+/// left as it is.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
-    let open = || {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let failed = |source| OpenError::sqlite(path, source);
+    let connection = Connection::open(path).map_err(failed)?;
+    connection
+        .busy_timeout(std::time::Duration::from_secs(5))
+        .map_err(failed)?;
+    schema::check(&connection, path, schema::VERSION)?;
+    let set = || {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-        Ok(connection)
+        connection.pragma_update(None, "foreign_keys", true)
     };
-    open().map_err(|source| OpenError::sqlite(path, source))
+    set().map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    Ok(connection)
 }
 
 /// Opens the file a second time, for reading only.

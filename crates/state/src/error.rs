@@ -16,6 +16,12 @@ pub enum OpenError {
         /// Its version.
         found: u32,
     },
+    /// A SQLite database, but of something else.
+    #[error("{} is a SQLite database of something else, not Forebay's state: move it away, or set another server.data_dir", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// Not a database, or a damaged one.
     #[error("{} is not a readable SQLite database ({source}): restore it from a backup", path.display())]
     Damaged {
@@ -67,5 +73,45 @@ pub(crate) fn classify(error: &Error) -> StateError {
         Some(ErrorCode::DiskFull) => StateError::Full("the disk is full".into()),
         Some(ErrorCode::ConstraintViolation) => StateError::Conflict(error.to_string()),
         _ => StateError::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn sqlite(code: i32) -> Error {
+        Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn a_failed_write_or_sync_is_final_and_a_full_disk_is_not() {
+        for code in [
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_DIR_FSYNC,
+            ffi::SQLITE_IOERR_TRUNCATE,
+            ffi::SQLITE_IOERR_SHORT_READ,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOMEM,
+        ] {
+            let error = sqlite(code);
+            assert!(is_final(&error), "{error}");
+            assert!(matches!(classify(&error), StateError::Failed(_)));
+        }
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_LOCKED,
+            ffi::SQLITE_CONSTRAINT_UNIQUE,
+        ] {
+            assert!(!is_final(&sqlite(code)), "{code}");
+        }
+        assert!(matches!(
+            classify(&sqlite(ffi::SQLITE_FULL)),
+            StateError::Full(_)
+        ));
     }
 }

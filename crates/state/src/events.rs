@@ -6,6 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::connection::CallError;
+use crate::delivered;
 use crate::row::{cause, int, route_key, seq, stored, time};
 
 /// Parked events that are due, leaving out the busy ones.
@@ -96,44 +97,30 @@ pub(crate) fn fate(connection: &Connection, route: &RouteName, at: Seq) -> Resul
     if let Some(fate) = dead.optional()? {
         return Ok(fate);
     }
-    if let Some(at) = delivered_at(connection, key, at)? {
+    if let Some(at) = delivered::at(connection, key, at)? {
         return Ok(Fate::Delivered { at: Some(at) });
     }
     settled_fate(connection, key, at)
-}
-
-fn delivered_at(
-    connection: &Connection,
-    route: i64,
-    at: Seq,
-) -> Result<Option<Timestamp>, CallError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT last, last_at FROM delivered_ranges WHERE route = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
-    )?;
-    let found = statement
-        .query_row(params![route, int(at.0)], |row| {
-            Ok((seq(row, 0)?, time(row, 1)?))
-        })
-        .optional()?;
-    Ok(found.filter(|(last, _)| *last >= at).map(|(_, time)| time))
 }
 
 /// Of an event in no table: pending above what is settled. Below, it was delivered (when, is no longer
 /// known), unless the route has discarded something: then it cannot be told from a discarded one.
 fn settled_fate(connection: &Connection, route: i64, at: Seq) -> Result<Fate, CallError> {
     let mut statement = connection.prepare_cached(
-        "SELECT cursor >= ?2 OR EXISTS (SELECT 1 FROM settled_ranges WHERE route = ?1 AND first <= ?2 AND last >= ?2),
+        "SELECT start >= ?2,
+                cursor >= ?2 OR EXISTS (SELECT 1 FROM settled_ranges WHERE route = ?1 AND first <= ?2 AND last >= ?2),
                 discarded > 0
          FROM routes WHERE id = ?1",
     )?;
-    let (settled, discards): (bool, bool) = statement
+    let (before, settled, discards): (bool, bool, bool) = statement
         .query_row(params![route, int(at.0)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
-    Ok(match (settled, discards) {
-        (false, _) => Fate::Pending,
-        (true, true) => Fate::Discarded,
-        (true, false) => Fate::Delivered { at: None },
+    Ok(match (before, settled, discards) {
+        (true, ..) => Fate::Before,
+        (_, false, _) => Fate::Pending,
+        (_, true, true) => Fate::Discarded,
+        (_, true, false) => Fate::Delivered { at: None },
     })
 }
 

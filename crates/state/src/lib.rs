@@ -5,6 +5,7 @@
 //! reads the journal and never talks to a destination. [`SqliteState`] is the store of one machine.
 
 mod connection;
+mod delivered;
 pub mod error;
 mod events;
 pub mod metrics;

@@ -75,7 +75,7 @@ pub(crate) fn register(
     now: Timestamp,
 ) -> Result<(), CallError> {
     connection.execute(
-        "INSERT INTO routes (name, cursor, created_at) SELECT ?1, ?2, ?3
+        "INSERT INTO routes (name, start, cursor, created_at) SELECT ?1, ?2, ?2, ?3
          WHERE NOT EXISTS (SELECT 1 FROM routes WHERE name = ?1 AND retired_at IS NULL)",
         params![name.as_str(), int(start.0), now.as_microsecond()],
     )?;

@@ -1,16 +1,12 @@
 //! Settling: one step of each of several routes, in one transaction.
 
-use domain::ports::{Bury, DeliveredRange, Park, Settlement, StateError};
-use domain::{Seq, SeqRange, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use domain::ports::{Bury, Park, Settlement, StateError};
+use domain::{Seq, SeqRange};
+use rusqlite::{Connection, Transaction, params};
 
 use crate::connection::CallError;
-use crate::row::{encode, int, route_key, seq, time};
-
-/// Delivered stretches that follow on each other are one row while the whole lies within this, so that
-/// the time of an event's delivery is known to ten seconds and the table stays small at any rate.
-/// In microseconds.
-const MERGE_WITHIN: i64 = 10_000_000;
+use crate::delivered;
+use crate::row::{encode, int, route_key};
 
 /// Applies the steps, all or none.
 pub(crate) fn settle(connection: &mut Connection, steps: &[Settlement]) -> Result<(), CallError> {
@@ -27,7 +23,7 @@ fn apply(transaction: &Transaction<'_>, step: &Settlement) -> Result<(), CallErr
     advance(transaction, route, step)?;
     replace_ranges(transaction, route, step)?;
     for range in &step.delivered {
-        add_delivered(transaction, route, range)?;
+        delivered::add(transaction, route, range)?;
     }
     for (seq, _) in &step.resolved {
         unpark(transaction, route, *seq)?;
@@ -86,40 +82,6 @@ fn replace_ranges(
             int(settled.events)
         ])?;
     }
-    Ok(())
-}
-
-/// Adds a stretch, or lengthens the one that ends where it begins.
-fn add_delivered(
-    transaction: &Transaction<'_>,
-    route: i64,
-    delivered: &DeliveredRange,
-) -> rusqlite::Result<()> {
-    let SeqRange { first, last } = delivered.range;
-    let at = delivered.at.as_microsecond();
-    let mut before = transaction.prepare_cached(
-        "SELECT first, last, first_at FROM delivered_ranges WHERE route = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
-    )?;
-    let before: Option<(Seq, Seq, Timestamp)> = before
-        .query_row(params![route, int(first.0)], |row| {
-            Ok((seq(row, 0)?, seq(row, 1)?, time(row, 2)?))
-        })
-        .optional()?;
-    let extends = before.filter(|(_, until, since)| {
-        until.next() == first && (0..=MERGE_WITHIN).contains(&(at - since.as_microsecond()))
-    });
-    if let Some((start, ..)) = extends {
-        let mut lengthen = transaction.prepare_cached(
-            "UPDATE delivered_ranges SET last = ?3, last_at = ?4 WHERE route = ?1 AND first = ?2",
-        )?;
-        lengthen.execute(params![route, int(start.0), int(last.0), at])?;
-        return Ok(());
-    }
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO delivered_ranges (route, first, last, first_at, last_at) VALUES (?1, ?2, ?3, ?4, ?4)
-         ON CONFLICT (route, first) DO UPDATE SET last = max(last, excluded.last), last_at = excluded.last_at",
-    )?;
-    insert.execute(params![route, int(first.0), int(last.0), at])?;
     Ok(())
 }
 

@@ -122,9 +122,12 @@ impl State for SqliteState {
             .await?;
         match self.installation().await? {
             Some(bound) if bound == id => Ok(()),
-            bound => Err(StateError::Conflict(format!(
-                "state belongs to installation {bound:?}, not to {id}"
+            Some(bound) => Err(StateError::Conflict(format!(
+                "state belongs to installation {bound}, not to {id}"
             ))),
+            None => Err(StateError::Failed(
+                "the installation id was not kept".into(),
+            )),
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) async fn of(
         .filter(|route| route.sources.contains(&stored.event.source))
     {
         match state.fate(&route.name, stored.seq).await {
+            Ok(Fate::Before) => {}
             Ok(fate) => fates.push(RouteFate {
                 route: route.name.clone(),
                 fate,

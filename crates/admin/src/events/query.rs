@@ -51,6 +51,7 @@ impl FateWord {
     /// Whether the fate is of this kind.
     pub(super) fn fits(self, fate: &Fate) -> bool {
         let word = match fate {
+            Fate::Before => return false,
             Fate::Pending => Self::Pending,
             Fate::Delivered { .. } => Self::Delivered,
             Fate::Parked { .. } => Self::Parked,

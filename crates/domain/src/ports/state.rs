@@ -218,6 +218,8 @@ pub enum RetireFate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Fate {
+    /// It came before the route's start, so it is not the route's.
+    Before,
     /// In the journal, above what is settled.
     Pending,
     /// Delivered; the time is that of the batch, and unknown once `retain` has passed.

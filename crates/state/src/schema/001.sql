@@ -16,6 +16,7 @@ CREATE TABLE sources (
 CREATE TABLE routes (
     id         INTEGER PRIMARY KEY,
     name       TEXT    NOT NULL,
+    start      INTEGER NOT NULL, -- events through here came before the route
     cursor     INTEGER NOT NULL,
     accepted   INTEGER NOT NULL DEFAULT 0,
     delivered  INTEGER NOT NULL DEFAULT 0,

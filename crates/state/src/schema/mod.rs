@@ -20,36 +20,68 @@ const STEPS: &[&str] = &[include_str!("001.sql")];
 )]
 pub const VERSION: u32 = STEPS.len() as u32;
 
+/// Marks the file as ours (`PRAGMA application_id`): "FBay".
+const APPLICATION: i32 = 0x4642_6179;
+
 /// Brings the file to [`VERSION`].
 ///
 /// # Errors
-/// [`OpenError::Newer`], or what SQLite reports; the file is then as it was.
+/// [`OpenError::Newer`], [`OpenError::Foreign`], or what SQLite reports; the file is then as it was.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let found = version(connection).map_err(|source| OpenError::sqlite(path, source))?;
-    if found > VERSION {
+    migrate_by(STEPS, connection, path)
+}
+
+fn migrate_by(steps: &[&str], connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+    let found = check(connection, path, known)?;
+    if found == known {
+        return Ok(());
+    }
+    if found > 0 {
+        snapshot(connection, path, found)?;
+    }
+    apply(connection, steps, found).map_err(|source| OpenError::sqlite(path, source))
+}
+
+/// The version of the file, 0 of an empty one, if it is ours and not above `known`. Only reads.
+///
+/// # Errors
+/// [`OpenError::Newer`], [`OpenError::Foreign`], or what SQLite reports.
+pub(crate) fn check(connection: &Connection, path: &Path, known: u32) -> Result<u32, OpenError> {
+    let failed = |source| OpenError::sqlite(path, source);
+    let found = version(connection).map_err(failed)?;
+    let path = || path.to_owned();
+    if !is_ours(connection).map_err(failed)? {
+        return Err(OpenError::Foreign { path: path() });
+    }
+    if found > known {
         return Err(OpenError::Newer {
-            path: path.to_owned(),
+            path: path(),
             found,
         });
     }
-    if found > 0 && found < VERSION {
-        snapshot(connection, path, found)?;
-    }
-    for (at, step) in STEPS.iter().enumerate().skip(found as usize) {
-        apply(connection, step, int(at as u64 + 1))
-            .map_err(|source| OpenError::sqlite(path, source))?;
-    }
-    Ok(())
+    Ok(found)
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn apply(connection: &mut Connection, step: &str, version: i64) -> rusqlite::Result<()> {
+/// Whether the file is a state store, or empty and may become one.
+fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let id: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let empty = "SELECT count(*) = 0 FROM sqlite_master";
+    Ok(id == APPLICATION || connection.query_row(empty, [], |row| row.get(0))?)
+}
+
+/// The steps after version `found`, all or none.
+fn apply(connection: &mut Connection, steps: &[&str], found: u32) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    transaction.execute_batch(step)?;
-    transaction.pragma_update(None, "user_version", version)?;
+    for step in &steps[found as usize..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", int(steps.len() as u64))?;
     transaction.commit()
 }
 
@@ -70,3 +102,6 @@ fn snapshot(connection: &Connection, path: &Path, version: u32) -> Result<(), Op
     };
     copy().map_err(|source| OpenError::sqlite(&target, source))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,4 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
-mod settling;
+mod contract;
+mod crash;
+mod fixture;
+mod model;
+mod samples;
+mod sqlite;

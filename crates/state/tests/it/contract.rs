@@ -1,91 +1,71 @@
-//! Settling, routes and fates on a real file.
-
-use std::path::Path;
-use std::sync::Arc;
+//! What every state store does, whatever it is made of. A new one is one [`Store`] and one line of
+//! [`contract!`](crate::contract::contract).
 
 use domain::ports::{
-    Bury, Counters, DeliveredRange, Fate, Park, Resolution, RetireFate, SettledRange, Settlement,
+    Counters, DeliveredRange, Fate, KnownSource, Resolution, RetireFate, SettledRange, Settlement,
     State, StateError,
 };
-use domain::{
-    Cause, Event, EventId, InstallationId, Reason, RouteName, Seq, SeqRange, SourceName,
-    StoredEvent, Timestamp,
-};
-use state::{Metrics, OpenError, SqliteState};
+use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
 
-fn open(directory: &Path) -> SqliteState {
-    try_open(directory).unwrap()
+use crate::samples::{at, bury, park, range, route, stored};
+
+/// A place that a state store is kept in. Opening it again finds what was committed.
+pub(crate) trait Store: Sized {
+    type State: State;
+
+    /// A place that nothing was kept in yet.
+    async fn fresh() -> Self;
+
+    /// Opens it; the one opened before was dropped.
+    async fn open(&self) -> Self::State;
 }
 
-fn try_open(directory: &Path) -> Result<SqliteState, OpenError> {
-    let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-    SqliteState::open(&directory.join("state.db"), metrics)
-}
-
-fn route(name: &str) -> RouteName {
-    RouteName::new(name).unwrap()
-}
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_790_000_000 + second).unwrap()
-}
-
-fn range(first: u64, last: u64) -> SeqRange {
-    SeqRange::new(Seq(first), Seq(last)).unwrap()
-}
-
-fn stored(seq: u64) -> StoredEvent {
-    let event = Event {
-        source: SourceName::new("genesys").unwrap(),
-        received_at: at(0),
-        method: "POST".into(),
-        path: "/in/genesys".into(),
-        headers: Vec::new(),
-        body: bytes::Bytes::from(format!("body {seq}")),
-        event_type: None,
-        remote: None,
-        dedup: None,
+/// A test for each part of the contract, over one kind of store.
+macro_rules! contract {
+    ($store:ty: $($part:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $part() {
+                crate::contract::$part::<$store>().await;
+            }
+        )*
     };
-    StoredEvent {
-        seq: Seq(seq),
-        id: EventId::from_bytes(u128::from(seq).to_be_bytes()),
-        event: Arc::new(event),
-    }
+    ($store:ty) => {
+        crate::contract::contract!(
+            $store:
+            a_step_is_applied_whole_and_survives_reopening,
+            one_bad_step_of_several_undoes_them_all,
+            parked_events_come_back_when_due_and_leave_once,
+            delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds,
+            routes_are_renamed_retired_and_registered_again,
+            state_is_bound_to_one_installation,
+            a_source_is_remembered_with_its_paths_until_it_is_forgotten,
+            a_route_that_left_the_configuration_is_known_by_the_sources_it_took,
+            delivered_stretches_merge_in_whatever_order_they_come,
+            an_event_from_before_the_route_is_not_the_routes,
+        );
+    };
+}
+pub(crate) use contract;
+
+/// `accepted + Σ ranges − (delivered + parked + dead + discarded + damaged)`, by what state says.
+pub(crate) async fn imbalance(state: &impl State, name: &RouteName) -> i64 {
+    let routes = state.routes().await.unwrap();
+    let route = routes.iter().find(|route| route.name == *name).unwrap();
+    let above = route.ranges.iter().map(|settled| settled.events).sum();
+    route.ledger(above).imbalance()
 }
 
-fn park(seq: u64, attempts: u32, due: i64) -> Park {
-    Park {
-        stored: stored(seq),
-        attempts,
-        due_at: at(due),
-        first_failure_at: at(0),
-        last_failure_at: at(1),
-        cause: Cause::new("http 500", "oops"),
-    }
-}
-
-fn bury(seq: u64) -> Bury {
-    Bury {
-        stored: stored(seq),
-        attempts: 3,
-        reason: Reason::Rejected,
-        cause: Cause::new("sqlstate 23514", "check violated"),
-        first_failure_at: at(0),
-        last_failure_at: at(2),
-    }
-}
-
-async fn with_route() -> (tempfile::TempDir, SqliteState, RouteName) {
-    let directory = tempfile::tempdir().unwrap();
-    let state = open(directory.path());
+async fn with_route<S: Store>() -> (S, S::State, RouteName) {
+    let store = S::fresh().await;
+    let state = store.open().await;
     let name = route("r");
     state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
-    (directory, state, name)
+    (store, state, name)
 }
 
-#[tokio::test]
-async fn a_step_is_applied_whole_and_survives_reopening() {
-    let (directory, state, name) = with_route().await;
+pub(crate) async fn a_step_is_applied_whole_and_survives_reopening<S: Store>() {
+    let (store, state, name) = with_route::<S>().await;
     let step = Settlement {
         cursor: Seq(10),
         accepted: 10,
@@ -107,10 +87,10 @@ async fn a_step_is_applied_whole_and_survives_reopening() {
         ..Settlement::at(name.clone(), Seq(10))
     };
     state.settle(vec![step]).await.unwrap();
-    assert_eq!(state.imbalance(&name).await.unwrap(), 0);
+    assert_eq!(imbalance(&state, &name).await, 0);
     drop(state);
 
-    let state = open(directory.path());
+    let state = store.open().await;
     let records = state.routes().await.unwrap();
     assert_eq!(records.len(), 1);
     let record = &records[0];
@@ -151,9 +131,8 @@ async fn a_step_is_applied_whole_and_survives_reopening() {
     assert_eq!(state.find(stored(12).id).await.unwrap(), Some(stored(12)));
 }
 
-#[tokio::test]
-async fn one_bad_step_of_several_undoes_them_all() {
-    let (_directory, state, name) = with_route().await;
+pub(crate) async fn one_bad_step_of_several_undoes_them_all<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
     let good = Settlement {
         accepted: 5,
         ..Settlement::at(name.clone(), Seq(5))
@@ -172,15 +151,14 @@ async fn one_bad_step_of_several_undoes_them_all() {
         .unwrap_err();
     assert!(matches!(back, StateError::Conflict(_)), "{back}");
     assert_eq!(
-        *state.failure().borrow(),
-        None,
+        state.routes().await.unwrap()[0].cursor,
+        Seq(5),
         "a refused step is not a failed store"
     );
 }
 
-#[tokio::test]
-async fn parked_events_come_back_when_due_and_leave_once() {
-    let (_directory, state, name) = with_route().await;
+pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
     let parks = vec![park(1, 1, 30), park(2, 1, 10), park(3, 1, 20)];
     let step = Settlement {
         accepted: 3,
@@ -188,7 +166,7 @@ async fn parked_events_come_back_when_due_and_leave_once() {
         ..Settlement::at(name.clone(), Seq(3))
     };
     state.settle(vec![step]).await.unwrap();
-    assert_eq!(state.imbalance(&name).await.unwrap(), 0);
+    assert_eq!(imbalance(&state, &name).await, 0);
     let due = |now, busy: &'static [Seq]| {
         let (state, name) = (&state, &name);
         async move {
@@ -217,7 +195,7 @@ async fn parked_events_come_back_when_due_and_leave_once() {
         ..Settlement::at(name.clone(), Seq(3))
     };
     state.settle(vec![step]).await.unwrap();
-    assert_eq!(state.imbalance(&name).await.unwrap(), 0);
+    assert_eq!(imbalance(&state, &name).await, 0);
     assert_eq!(due(99, &[]).await, [3]);
     assert_eq!(
         state.due(&name, at(99), &[], 10).await.unwrap()[0]
@@ -227,9 +205,10 @@ async fn parked_events_come_back_when_due_and_leave_once() {
     );
 }
 
-#[tokio::test]
-async fn delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds() {
-    let (_directory, state, name) = with_route().await;
+pub(crate) async fn delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds<
+    S: Store,
+>() {
+    let (_store, state, name) = with_route::<S>().await;
     for n in 0..30 {
         let delivered = vec![DeliveredRange {
             range: range(n * 10 + 1, n * 10 + 10),
@@ -266,9 +245,8 @@ async fn delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds() {
     ));
 }
 
-#[tokio::test]
-async fn routes_are_renamed_retired_and_registered_again() {
-    let (_directory, state, name) = with_route().await;
+pub(crate) async fn routes_are_renamed_retired_and_registered_again<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
     let step = Settlement {
         accepted: 2,
         parks: vec![park(1, 1, 5)],
@@ -322,9 +300,8 @@ async fn routes_are_renamed_retired_and_registered_again() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn state_is_bound_to_one_installation() {
-    let (directory, state, _) = with_route().await;
+pub(crate) async fn state_is_bound_to_one_installation<S: Store>() {
+    let (store, state, _) = with_route::<S>().await;
     assert_eq!(state.installation().await.unwrap(), None);
     let id = InstallationId::random();
     state.bind_installation(id).await.unwrap();
@@ -334,41 +311,14 @@ async fn state_is_bound_to_one_installation() {
         Err(StateError::Conflict(_))
     ));
     drop(state);
-    assert_eq!(
-        open(directory.path()).installation().await.unwrap(),
-        Some(id)
-    );
+    assert_eq!(store.open().await.installation().await.unwrap(), Some(id));
 }
 
-#[tokio::test]
-async fn a_newer_schema_and_a_file_that_is_no_database_are_refused_in_words() {
-    let directory = tempfile::tempdir().unwrap();
-    drop(open(directory.path()));
-    let file = directory.path().join("state.db");
-    rusqlite::Connection::open(&file)
-        .unwrap()
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
-    let newer = try_open(directory.path()).unwrap_err();
-    assert!(
-        matches!(newer, OpenError::Newer { found: 99, .. }),
-        "{newer}"
-    );
-    std::fs::write(
-        &file,
-        "hello, this is no database at all, only some text that is long enough",
-    )
-    .unwrap();
-    let damaged = try_open(directory.path()).unwrap_err();
-    assert!(matches!(damaged, OpenError::Damaged { .. }), "{damaged}");
-}
-
-#[tokio::test]
-async fn a_source_is_remembered_with_its_paths_until_it_is_forgotten() {
-    let directory = tempfile::tempdir().unwrap();
-    let state = open(directory.path());
-    let source = |name: &str, path: &str| domain::ports::KnownSource {
-        name: domain::SourceName::new(name).unwrap(),
+pub(crate) async fn a_source_is_remembered_with_its_paths_until_it_is_forgotten<S: Store>() {
+    let store = S::fresh().await;
+    let state = store.open().await;
+    let source = |name: &str, path: &str| KnownSource {
+        name: SourceName::new(name).unwrap(),
         paths: vec![path.into()],
     };
     state
@@ -388,23 +338,98 @@ async fn a_source_is_remembered_with_its_paths_until_it_is_forgotten() {
     assert_eq!(state.sources().await.unwrap(), [source("a", "/new")]);
 }
 
-#[tokio::test]
-async fn a_route_that_left_the_configuration_is_known_by_the_sources_it_took() {
-    let directory = tempfile::tempdir().unwrap();
-    let state = open(directory.path());
-    let route = domain::RouteName::new("r").unwrap();
-    let taken = vec![
-        domain::SourceName::new("a").unwrap(),
-        domain::SourceName::new("b").unwrap(),
-    ];
-    state
-        .register_route(&route, domain::Seq(0), domain::Timestamp::UNIX_EPOCH)
-        .await
-        .unwrap();
+pub(crate) async fn a_route_that_left_the_configuration_is_known_by_the_sources_it_took<
+    S: Store,
+>() {
+    let store = S::fresh().await;
+    let state = store.open().await;
+    let route = route("r");
+    let taken = vec![SourceName::new("a").unwrap(), SourceName::new("b").unwrap()];
+    state.register_route(&route, Seq(0), at(0)).await.unwrap();
     assert_eq!(state.route_sources(&route).await.unwrap(), []);
     state
         .set_route_sources(&route, taken.clone())
         .await
         .unwrap();
     assert_eq!(state.route_sources(&route).await.unwrap(), taken);
+}
+
+pub(crate) async fn delivered_stretches_merge_in_whatever_order_they_come<S: Store>() {
+    let (store, state, name) = with_route::<S>().await;
+    let deliver = |first, last, second| {
+        let delivered = vec![DeliveredRange {
+            range: range(first, last),
+            at: at(second),
+        }];
+        let counters = Counters {
+            delivered: last - first + 1,
+            ..Counters::default()
+        };
+        Settlement {
+            accepted: last - first + 1,
+            delivered,
+            counters,
+            ..Settlement::at(name.clone(), Seq::ZERO)
+        }
+    };
+    // 5 was parked and comes an hour later, in the middle of what was delivered around it.
+    for (first, last, second) in [(6, 9, 2), (1, 4, 1), (10, 20, 3), (5, 5, 3600)] {
+        state
+            .settle(vec![deliver(first, last, second)])
+            .await
+            .unwrap();
+    }
+    // Delivered once more after a crash of the destination: the later time holds, around it nothing moves.
+    state.settle(vec![deliver(15, 16, 7200)]).await.unwrap();
+    drop(state);
+    let state = store.open().await;
+    let expected = [
+        (1, 1),
+        (4, 1),
+        (5, 3600),
+        (6, 3),
+        (9, 3),
+        (10, 3),
+        (14, 3),
+        (15, 7200),
+        (16, 7200),
+        (17, 3),
+        (20, 3),
+    ];
+    for (seq, second) in expected {
+        let fate = state.fate(&name, Seq(seq)).await.unwrap();
+        assert_eq!(
+            fate,
+            Fate::Delivered {
+                at: Some(at(second))
+            },
+            "event {seq}"
+        );
+    }
+    assert_eq!(state.fate(&name, Seq(21)).await.unwrap(), Fate::Pending);
+}
+
+pub(crate) async fn an_event_from_before_the_route_is_not_the_routes<S: Store>() {
+    let store = S::fresh().await;
+    let state = store.open().await;
+    let name = route("late");
+    state.register_route(&name, Seq(100), at(0)).await.unwrap();
+    assert_eq!(state.fate(&name, Seq(100)).await.unwrap(), Fate::Before);
+    assert_eq!(state.fate(&name, Seq(101)).await.unwrap(), Fate::Pending);
+    let step = Settlement {
+        accepted: 1,
+        counters: Counters {
+            delivered: 1,
+            ..Counters::default()
+        },
+        ..Settlement::at(name.clone(), Seq(101))
+    };
+    state.settle(vec![step]).await.unwrap();
+    state.register_route(&name, Seq(500), at(9)).await.unwrap();
+    assert_eq!(state.fate(&name, Seq(100)).await.unwrap(), Fate::Before);
+    assert_eq!(
+        state.fate(&name, Seq(101)).await.unwrap(),
+        Fate::Delivered { at: None },
+        "registering again changes nothing"
+    );
 }

@@ -1,0 +1,264 @@
+//! Random settlements against a plain model of each event: the ledger balances after every step, and
+//! every event's fate is the model's, also over reopening.
+
+use std::collections::BTreeMap;
+
+use domain::ports::{Counters, DeliveredRange, Fate, Resolution, SettledRange, Settlement, State};
+use domain::{RangeSet, RouteName, Seq, SeqRange};
+use proptest::prelude::*;
+use state::SqliteState;
+
+use crate::contract::{Store, imbalance};
+use crate::samples::{at, bury, park, range, route};
+use crate::sqlite::SqliteFile;
+
+/// Events in the model's journal.
+const EVENTS: u64 = 60;
+
+/// What became of an event, as the model has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Pending,
+    Delivered { second: i64 },
+    Parked { attempts: u32 },
+    Dead,
+    Discarded,
+    Damaged,
+}
+
+/// What one step does to one event, if it can be done.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Deliver,
+    Park,
+    Bury,
+    Discard,
+    Damage,
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    acts: Vec<(u64, Act)>,
+    /// Time since the step before.
+    seconds: i64,
+    reopen: bool,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let act = prop_oneof![
+        8 => Just(Act::Deliver),
+        3 => Just(Act::Park),
+        2 => Just(Act::Bury),
+        1 => Just(Act::Discard),
+        1 => Just(Act::Damage),
+    ];
+    // Mostly stretches, as batches are.
+    let stretch = (1..=EVENTS, 1_u64..8, act)
+        .prop_map(|(first, count, act)| (first..first + count).map(move |seq| (seq, act)));
+    let acts = prop::collection::vec(stretch, 1..4)
+        .prop_map(|stretches| stretches.into_iter().flatten().collect());
+    let step =
+        (acts, 0_i64..6, prop::bool::weighted(0.1)).prop_map(|(acts, seconds, reopen)| Step {
+            acts,
+            seconds,
+            reopen,
+        });
+    prop::collection::vec(step, 1..25)
+}
+
+/// One route of which every number not divisible by five is its own event.
+struct Model {
+    name: RouteName,
+    events: BTreeMap<u64, Is>,
+    cursor: u64,
+    now: i64,
+}
+
+impl Model {
+    fn new(name: &str) -> Self {
+        let own = (1..=EVENTS).filter(|seq| !seq.is_multiple_of(5));
+        Self {
+            name: route(name),
+            events: own.map(|seq| (seq, Is::Pending)).collect(),
+            cursor: 0,
+            now: 0,
+        }
+    }
+
+    /// Plays the step on the model and gives the settlement that says the same.
+    fn play(&mut self, step: &Step) -> Settlement {
+        self.now += step.seconds;
+        let mut settlement = Settlement::at(self.name.clone(), Seq(self.cursor));
+        let (mut fresh, mut counters) = (RangeSet::new(), Counters::default());
+        let mut touched = std::collections::BTreeSet::new();
+        for (seq, act) in &step.acts {
+            let Some(is) = self.events.get_mut(seq).filter(|_| touched.insert(*seq)) else {
+                continue;
+            };
+            let attempts = match *is {
+                Is::Pending => 0,
+                Is::Parked { attempts } => attempts,
+                _ => continue,
+            };
+            let waited = attempts > 0;
+            let resolve = |settlement: &mut Settlement, how| {
+                if waited {
+                    settlement.resolved.push((Seq(*seq), how));
+                }
+            };
+            *is = match act {
+                Act::Deliver => {
+                    resolve(&mut settlement, Resolution::Delivered);
+                    fresh.insert(SeqRange::single(Seq(*seq)));
+                    counters.delivered += 1;
+                    Is::Delivered { second: self.now }
+                }
+                Act::Park => {
+                    settlement.parks.push(park(*seq, attempts + 1, self.now));
+                    Is::Parked {
+                        attempts: attempts + 1,
+                    }
+                }
+                Act::Bury => {
+                    settlement.buries.push(bury(*seq));
+                    Is::Dead
+                }
+                Act::Discard => {
+                    resolve(&mut settlement, Resolution::Discarded);
+                    counters.discarded += 1;
+                    Is::Discarded
+                }
+                Act::Damage if waited => continue,
+                Act::Damage => {
+                    counters.damaged += 1;
+                    Is::Damaged
+                }
+            };
+        }
+        settlement.delivered = fresh
+            .iter()
+            .map(|range| DeliveredRange {
+                range,
+                at: at(self.now),
+            })
+            .collect();
+        settlement.counters = counters;
+        self.advance(&mut settlement);
+        settlement
+    }
+
+    /// The low watermark, and what is settled above it.
+    fn advance(&mut self, settlement: &mut Settlement) {
+        let settled = |seq: u64| self.events.get(&seq).is_none_or(|is| *is != Is::Pending);
+        let old = self.cursor;
+        let until = (old + 1..=EVENTS).take_while(|seq| settled(*seq)).last();
+        self.cursor = until.unwrap_or(old);
+        settlement.cursor = Seq(self.cursor);
+        settlement.accepted = self.events.range(old + 1..self.cursor + 1).count() as u64;
+        let above = (self.cursor + 1..=EVENTS).filter(|seq| settled(*seq));
+        let above: RangeSet = above.map(|seq| SeqRange::single(Seq(seq))).collect();
+        let ranges = above.iter().map(|range| SettledRange {
+            range,
+            events: self.events.range(range.first.0..=range.last.0).count() as u64,
+        });
+        settlement.ranges = ranges.collect();
+    }
+
+    fn count(&self, of: impl Fn(&Is) -> bool) -> u64 {
+        self.events.values().filter(|is| of(is)).count() as u64
+    }
+
+    async fn agrees(&self, state: &SqliteState) {
+        let routes = state.routes().await.unwrap();
+        let record = routes
+            .iter()
+            .find(|record| record.name == self.name)
+            .unwrap();
+        assert_eq!(imbalance(state, &self.name).await, 0);
+        assert_eq!(state.imbalance(&self.name).await.unwrap(), 0);
+        let after_cursor = self.events.range(self.cursor + 1..).count() as u64;
+        let ledger = record.ledger(after_cursor);
+        assert_eq!(ledger.imbalance(), 0, "{ledger:?}");
+        assert_eq!(ledger.accepted, self.events.len() as u64);
+        assert_eq!(ledger.pending, self.count(|is| *is == Is::Pending));
+        assert_eq!(
+            ledger.delivered,
+            self.count(|is| matches!(is, Is::Delivered { .. }))
+        );
+        assert_eq!(
+            ledger.parked,
+            self.count(|is| matches!(is, Is::Parked { .. }))
+        );
+        assert_eq!(ledger.dead, self.count(|is| *is == Is::Dead));
+        assert_eq!(ledger.discarded, self.count(|is| *is == Is::Discarded));
+        assert_eq!(ledger.damaged, self.count(|is| *is == Is::Damaged));
+        for (seq, is) in &self.events {
+            let fate = state.fate(&self.name, Seq(*seq)).await.unwrap();
+            assert!(
+                self.fits(*is, &fate),
+                "event {seq} is {is:?}, state says {fate:?}"
+            );
+        }
+        let waiting = self.events.iter();
+        let waiting = waiting.filter(|(_, is)| matches!(is, Is::Parked { .. } | Is::Dead));
+        let waiting: Vec<_> = waiting.map(|(seq, _)| Seq(*seq)).collect();
+        let undelivered = state.undelivered_in(&self.name, range(1, EVENTS)).await;
+        assert_eq!(undelivered.unwrap(), waiting);
+    }
+
+    fn fits(&self, is: Is, fate: &Fate) -> bool {
+        match (is, fate) {
+            (Is::Pending, Fate::Pending) | (Is::Dead, Fate::Dead { .. }) => true,
+            (Is::Parked { attempts }, Fate::Parked { attempts: said, .. }) => attempts == *said,
+            (Is::Delivered { second }, Fate::Delivered { at: Some(said) }) => {
+                (0..=10).contains(&(said.as_second() - at(second).as_second()))
+            }
+            (Is::Discarded, Fate::Discarded) => true,
+            // Nobody can ask for a damaged event; it is only not pending any more.
+            (Is::Damaged, fate) => *fate != Fate::Pending,
+            _ => false,
+        }
+    }
+}
+
+async fn plays(one: &[Step], other: &[Step]) {
+    let file = SqliteFile::fresh().await;
+    let mut state = file.open().await;
+    let mut models = [Model::new("a"), Model::new("b")];
+    for model in &models {
+        state
+            .register_route(&model.name, Seq::ZERO, at(0))
+            .await
+            .unwrap();
+    }
+    for n in 0..one.len().max(other.len()) {
+        let due: Vec<_> = [one.get(n), other.get(n)]
+            .into_iter()
+            .zip(&mut models)
+            .filter_map(|(step, model)| Some((step?, model)))
+            .collect();
+        let reopen = due.iter().any(|(step, _)| step.reopen);
+        let settlements = due.into_iter().map(|(step, model)| model.play(step));
+        state.settle(settlements.collect()).await.unwrap();
+        if reopen {
+            drop(state);
+            state = file.open().await;
+        }
+        for model in &models {
+            model.agrees(&state).await;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_ledger_balances_and_every_fate_is_right_after_any_settlements(
+        one in steps(),
+        other in steps(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(plays(&one, &other));
+    }
+}
