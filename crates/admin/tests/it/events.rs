@@ -71,6 +71,14 @@ async fn events_come_newest_first_with_what_became_of_them() {
         ],
     });
     assert_eq!(page["events"][0], expected);
+    world.set_fate("r", 2, Fate::Before);
+    let path = format!("/api/v1/events/{}", id(2));
+    let shown = Asker::new(world.ports()).json(&path).await;
+    assert_eq!(
+        shown["routes"],
+        json!([{"route": "s", "state": "pending"}]),
+        "the event came before route r"
+    );
     let of_b = &page["events"][1]["routes"];
     assert_eq!(
         *of_b,
