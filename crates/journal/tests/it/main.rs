@@ -12,5 +12,6 @@ mod damage;
 mod first_start;
 mod fixtures;
 mod model;
+mod reclaim;
 mod service;
 mod sim;
