@@ -41,7 +41,10 @@ pub(crate) async fn write(
     count: usize,
 ) -> (Vec<Option<Outcome>>, Option<Unavailable>) {
     let mut outcomes = vec![None; count];
-    let mut groups = VecDeque::from([(0..count, 0)]);
+    let mut groups = VecDeque::new();
+    if count > 0 {
+        groups.push_back((0..count, 0));
+    }
     while let Some((rows, halvings)) = groups.pop_front() {
         match writer.together(rows.clone()).await {
             Ok(()) => outcomes[rows].fill(Some(Outcome::Delivered)),

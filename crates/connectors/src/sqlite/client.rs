@@ -34,12 +34,13 @@ impl Client {
         }
     }
 
-    /// Runs `act` on the connection, opening it first if need be. When `act` fails, the connection is
-    /// closed, and with it any transaction. Given up on after the timeout; `act` then still runs to its
-    /// end.
+    /// Runs `act` on the connection, opening it first if need be. When `act` fails, or gives what is not
+    /// `sound`, the connection is closed, and with it any transaction. Given up on after the timeout;
+    /// `act` then still runs to its end.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Connection) -> Result<T, Unavailable> + Send + 'static,
+        sound: fn(&T) -> bool,
     ) -> Result<T, Unavailable> {
         let late = || {
             Unavailable::new(
@@ -63,7 +64,7 @@ impl Client {
                     _ => connect(&path, busy)?,
                 };
                 let result = act(&mut connection);
-                if result.is_ok() {
+                if result.as_ref().is_ok_and(sound) {
                     *slot = Some(connection);
                 }
                 result

@@ -35,7 +35,10 @@ impl Sqlite {
     async fn prepared(&self) -> Result<Prepared, Unavailable> {
         let config = Arc::clone(&self.config);
         self.client
-            .call(move |connection| schema::prepare(connection, &config.target))
+            .call(
+                move |connection| schema::prepare(connection, &config.target),
+                |_| true,
+            )
             .await
     }
 }
@@ -48,12 +51,15 @@ impl Destination for Sqlite {
         let config = Arc::clone(&self.config);
         let written = self
             .client
-            .call(move |connection| {
-                // Looked at for every batch: another program may have changed the table, and the look
-                // costs little beside the sync.
-                let prepared = schema::prepare(connection, &config.target)?;
-                Ok(write::write(connection, &prepared, &config.target, &events))
-            })
+            .call(
+                move |connection| {
+                    // Looked at for every batch: another program may have changed the table, and the
+                    // look costs little beside the sync.
+                    let prepared = schema::prepare(connection, &config.target)?;
+                    Ok(write::write(connection, &prepared, &config.target, &events))
+                },
+                |written| written.unavailable.is_none(),
+            )
             .await;
         match written {
             Ok(Written {
@@ -79,7 +85,7 @@ impl Destination for Sqlite {
                 .execute_batch("BEGIN IMMEDIATE; ROLLBACK")
                 .map_err(|error| error::unavailable(&error))
         };
-        self.client.call(take_and_give_back).await
+        self.client.call(take_and_give_back, |()| true).await
     }
 
     async fn inspect(&self) -> Result<Vec<Finding>, Unavailable> {

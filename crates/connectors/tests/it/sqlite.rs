@@ -167,3 +167,24 @@ async fn foreign_placeholders_in_a_statement_are_refused() {
     let why = outcome.unavailable.unwrap().to_string();
     assert!(why.contains("parameters other than"), "{why}");
 }
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_until_there_is_room() {
+    let disk = testbed::disk::SmallDisk::tmpfs(16 << 20).unwrap();
+    let file = disk.path().join("events.db");
+    let to = made(&json!({"type": "sqlite", "path": file}));
+    deliver_all(&*to, &events(10)).await;
+    disk.fill(1 << 20).unwrap();
+    let big: Vec<_> = (0..4)
+        .map(|number| event(number + 100, "/", &vec![b'x'; 1 << 20]))
+        .collect();
+    deliver_to_nobody(&*to, &big).await;
+    disk.empty().unwrap();
+    deliver_all(&*to, &big).await;
+    deliver_all(&*to, &events(20)).await;
+    let connection = Connection::open(&file).unwrap();
+    let count: u32 = connection
+        .query_row("SELECT count(*) FROM webhook_events", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(count, 24);
+}
