@@ -381,6 +381,13 @@ pub(crate) async fn delivered_stretches_merge_in_whatever_order_they_come<S: Sto
     }
     // Delivered once more after a crash of the destination: the later time holds, around it nothing moves.
     state.settle(vec![deliver(15, 16, 7200)]).await.unwrap();
+    // A stretch over a shorter one.
+    for (first, last, second) in [(54, 55, 4), (50, 60, 5)] {
+        state
+            .settle(vec![deliver(first, last, second)])
+            .await
+            .unwrap();
+    }
     drop(state);
     let state = store.open().await;
     let expected = [
@@ -395,6 +402,9 @@ pub(crate) async fn delivered_stretches_merge_in_whatever_order_they_come<S: Sto
         (16, 7200),
         (17, 3),
         (20, 3),
+        (50, 5),
+        (55, 5),
+        (58, 5),
     ];
     for (seq, second) in expected {
         let fate = state.fate(&name, Seq(seq)).await.unwrap();

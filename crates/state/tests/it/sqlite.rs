@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use domain::Seq;
+use domain::ports::{DeliveredRange, Settlement, State};
 use state::{Metrics, OpenError, SqliteState};
 
 use crate::contract::{Store, contract};
+use crate::samples::{at, range, route};
 
 /// A state file in a folder of its own.
 pub(crate) struct SqliteFile(tempfile::TempDir);
@@ -33,6 +36,35 @@ pub(crate) fn open(path: &Path) -> Result<SqliteState, OpenError> {
 }
 
 contract!(SqliteFile);
+
+#[tokio::test]
+async fn stretches_of_one_time_are_one_row_in_whatever_order_they_come() {
+    let file = SqliteFile::fresh().await;
+    let state = file.open().await;
+    let name = route("r");
+    state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
+    // 37 and 100 have no common divisor: every stretch once, in a scattered order.
+    for n in (0..100_u64).map(|n| n * 37 % 100) {
+        let delivered = vec![DeliveredRange {
+            range: range(n * 10 + 1, n * 10 + 10),
+            at: at(i64::try_from(n % 10).unwrap()),
+        }];
+        let step = Settlement {
+            delivered,
+            ..Settlement::at(name.clone(), Seq::ZERO)
+        };
+        state.settle(vec![step]).await.unwrap();
+    }
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    let rows: (i64, i64, i64) = raw
+        .query_row(
+            "SELECT count(*), min(first), max(last) FROM delivered_ranges",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(rows, (1, 1, 1000));
+}
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_in_words_and_the_file_left_alone() {
