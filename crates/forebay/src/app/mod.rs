@@ -8,6 +8,7 @@ mod banner;
 mod findings;
 pub mod lifecycle;
 mod readiness;
+pub mod retire;
 mod running;
 mod signals;
 pub mod stores;

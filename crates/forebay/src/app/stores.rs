@@ -80,6 +80,19 @@ impl Stores {
         })
     }
 
+    /// Closes both in order, for commands that opened them without a server.
+    ///
+    /// # Errors
+    /// When the journal's last sync failed.
+    pub async fn close(&self) -> Outcome {
+        use domain::ports::Journal;
+        self.journal
+            .close(std::time::Duration::from_secs(20))
+            .await?;
+        self.state.checkpoint().await?;
+        Ok(())
+    }
+
     /// What the journal takes of the disk, from the gauges it keeps.
     pub fn usage(&self) -> Arc<dyn Fn() -> admin::JournalUsage + Send + Sync> {
         let (journal, metrics) = (Arc::clone(&self.journal), self.metrics.clone());
@@ -96,6 +109,27 @@ impl Stores {
 /// `data_dir/state.db`.
 pub fn state_path(data_dir: &Path) -> PathBuf {
     data_dir.join("state.db")
+}
+
+/// State alone, with the data directory's lock, for commands that need no journal.
+///
+/// # Errors
+/// Exit code 1 if a server runs on it, 2 if there is no state.
+pub fn open_state_alone(data_dir: &Path) -> Outcome<(DirectoryLock, SqliteState)> {
+    let path = state_path(data_dir);
+    if !path.exists() {
+        let error = format!(
+            "there is no {}: name the data directory with --data-dir",
+            path.display()
+        );
+        return Err(Failure::say(Exit::Usage, error));
+    }
+    let lock = DirectoryLock::acquire(data_dir, false).map_err(journal_failure)?;
+    let metrics = state::Metrics::register(&mut Registry::default());
+    Ok((
+        lock,
+        SqliteState::open(&path, metrics).map_err(state_failure)?,
+    ))
 }
 
 fn open_state(

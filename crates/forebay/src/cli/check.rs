@@ -1,0 +1,100 @@
+//! `forebay check`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Clock, SystemClock};
+
+use super::output;
+use super::serve::ConfigArgs;
+use crate::app;
+use crate::config::Config;
+use crate::exit::{Exit, Failure, Outcome};
+
+/// The longest that one destination may take to answer.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Validate the configuration, and with --connect reach every destination
+///
+/// Nothing is bound, opened or delivered. With --connect a destination's table is made if it is not there.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also reach every destination, and name what is set up weaker there than Forebay promises
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let config = args.config.load()?;
+    let file = config
+        .file
+        .as_ref()
+        .map_or("built in".into(), |path| path.display().to_string());
+    let routes = config.routes.iter().map(|(name, route)| {
+        let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
+        vec![name.to_string(), from.join(", "), route.to.to_string()]
+    });
+    output::line(&format!("configuration {file}: valid"))?;
+    output::table(&["route", "from", "to"], routes)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let destinations = app::build_destinations(&config, &clock)?;
+    if args.connect {
+        super::runtime()?.block_on(connect(&config, &destinations))?;
+    }
+    Ok(())
+}
+
+async fn connect(
+    config: &Config,
+    destinations: &std::collections::BTreeMap<
+        domain::DestinationName,
+        Arc<dyn domain::ports::Destination>,
+    >,
+) -> Outcome {
+    let mut unreachable = 0;
+    for (name, destination) in destinations {
+        let kind = config
+            .destinations
+            .get(name)
+            .map_or("", |config| config.kind());
+        match tokio::time::timeout(LOOK, destination.inspect()).await {
+            Ok(Ok(findings)) if findings.is_empty() => {
+                output::line(&format!("destination {name} ({kind}): reached"))?;
+            }
+            Ok(Ok(findings)) => {
+                output::line(&format!(
+                    "destination {name} ({kind}): reached, and weaker than promised"
+                ))?;
+                findings
+                    .iter()
+                    .try_for_each(|finding| output::line(&format!("  {}", finding.text)))?;
+            }
+            Ok(Err(error)) => {
+                unreachable += 1;
+                output::line(&format!(
+                    "destination {name} ({kind}): not reached: {} {}",
+                    error.cause.code, error.cause.detail
+                ))?;
+            }
+            Err(_) => {
+                unreachable += 1;
+                output::line(&format!(
+                    "destination {name} ({kind}): not reached: no answer within {LOOK:?}"
+                ))?;
+            }
+        }
+    }
+    if unreachable > 0 {
+        return Err(Failure::say(
+            Exit::Failed,
+            format!(
+                "{unreachable} of {} destinations could not be reached",
+                destinations.len()
+            ),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The admin API of a running server, as commands ask it.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url};
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure, Outcome};
+
+/// The longest a command waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What every command takes that asks a running server.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AdminArgs {
+    /// The admin API. Its token, if it has one, is taken from FOREBAY_ADMIN_TOKEN
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FOREBAY_ADMIN_URL",
+        default_value = "http://127.0.0.1:8081"
+    )]
+    admin_url: Url,
+}
+
+/// A client of one server.
+#[derive(Debug)]
+pub struct Client {
+    base: Url,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+impl AdminArgs {
+    /// Makes a client; connects to nothing.
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub fn client(&self) -> Outcome<Client> {
+        Ok(Client {
+            base: self.admin_url.clone(),
+            token: std::env::var("FOREBAY_ADMIN_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty()),
+            http: reqwest::Client::builder()
+                .timeout(TIMEOUT)
+                .no_proxy()
+                .build()?,
+        })
+    }
+}
+
+impl Client {
+    /// GETs a path with a query.
+    ///
+    /// # Errors
+    /// Exit code 3 if the server is not there, 1 if it refuses.
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Outcome<Value> {
+        let mut url = self.url(path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.ask(Method::GET, url).await
+    }
+
+    /// POSTs nothing to a path.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post(&self, path: &str) -> Outcome<Value> {
+        let url = self.url(path)?;
+        self.ask(Method::POST, url).await
+    }
+
+    fn url(&self, path: &str) -> Outcome<Url> {
+        self.base.join(path).map_err(|error| {
+            Failure::say(
+                Exit::Usage,
+                format!("{} is no URL of an admin API: {error}", self.base),
+            )
+        })
+    }
+
+    async fn ask(&self, method: Method, url: Url) -> Outcome<Value> {
+        let mut request = self.http.request(method.clone(), url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if method != Method::GET {
+            request = request.json(&serde_json::json!({}));
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if status.is_success() {
+            return Ok(value);
+        }
+        let detail = value["detail"].as_str().unwrap_or("no reason was given");
+        let remedy = match (status, &self.token) {
+            (StatusCode::UNAUTHORIZED, None) => "; set FOREBAY_ADMIN_TOKEN to server.admin_token",
+            (StatusCode::UNAUTHORIZED, Some(_)) => {
+                "; FOREBAY_ADMIN_TOKEN is not server.admin_token"
+            }
+            _ => "",
+        };
+        Err(Failure::say(
+            Exit::Failed,
+            format!("the server answered {status}: {detail}{remedy}"),
+        ))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let reason = if error.is_timeout() {
+            "it does not answer".to_owned()
+        } else {
+            let mut source: &dyn std::error::Error = error;
+            while let Some(deeper) = source.source() {
+                source = deeper;
+            }
+            source.to_string()
+        };
+        Failure::say(
+            Exit::Unreachable,
+            format!(
+                "cannot reach Forebay's admin API at {}: {reason}; is `forebay serve` running? Another address: --admin-url or FOREBAY_ADMIN_URL",
+                self.base
+            ),
+        )
+    }
+}

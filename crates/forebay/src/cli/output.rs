@@ -1,0 +1,94 @@
+//! How commands print data: a table for people, one JSON object a line for scripts.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// A line on standard output. A reader that has gone (`| head`) is no error.
+pub fn line(text: &str) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// One JSON object a line.
+pub fn json_lines<'v>(values: impl IntoIterator<Item = &'v Value>) -> io::Result<()> {
+    values
+        .into_iter()
+        .try_for_each(|value| line(&value.to_string()))
+}
+
+/// A table without a frame.
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for text in table.lines() {
+        line(text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A field as text; missing or null is a dash.
+pub fn text(value: &Value, field: &str) -> String {
+    match &value[field] {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A time without its fraction.
+pub fn time(value: &Value, field: &str) -> String {
+    let text = text(value, field);
+    match text.parse::<domain::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Err(_) => text,
+    }
+}
+
+/// Seconds as people say them: `4m 12s`.
+pub fn seconds(value: f64) -> String {
+    if value < 1.0 {
+        return if value <= 0.0 {
+            "-".into()
+        } else {
+            "<1s".into()
+        };
+    }
+    let whole = std::time::Duration::from_secs_f64(value.min(1e12).floor());
+    humantime(whole)
+}
+
+fn humantime(duration: std::time::Duration) -> String {
+    let shown = domain::HumanDuration(duration).to_string();
+    // The two largest units say enough.
+    shown.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_said_in_two_units() {
+        for (value, wanted) in [
+            (0.0, "-"),
+            (0.4, "<1s"),
+            (61.9, "1m 1s"),
+            (90_061.0, "1day 1h"),
+        ] {
+            assert_eq!(seconds(value), wanted);
+        }
+    }
+}

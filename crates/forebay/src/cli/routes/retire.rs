@@ -1,0 +1,65 @@
+//! `forebay routes retire`
+
+use std::sync::Arc;
+
+use domain::ports::RetireFate;
+use domain::{RouteName, SystemClock};
+use prometheus_client::registry::Registry;
+
+use crate::app::retire;
+use crate::app::stores::{OpenFlags, Stores};
+use crate::cli::serve::ConfigArgs;
+use crate::exit::Outcome;
+
+/// End a route that the configuration no longer has (the server must be stopped)
+///
+/// Its dead letters stay listed under its name unless --pending is discard.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The route
+    name: RouteName,
+    /// What becomes of its pending and parked events
+    #[arg(long, value_enum)]
+    pending: Pending,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Pending {
+    /// They become dead letters with the reason `retired`
+    DeadLetter,
+    /// They are discarded, and counted so; dead letters go too
+    Discard,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let config = args.config.load()?;
+    let fate = match args.pending {
+        Pending::DeadLetter => RetireFate::DeadLetter,
+        Pending::Discard => RetireFate::Discard,
+    };
+    crate::cli::runtime()?.block_on(async {
+        let clock = Arc::new(SystemClock);
+        let stores = Stores::open(
+            &config,
+            OpenFlags::default(),
+            clock.clone(),
+            &mut Registry::default(),
+        )
+        .await?;
+        let retired = retire::retire(&stores, &args.name, fate, &*clock).await;
+        stores.close().await?;
+        let moved = retired?;
+        eprintln!(
+            "route {} is retired; {moved} pending events {}",
+            args.name,
+            match fate {
+                RetireFate::DeadLetter => "became dead letters",
+                RetireFate::Discard => "were discarded",
+            }
+        );
+        Ok(())
+    })
+}

@@ -1,0 +1,203 @@
+//! `forebay send`
+
+mod body;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::{Clock, SourceName, SystemClock};
+use indicatif::{ProgressBar, ProgressStyle};
+use ingest::verify::{Scheme, VerifyOptions};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use self::body::Bodies;
+use self::report::{Report, Sent};
+use super::output;
+use super::serve::ConfigArgs;
+use crate::config::Config;
+use crate::exit::{Exit, Failure, Outcome};
+
+/// The longest one post may take: longer than any `ack_timeout` that makes sense.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Post events to a source, signed as it expects
+///
+/// Address, path and secret are taken from the configuration that the server runs with. Without --file
+/// each event is a made-up one with an id of its own.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The source to post to
+    #[arg(long, value_name = "NAME")]
+    source: String,
+    /// The body of every event; - is standard input
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// How many a second at most [default: as fast as they are answered]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// How many posts may be under way at once
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// Where the server is, if not at server.listen: as in https://hooks.example.com
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The summary as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let config = args.config.load()?;
+    let sender = Arc::new(Sender::new(args, &config)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(send_all(args, &sender))?;
+    if args.json {
+        output::line(&report.json().to_string())?;
+    } else {
+        report
+            .lines()
+            .iter()
+            .try_for_each(|line| output::line(line))?;
+    }
+    report.verdict(&sender.url)
+}
+
+/// What every post needs.
+#[derive(Debug)]
+struct Sender {
+    http: reqwest::Client,
+    url: String,
+    scheme: Box<dyn Scheme>,
+    bodies: Bodies,
+}
+
+impl Sender {
+    fn new(args: &Args, config: &Config) -> Outcome<Self> {
+        let known: Vec<&str> = config.sources.keys().map(SourceName::as_str).collect();
+        let options = SourceName::new(&args.source)
+            .ok()
+            .and_then(|name| config.sources.get(&name));
+        let Some(options) = options else {
+            let error = format!(
+                "there is no source {:?} in the configuration; there is {}",
+                args.source,
+                known.join(", ")
+            );
+            return Err(Failure::say(Exit::Usage, error));
+        };
+        let none = VerifyOptions::none();
+        let scheme = options.verify.as_ref().unwrap_or(&none).build();
+        let listen = config.server.listen;
+        let host = if listen.ip().is_unspecified() {
+            format!("localhost:{}", listen.port())
+        } else {
+            listen.to_string()
+        };
+        let base = args.url.clone().unwrap_or_else(|| format!("http://{host}"));
+        Ok(Self {
+            http: reqwest::Client::builder()
+                .timeout(TIMEOUT)
+                .no_proxy()
+                .build()?,
+            url: format!("{}/in/{}", base.trim_end_matches('/'), args.source),
+            scheme: scheme.map_err(|reason| {
+                Failure::say(
+                    Exit::Usage,
+                    format!("sources.{}.verify: {reason}", args.source),
+                )
+            })?,
+            bodies: Bodies::new(args.file.as_deref(), options)?,
+        })
+    }
+
+    async fn post(&self) -> Sent {
+        let (id, body) = self.bodies.next();
+        let signed = self.scheme.sign(&body, SystemClock.now(), &id);
+        let mut request = self
+            .http
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .body(body);
+        for (name, value) in signed.headers {
+            request = request.header(name, value);
+        }
+        let begun = Instant::now();
+        match request.send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let answer = response.text().await.unwrap_or_default();
+                Sent::Answered {
+                    status,
+                    answer,
+                    took: begun.elapsed(),
+                }
+            }
+            Err(error) => Sent::Failed {
+                connect: error.is_connect(),
+                reason: error.without_url().to_string(),
+            },
+        }
+    }
+}
+
+async fn send_all(args: &Args, sender: &Arc<Sender>) -> Outcome<Report> {
+    let bar = bar(args.count);
+    let places = Arc::new(Semaphore::new(args.concurrency.into()));
+    let mut ticks = args.rate.map(|rate| {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        ticks
+    });
+    let mut report = Report::default();
+    let mut under_way: JoinSet<Sent> = JoinSet::new();
+    let begun = Instant::now();
+    for _ in 0..args.count {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
+        let place = Arc::clone(&places).acquire_owned().await?;
+        let sender = Arc::clone(sender);
+        under_way.spawn(async move {
+            let sent = sender.post().await;
+            drop(place);
+            sent
+        });
+        while let Some(sent) = under_way.try_join_next() {
+            report.add(sent?);
+            bar.inc(1);
+        }
+        if report.is_hopeless() {
+            break;
+        }
+    }
+    while let Some(sent) = under_way.join_next().await {
+        report.add(sent?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    report.took = begun.elapsed();
+    Ok(report)
+}
+
+/// Only for work that a person would wait for; indicatif hides it where there is no terminal.
+fn bar(count: u64) -> ProgressBar {
+    if count < 100 {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(count);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,88 @@
+//! What is posted: a file's bytes, or a made-up event in the shape of the source's sender.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use ingest::SourceOptions;
+use ingest::verify::VerifyOptions;
+
+use crate::exit::Outcome;
+
+/// Gives one body after the other.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    kind: Kind,
+    count: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    File(Vec<u8>),
+    OpenMessaging,
+    Plain,
+}
+
+impl Bodies {
+    pub(super) fn new(file: Option<&Path>, source: &SourceOptions) -> Outcome<Self> {
+        let kind = match (file, &source.verify) {
+            (Some(path), _) => Kind::File(read(path)?),
+            (None, Some(VerifyOptions::GenesysOpenMessaging(_))) => Kind::OpenMessaging,
+            (None, _) => Kind::Plain,
+        };
+        Ok(Self {
+            kind,
+            count: AtomicU64::new(0),
+        })
+    }
+
+    /// The next body, and the id of the message.
+    pub(super) fn next(&self) -> (String, Vec<u8>) {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let body = match &self.kind {
+            Kind::File(bytes) => bytes.clone(),
+            Kind::OpenMessaging => open_messaging(&id, number),
+            Kind::Plain => {
+                serde_json::json!({ "id": id, "number": number, "text": "sent by forebay send" })
+                    .to_string()
+                    .into_bytes()
+            }
+        };
+        (id, body)
+    }
+}
+
+fn read(path: &Path) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
+        return Ok(bytes);
+    }
+    Ok(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+}
+
+/// An outbound text message as Genesys Cloud posts it.
+fn open_messaging(id: &str, number: u64) -> Vec<u8> {
+    serde_json::json!({
+        "id": id,
+        "channel": {
+            "id": "5a1d2f7e-0000-4000-8000-000000000001",
+            "platform": "Open",
+            "type": "Private",
+            "messageId": id,
+            "to": { "id": "customer-1", "idType": "Opaque" },
+            "from": { "nickname": "Agent", "id": "agent-1", "idType": "Opaque" },
+            "time": "2026-01-31T12:00:00.000Z",
+        },
+        "type": "Text",
+        "text": format!("message {number}, sent by forebay send"),
+        "direction": "Outbound",
+        "conversationId": uuid::Uuid::new_v4(),
+    })
+    .to_string()
+    .into_bytes()
+}

@@ -1,0 +1,25 @@
+//! `forebay sources`
+
+mod list;
+
+use crate::exit::Outcome;
+
+/// Look at the sources
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    List(list::Args),
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    match &args.verb {
+        Verb::List(args) => list::run(args),
+    }
+}
