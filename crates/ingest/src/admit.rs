@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{Append, AppendError, Journal};
-use domain::{Clock, EventId};
+use domain::{EventId, Timestamp};
 
 use crate::answer::Admitted;
 use crate::dedup::{Claim, Leader, Window};
@@ -21,7 +21,6 @@ use crate::source::Source;
 pub(crate) struct Admission {
     pub journal: Arc<dyn Journal>,
     pub window: Arc<Window>,
-    pub clock: Arc<dyn Clock>,
     pub ack_timeout: Duration,
 }
 
@@ -40,6 +39,7 @@ impl Admission {
 
     async fn confirmed(&self, verified: Verified) -> Result<Admitted, Refused> {
         let (source, event) = verified.into_parts();
+        let received_at = event.received_at;
         let leader = match event.dedup {
             None => None,
             Some(key) => loop {
@@ -58,7 +58,7 @@ impl Admission {
             fate: Some(Fate {
                 leader,
                 source,
-                clock: Arc::clone(&self.clock),
+                received_at,
             }),
         };
         let id = under_way.finish().await?;
@@ -70,7 +70,7 @@ impl Admission {
 struct Fate {
     leader: Option<Leader>,
     source: Arc<Source>,
-    clock: Arc<dyn Clock>,
+    received_at: Timestamp,
 }
 
 impl Fate {
@@ -79,7 +79,7 @@ impl Fate {
         if let Some(leader) = self.leader {
             leader.commit(id);
         }
-        self.source.note_accepted(self.clock.now());
+        self.source.note_accepted(self.received_at);
         Ok(id)
     }
 }

@@ -119,7 +119,6 @@ impl Ingest {
             admission: Admission {
                 journal: Arc::clone(&ports.journal),
                 window,
-                clock: Arc::clone(&ports.clock),
                 ack_timeout: settings.ack_timeout,
             },
             ports,

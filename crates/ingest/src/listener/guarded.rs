@@ -66,38 +66,42 @@ impl Drop for UnderWay {
     }
 }
 
-/// A deadline that costs nothing while it is not needed.
+/// A deadline that costs next to nothing while it is met: it is moved by noting the time, and the timer
+/// is set anew only when it fires too early.
 #[derive(Debug)]
 struct Deadline {
     after: Duration,
+    due: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    armed: bool,
 }
 
 impl Deadline {
     const fn new(after: Duration) -> Self {
         Self {
             after,
+            due: None,
             sleep: None,
-            armed: false,
         }
     }
 
     /// Ready once it has been armed for its whole time.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let after = self.after;
+        let due = *self.due.get_or_insert_with(|| Instant::now() + after);
         let sleep = self
             .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
-        if !self.armed {
-            self.armed = true;
-            sleep.as_mut().reset(Instant::now() + after);
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        loop {
+            ready!(sleep.as_mut().poll(context));
+            if sleep.deadline() >= due {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(due);
         }
-        sleep.as_mut().poll(context)
     }
 
     fn disarm(&mut self) {
-        self.armed = false;
+        self.due = None;
     }
 }
 
