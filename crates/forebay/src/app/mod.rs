@@ -13,6 +13,7 @@ mod running;
 mod signals;
 pub mod stores;
 pub mod telemetry;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,6 +106,7 @@ async fn start(config: &Config, flags: OpenFlags, sockets: Sockets) -> Outcome<R
         registry: Arc::new(registry),
         version: VERSION,
     };
+    tokio::spawn(upkeep::run(stores.state.clone(), config.journal.retain));
     gate.open();
     Ok(Running::new(
         stores,

@@ -58,9 +58,17 @@ async fn steps(state: &SqliteState) -> u64 {
 
 #[tokio::test]
 async fn what_was_committed_survives_kill_9() {
+    // The test is run once more as the process that is killed.
+    if let Some(path) = std::env::var_os(VICTIM) {
+        return settle_until_killed(Path::new(&path)).await;
+    }
     let file = SqliteFile::fresh().await;
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::the_victim", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "crash::what_was_committed_survives_kill_9",
+            "--nocapture",
+        ])
         .env(VICTIM, file.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -77,14 +85,8 @@ async fn what_was_committed_survives_kill_9() {
     assert_eq!(last, 300);
 }
 
-/// Settles until it is killed. Does nothing unless the test above starts it.
-#[tokio::test]
-#[ignore = "the process that what_was_committed_survives_kill_9 kills"]
-async fn the_victim() {
-    let Some(path) = std::env::var_os(VICTIM) else {
-        return;
-    };
-    let state = open(Path::new(&path)).unwrap();
+async fn settle_until_killed(path: &Path) {
+    let state = open(path).unwrap();
     state
         .register_route(&route("r"), Seq::ZERO, at(0))
         .await

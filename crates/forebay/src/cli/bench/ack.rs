@@ -26,12 +26,12 @@ pub struct Args {
     /// Connections, one measurement each
     #[arg(long, value_delimiter = ',', default_values_t = [64, 256])]
     connections: Vec<usize>,
-    /// Turns; the median counts
-    #[arg(long, default_value_t = 5)]
+    /// Turns; the median of their ratios counts. Many short ones even out what else the machine does
+    #[arg(long, default_value_t = 11)]
     rounds: usize,
     /// Seconds of each turn
-    #[arg(long, default_value_t = 4)]
-    seconds: u64,
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
     /// Bytes of a body
     #[arg(long, default_value_t = 1024)]
     body_bytes: usize,
@@ -68,7 +68,7 @@ fn measure(args: &Args, dir: &std::path::Path) -> Outcome {
         .enable_all()
         .build()?;
     let servers = runtime.block_on(Servers::start(dir))?;
-    let time = Duration::from_secs(args.seconds);
+    let time = Duration::try_from_secs_f64(args.seconds)?;
     if !args.json {
         output::line(&format!(
             "{} byte bodies, median of {} turns of {} s",

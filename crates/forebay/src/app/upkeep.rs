@@ -1,0 +1,28 @@
+//! What is done now and then while the server runs: what state remembers of deliveries expires with the
+//! journal's `retain`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ports::State;
+use domain::{Clock, SystemClock, Timestamp};
+
+/// How often.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// Runs until the runtime ends.
+pub async fn run(state: Arc<dyn State>, retain: Duration) {
+    loop {
+        tokio::time::sleep(ROUND).await;
+        if let Err(error) = state
+            .expire_delivered(before(SystemClock.now(), retain))
+            .await
+        {
+            tracing::warn!(%error, "cannot forget old deliveries; trying again");
+        }
+    }
+}
+
+fn before(now: Timestamp, retain: Duration) -> Timestamp {
+    now.saturating_sub(retain).unwrap_or(Timestamp::MIN)
+}

@@ -1,0 +1,295 @@
+//! Every section with its keys, in words.
+//!
+//! Defaults are not here: they are taken from the code. `taken` and `refused` hold the limits to the code.
+
+/// A key of a section.
+pub(super) struct Key {
+    pub name: &'static str,
+    /// What kind of value.
+    pub value: &'static str,
+    /// What is allowed; empty when anything goes.
+    pub limit: &'static str,
+    /// What it does.
+    pub effect: &'static str,
+    /// Values, as written in TOML, that are at the limit's edge and allowed.
+    pub taken: &'static [&'static str],
+    /// Values just past it.
+    pub refused: &'static [&'static str],
+}
+
+/// A section, or a table within one.
+pub(super) struct Section {
+    /// As it is written in the file.
+    pub title: &'static str,
+    /// Where it stands in the sample that the tests use.
+    pub at: &'static [&'static str],
+    /// What it is for.
+    pub about: &'static str,
+    pub keys: &'static [Key],
+}
+
+const fn key(
+    name: &'static str,
+    value: &'static str,
+    limit: &'static str,
+    effect: &'static str,
+) -> Key {
+    Key {
+        name,
+        value,
+        limit,
+        effect,
+        taken: &[],
+        refused: &[],
+    }
+}
+
+impl Key {
+    const fn edges(
+        self,
+        taken: &'static [&'static str],
+        refused: &'static [&'static str],
+    ) -> Self {
+        Self {
+            taken,
+            refused,
+            ..self
+        }
+    }
+}
+
+#[rustfmt::skip]
+pub(super) const SECTIONS: &[Section] = &[
+    Section {
+        title: "[server]",
+        at: &["server"],
+        about: "Both listeners, the data directory, and how the server stops.",
+        keys: &[
+            key("listen", "string", "address and port",
+                "Where events are posted. `/healthz` and `/readyz` answer here as well. Off loopback every source must say `verify`.")
+                .edges(&["\"[::1]:0\""], &["\"8080\"", "\"localhost:8080\""]),
+            key("admin", "string", "address and port; off loopback only with a token",
+                "Where the admin API and `/metrics` are.")
+                .edges(&["\"127.0.0.1:0\""], &["\"0.0.0.0:8081\"", "\"8081\""]),
+            key("admin_token", "secret string", "visible ASCII without spaces; not with `admin_token_file`",
+                "The bearer token that the admin listener asks for, except at `/healthz` and `/readyz`.")
+                .edges(&[], &["\"\""]),
+            key("admin_token_file", "path", "not with `admin_token`",
+                "A file with the token, read again on SIGHUP.")
+                .edges(&[], &["\"/nowhere/at/all\""]),
+            key("data_dir", "path", "a local file system",
+                "Where journal and state live. Made if it is not there, for its owner alone."),
+            key("ack_timeout", "duration", "longer than 0s",
+                "How long a request may wait for its event to be durable. After that it is told 503, and the event is withdrawn if it is not being written yet. Keep it below the sender's own timeout.")
+                .edges(&["\"1ms\""], &["\"0s\""]),
+            key("shutdown_delay", "duration", "",
+                "How long after SIGTERM `/readyz` says no while events are still accepted: time for a load balancer to notice.")
+                .edges(&["\"0s\""], &["\"soon\""]),
+            key("shutdown_timeout", "duration", "longer than 0s",
+                "How long stopping may take after that, all parts together.")
+                .edges(&["\"1ms\""], &["\"0s\""]),
+            key("limits", "table", "", "See `[server.limits]`."),
+        ],
+    },
+    Section {
+        title: "[server.limits]",
+        at: &["server", "limits"],
+        about: "Limits of the ingest listener. They hold before any work is done for a request.",
+        keys: &[
+            key("max_connections", "integer", "at least 1",
+                "Connections at once. One more is told 503 and closed.").edges(&["1"], &["0"]),
+            key("header_timeout", "duration", "longer than 0s",
+                "How long a client may take to send a request's headers, and may stay idle between two requests.")
+                .edges(&["\"1ms\""], &["\"0s\""]),
+            key("body_timeout", "duration", "longer than 0s",
+                "How long a client may take to send a body. A slower one is told 408.")
+                .edges(&["\"1ms\""], &["\"0s\""]),
+            key("max_header_bytes", "size", "8KiB to 256KiB",
+                "All headers of a request together. More is told 431.")
+                .edges(&["\"8KiB\"", "\"256KiB\""], &["\"8191\"", "\"262145\""]),
+            key("max_in_flight_bytes", "size", "at least 1 byte",
+                "Bodies in memory over all requests. A request that would go over it is told 503.")
+                .edges(&["\"1\""], &["\"0\""]),
+            key("max_streams", "integer", "at least 1",
+                "Requests at once on one HTTP/2 connection.").edges(&["1"], &["0"]),
+            key("dedup_keys", "integer", "at least 1",
+                "How many of the newest deduplication keys are remembered, over all sources. Each takes 40 bytes of memory. Those that the journal still holds are back after a restart.")
+                .edges(&["1"], &["0"]),
+        ],
+    },
+    Section {
+        title: "[log]",
+        at: &["log"],
+        about: "What goes to standard error. No payload and no secret does.",
+        keys: &[
+            key("level", "string", "`error`, `warn`, `info`, `debug`, `trace`, or directives as `info,ingest=debug`",
+                "How much is logged. At `debug` every refused request is a line.")
+                .edges(&["\"trace\"", "\"info,ingest=debug\""], &["\"loud=very\""]),
+            key("format", "string", "`text` or `json`", "Lines for people, or one JSON object a line.")
+                .edges(&["\"json\""], &["\"xml\""]),
+        ],
+    },
+    Section {
+        title: "[journal]",
+        at: &["journal"],
+        about: "The log on disk that every event is in before it is acknowledged.",
+        keys: &[
+            key("type", "string", "`embedded`", "Which journal: files in `data_dir/journal`.")
+                .edges(&["\"embedded\""], &["\"redis\""]),
+            key("segment_bytes", "size", "1MiB to 2GiB; every source's `max_body` and 1 MiB more must fit",
+                "The size of one file. Space is given back a file at a time.")
+                .edges(&["\"2GiB\""], &["\"1048575\"", "\"2147483649\""]),
+            key("max_bytes", "size", "at least three times `segment_bytes`",
+                "The most disk that the journal takes. What is not settled is never evicted for it: when nothing settled is left, new events are refused with 503.")
+                .edges(&["\"192MiB\""], &["\"191MiB\""]),
+            key("min_free", "size", "",
+                "Disk kept free for state. Below it the journal makes no new file.")
+                .edges(&["\"0\""], &["\"some\""]),
+            key("retain", "duration", "",
+                "How long settled events are kept for looking back, while there is room.")
+                .edges(&["\"0s\""], &["\"a day\""]),
+            key("memory", "size", "",
+                "Recent events kept in memory, so that routes that keep up never read the disk.")
+                .edges(&["\"0\""], &["\"some\""]),
+        ],
+    },
+    Section {
+        title: "[dispatch]",
+        at: &["dispatch"],
+        about: "How much is read ahead, and how often progress is written down.",
+        keys: &[
+            key("window_events", "integer", "1 to 1000000",
+                "The most events that a route has read and not settled.").edges(&["1", "1000000"], &["0", "1000001"]),
+            key("window_bytes", "size", "at least 1MiB",
+                "The most memory for events read and not settled, all routes together. Each route has an equal share, and at least one event.")
+                .edges(&["\"1MiB\""], &["\"1048575\""]),
+            key("settle_interval", "duration", "1ms to 10s",
+                "How often progress is committed while nothing more urgent is. After a crash at most so much is delivered a second time.")
+                .edges(&["\"1ms\"", "\"10s\""], &["\"999us\"", "\"10s 1ms\""]),
+        ],
+    },
+    Section {
+        title: "[sources.NAME]",
+        at: &["sources", "in"],
+        about: "Where events come in: `POST /in/NAME`, and the source's own paths. See [sources](sources.md).",
+        keys: &[
+            key("type", "string", "`http`", "What kind of source.").edges(&["\"http\""], &["\"sqs\""]),
+            key("paths", "list of strings", "start with `/`; no `?`, `#` or blank; no two sources share one",
+                "Paths it answers on, besides `/in/NAME`, which always works.")
+                .edges(&["[\"/webhook/gc\"]"], &["[\"webhook\"]", "[\"/a?b\"]", "[\"/healthz\"]"]),
+            key("verify", "table", "required unless `server.listen` is on loopback",
+                "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
+            key("max_body", "size", "at least 1 byte; 1 MiB less than `journal.segment_bytes`",
+                "The largest body. A larger one is told 413 and never truncated.")
+                .edges(&["\"1\"", "\"62MiB\""], &["\"0\"", "\"63MiB\""]),
+            key("require_json", "boolean", "", "Whether a body that is not JSON is told 400.").edges(&["true"], &["1"]),
+            key("dedup", "string or table", "`\"scheme\"`, `\"off\"`, `{ header = \"x-id\" }`, `{ pointer = \"/id\" }`",
+                "What makes a repeat a repeat. `scheme`: what the verification scheme knows of the sender. A repeat is answered 200 with the first one's id and is not stored again.")
+                .edges(&["\"off\"", "{ header = \"x-id\" }", "{ pointer = \"/id\" }"], &["\"on\"", "{ pointer = \"id\" }"]),
+            key("respond", "table", "", "The answer to an accepted event, for senders that want another one than Forebay's own. See below."),
+        ],
+    },
+    Section {
+        title: "respond = { … }",
+        at: &["sources", "in", "respond"],
+        about: "An answer of your own to accepted events and repeats. Refusals stay as they are.",
+        keys: &[
+            key("status", "integer", "200 to 299", "The status. Any other would ask the sender to try again or to give up.")
+                .edges(&["200", "299"], &["199", "300"]),
+            key("content_type", "string", "what a header can hold", "The content type.")
+                .edges(&["\"text/xml\""], &["\"a\\nb\""]),
+            key("body", "string", "", "The body."),
+        ],
+    },
+    Section {
+        title: "[routes.NAME]",
+        at: &["routes", "r"],
+        about: "Takes events of one or more sources to one destination. Each route has its own place in the journal, so routes never wait for each other.",
+        keys: &[
+            key("from", "list of strings", "sources; every source must be on some route", "The sources.")
+                .edges(&["[\"in\"]"], &["[]", "[\"nobody\"]"]),
+            key("to", "string", "a destination", "The destination.").edges(&["\"db\""], &["\"nowhere\""]),
+            key("order", "string", "`none`", "The order of delivery: as fast as it goes; an event that failed does not hold up the others.")
+                .edges(&["\"none\""], &["\"strict\""]),
+            key("start", "string", "`now`, `oldest`, or a time as `2026-01-31T12:00:00Z`",
+                "Where a route begins that is new. Without it: `oldest` on a fresh data directory, else `now`. It has no effect on a route that has run before.")
+                .edges(&["\"now\"", "\"oldest\"", "\"2026-01-31T12:00:00Z\""], &["\"yesterday\""]),
+            key("retry", "table", "", "When and how often one event that failed is tried again. See below."),
+            key("on_outage", "string", "`hold`",
+                "What the route does while its destination is not there: wait for ever, in order, spending no attempt. It looks again after 1 s, then after twice as long each time, up to 30 s.")
+                .edges(&["\"hold\""], &["\"retry\""]),
+        ],
+    },
+    Section {
+        title: "retry = { … }",
+        at: &["routes", "r", "retry"],
+        about: "Retries of a single event that the destination could not take, while the destination itself is there.",
+        keys: &[
+            key("max_retries", "integer", "", "Retries after the first attempt. 8 means at most nine attempts; then it is a dead letter.")
+                .edges(&["0"], &["-1"]),
+            key("retry_interval", "duration", "longer than 0s", "The wait before the first retry.")
+                .edges(&["\"1ms\""], &["\"0s\""]),
+            key("backoff", "string", "`fixed`, `linear`, `exponential`",
+                "How the wait grows: not at all, by `retry_interval` each time, or doubling.")
+                .edges(&["\"fixed\"", "\"linear\""], &["\"random\""]),
+            key("max_interval", "duration", "not shorter than `retry_interval`", "The longest wait between two attempts.")
+                .edges(&["\"10s\""], &["\"9s\""]),
+            key("jitter", "number", "0 to 1", "How far a wait is spread at random, as a fraction of it. 0.2: between 80 % and 120 %.")
+                .edges(&["0.0", "1.0"], &["-0.1", "1.1"]),
+        ],
+    },
+];
+
+/// Keys that schemes share.
+const SECRETS: Key = key("secrets", "list of secret strings", "at least one, here or in `secret_files`",
+    "The secrets, the newest first. All of them verify; `forebay send` signs with the first.");
+const SECRET_FILES: Key = key("secret_files", "list of paths", "",
+    "Files with one secret each, read again on SIGHUP. A line break at the end is not part of the secret.");
+const TOLERANCE: Key = key("tolerance", "duration", "", "How far the signed time may be from the server's.");
+
+/// The verification schemes, as `verify = { scheme = "NAME", … }`.
+#[rustfmt::skip]
+pub(super) const SCHEMES: &[Section] = &[
+    Section { title: "none", at: &[], about: "Takes everything. For loopback, and for senders that a proxy has checked already.", keys: &[] },
+    Section { title: "bearer", at: &[], about: "`Authorization: Bearer TOKEN`. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
+    Section { title: "basic", at: &[], about: "`Authorization: Basic …`. Each secret is written `user:password`. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
+    Section {
+        title: "api-key",
+        at: &[],
+        about: "A secret in a header of its own. The header is not stored.",
+        keys: &[key("header", "string", "a header's name", "The header."), SECRETS, SECRET_FILES],
+    },
+    Section {
+        title: "hmac",
+        at: &[],
+        about: "A signature that you describe, for senders without a scheme of their own.",
+        keys: &[
+            SECRETS,
+            SECRET_FILES,
+            key("header", "string", "a header's name", "The header with the signature."),
+            key("prefix", "string", "", "What stands before the signature in that header, as `sha256=`."),
+            key("algorithm", "string", "`sha256`, `sha512`, `sha1`", "The hash under the HMAC."),
+            key("encoding", "string", "`hex`, `base64`", "How the signature is spelt."),
+            key("signed", "string", "must have `{body}`", "What is signed: text with `{body}`, `{timestamp}`, `{method}` and `{path}`."),
+            key("timestamp_header", "string", "with `{timestamp}` in `signed`", "The header with the time of signing, in seconds since 1970."),
+            TOLERANCE,
+        ],
+    },
+    Section {
+        title: "genesys-open-messaging",
+        at: &[],
+        about: "Genesys Cloud Open Messaging, see [Genesys Cloud](genesys.md).",
+        keys: &[
+            SECRETS,
+            SECRET_FILES,
+            key("encoding", "string", "`base64`, `hex`", "How the signature is spelt."),
+            key("accept_compact", "boolean", "", "Whether a signature over the body's compact JSON is taken as well, as some samples make it."),
+        ],
+    },
+    Section {
+        title: "standard-webhooks",
+        at: &[],
+        about: "The Standard Webhooks specification. A secret is `whsec_…`, or `whpk_…` for an ed25519 public key.",
+        keys: &[SECRETS, SECRET_FILES, TOLERANCE],
+    },
+];
