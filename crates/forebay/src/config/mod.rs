@@ -10,6 +10,8 @@ mod document;
 mod error;
 mod interpolate;
 mod options;
+#[cfg(test)]
+mod reference;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

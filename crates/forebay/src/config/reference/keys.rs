@@ -1,6 +1,8 @@
 //! Every section with its keys, in words.
 //!
-//! Defaults are not here: they are taken from the code. `taken` and `refused` hold the limits to the code.
+//! A section's defaults are not here: they are taken from the code. What the code cannot show (a scheme's
+//! options hold secrets and are never written out) is here, and a test holds it to the code. `taken` and
+//! `refused` do the same for the limits.
 
 /// A key of a section.
 pub(super) struct Key {
@@ -11,6 +13,8 @@ pub(super) struct Key {
     pub limit: &'static str,
     /// What it does.
     pub effect: &'static str,
+    /// The default as written in TOML, where it cannot be taken from the code.
+    pub default: &'static str,
     /// Values, as written in TOML, that are at the limit's edge and allowed.
     pub taken: &'static [&'static str],
     /// Values just past it.
@@ -39,22 +43,23 @@ const fn key(
         value,
         limit,
         effect,
+        default: "",
         taken: &[],
         refused: &[],
     }
 }
 
 impl Key {
-    const fn edges(
-        self,
-        taken: &'static [&'static str],
-        refused: &'static [&'static str],
-    ) -> Self {
+    const fn edges(self, taken: &'static [&'static str], refused: &'static [&'static str]) -> Self {
         Self {
             taken,
             refused,
             ..self
         }
+    }
+
+    const fn by_default(self, default: &'static str) -> Self {
+        Self { default, ..self }
     }
 }
 
@@ -206,8 +211,7 @@ pub(super) const SECTIONS: &[Section] = &[
         at: &["routes", "r"],
         about: "Takes events of one or more sources to one destination. Each route has its own place in the journal, so routes never wait for each other.",
         keys: &[
-            key("from", "list of strings", "sources; every source must be on some route", "The sources.")
-                .edges(&["[\"in\"]"], &["[]", "[\"nobody\"]"]),
+            key("from", "list of strings", "sources; every source must be on some route", "The sources."),
             key("to", "string", "a destination", "The destination.").edges(&["\"db\""], &["\"nowhere\""]),
             key("order", "string", "`none`", "The order of delivery: as fast as it goes; an event that failed does not hold up the others.")
                 .edges(&["\"none\""], &["\"strict\""]),
@@ -241,11 +245,15 @@ pub(super) const SECTIONS: &[Section] = &[
 ];
 
 /// Keys that schemes share.
+#[rustfmt::skip]
 const SECRETS: Key = key("secrets", "list of secret strings", "at least one, here or in `secret_files`",
     "The secrets, the newest first. All of them verify; `forebay send` signs with the first.");
+#[rustfmt::skip]
 const SECRET_FILES: Key = key("secret_files", "list of paths", "",
     "Files with one secret each, read again on SIGHUP. A line break at the end is not part of the secret.");
-const TOLERANCE: Key = key("tolerance", "duration", "", "How far the signed time may be from the server's.");
+#[rustfmt::skip]
+const TOLERANCE: Key = key("tolerance", "duration", "", "How far the signed time may be from the server's.")
+    .by_default("\"5m\"");
 
 /// The verification schemes, as `verify = { scheme = "NAME", … }`.
 #[rustfmt::skip]
@@ -257,7 +265,7 @@ pub(super) const SCHEMES: &[Section] = &[
         title: "api-key",
         at: &[],
         about: "A secret in a header of its own. The header is not stored.",
-        keys: &[key("header", "string", "a header's name", "The header."), SECRETS, SECRET_FILES],
+        keys: &[key("header", "string", "a header's name", "The header.").by_default("\"x-api-key\""), SECRETS, SECRET_FILES],
     },
     Section {
         title: "hmac",
@@ -267,10 +275,10 @@ pub(super) const SCHEMES: &[Section] = &[
             SECRETS,
             SECRET_FILES,
             key("header", "string", "a header's name", "The header with the signature."),
-            key("prefix", "string", "", "What stands before the signature in that header, as `sha256=`."),
-            key("algorithm", "string", "`sha256`, `sha512`, `sha1`", "The hash under the HMAC."),
-            key("encoding", "string", "`hex`, `base64`", "How the signature is spelt."),
-            key("signed", "string", "must have `{body}`", "What is signed: text with `{body}`, `{timestamp}`, `{method}` and `{path}`."),
+            key("prefix", "string", "", "What stands before the signature in that header, as `sha256=`.").by_default("\"\""),
+            key("algorithm", "string", "`sha256`, `sha512`, `sha1`", "The hash under the HMAC.").by_default("\"sha256\""),
+            key("encoding", "string", "`hex`, `base64`", "How the signature is spelt.").by_default("\"hex\""),
+            key("signed", "string", "must have `{body}`", "What is signed: text with `{body}`, `{timestamp}`, `{method}` and `{path}` (with the query).").by_default("\"{body}\""),
             key("timestamp_header", "string", "with `{timestamp}` in `signed`", "The header with the time of signing, in seconds since 1970."),
             TOLERANCE,
         ],
@@ -282,8 +290,8 @@ pub(super) const SCHEMES: &[Section] = &[
         keys: &[
             SECRETS,
             SECRET_FILES,
-            key("encoding", "string", "`base64`, `hex`", "How the signature is spelt."),
-            key("accept_compact", "boolean", "", "Whether a signature over the body's compact JSON is taken as well, as some samples make it."),
+            key("encoding", "string", "`base64`, `hex`", "How the signature is spelt.").by_default("\"base64\""),
+            key("accept_compact", "boolean", "", "Whether a signature over the body's compact JSON is taken as well, as some samples make it.").by_default("false"),
         ],
     },
     Section {

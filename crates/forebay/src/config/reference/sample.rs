@@ -1,0 +1,81 @@
+//! A configuration with every section in it, and what the parser says to changes of it.
+
+use serde_json::{Value, json};
+
+use super::keys::{Key, Section};
+use crate::config::{Config, ConfigError, Flags, parse};
+
+/// A configuration with every section in it.
+pub(super) fn sample() -> Value {
+    json!({
+        "server": { "limits": {} },
+        "log": {},
+        "journal": {},
+        "dispatch": {},
+        "sources": { "in": { "type": "http", "respond": {} } },
+        "destinations": { "db": { "type": "sqlite" } },
+        "routes": { "r": { "from": ["in"], "to": "db", "retry": {} } },
+    })
+}
+
+/// As little as each scheme can do with.
+pub(super) fn least(scheme: &str) -> Value {
+    match scheme {
+        "none" => json!({ "scheme": scheme }),
+        "basic" => json!({ "scheme": scheme, "secrets": ["user:password"] }),
+        "hmac" => json!({ "scheme": scheme, "secrets": ["a"], "header": "x-signature" }),
+        "standard-webhooks" => json!({ "scheme": scheme, "secrets": ["whsec_c2VjcmV0"] }),
+        _ => json!({ "scheme": scheme, "secrets": ["a"] }),
+    }
+}
+
+pub(super) fn read(sample: &Value) -> Result<Config, ConfigError> {
+    let text = toml::to_string(sample).unwrap();
+    parse(None, &text, &Flags::default(), &|_| None)
+}
+
+pub(super) fn at<'v>(sample: &'v mut Value, path: &[&str]) -> &'v mut Value {
+    path.iter()
+        .fold(sample, |value, segment| &mut value[*segment])
+}
+
+/// A value as written in TOML.
+pub(super) fn literal(text: &str) -> Value {
+    let table: toml::Table = format!("x = {text}").parse().unwrap();
+    serde_json::to_value(&table["x"]).unwrap()
+}
+
+/// The keys that the parser knows in this table, from what it says to one that it does not know.
+pub(super) fn known(sample: &Value, path: &[&str]) -> Vec<String> {
+    let mut sample = sample.clone();
+    at(&mut sample, path)["no_such_key"] = json!(1);
+    let reason = read(&sample).unwrap_err().reason;
+    let (_, keys) = reason
+        .split_once("there is no such key; the keys here are ")
+        .unwrap();
+    let mut keys: Vec<_> = keys
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Whether the configuration cannot do without the key.
+pub(super) fn is_required(section: &Section, key: &Key) -> bool {
+    let mut sample = sample();
+    let table = at(&mut sample, section.at).as_object_mut().unwrap();
+    table.remove(key.name).is_some()
+        && read(&sample).is_err_and(|error| error.reason.contains("missing field"))
+}
+
+/// Whether the scheme cannot do without the key, whatever else there is.
+pub(super) fn needs(scheme: &str, key: &str) -> bool {
+    let mut sample = sample();
+    let verify = at(&mut sample, &["sources", "in", "verify"]);
+    *verify = least(scheme);
+    verify.as_object_mut().unwrap().remove(key).is_some()
+        && read(&sample).is_err_and(|error| error.reason.contains("missing field"))
+}
