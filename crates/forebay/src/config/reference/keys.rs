@@ -141,9 +141,9 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: &[
             key("type", "string", "`embedded`", "Which journal: files in `data_dir/journal`.")
                 .edges(&["\"embedded\""], &["\"redis\""]),
-            key("segment_bytes", "size", "1MiB to 2GiB; every source's `max_body` and 1 MiB more must fit",
+            key("segment_bytes", "size", "1MiB to 2GiB; the largest `max_body` and its headers must fit",
                 "The size of one file. Space is given back a file at a time.")
-                .edges(&["\"2GiB\""], &["\"1048575\"", "\"2147483649\""]),
+                .edges(&["\"1MiB\"", "\"2GiB\""], &["\"1048575\"", "\"2147483649\""]),
             key("max_bytes", "size", "at least three times `segment_bytes`",
                 "The most disk that the journal takes. What is not settled is never evicted for it: when nothing settled is left, new events are refused with 503.")
                 .edges(&["\"192MiB\""], &["\"191MiB\""]),
@@ -184,9 +184,9 @@ pub(super) const SECTIONS: &[Section] = &[
                 .edges(&["[\"/webhook/gc\"]"], &["[\"webhook\"]", "[\"/a?b\"]", "[\"/healthz\"]"]),
             key("verify", "table", "required unless `server.listen` is on loopback",
                 "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
-            key("max_body", "size", "at least 1 byte; 1 MiB less than `journal.segment_bytes`",
+            key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`",
                 "The largest body. A larger one is told 413 and never truncated.")
-                .edges(&["\"1\"", "\"62MiB\""], &["\"0\"", "\"63MiB\""]),
+                .edges(&["\"1\"", "\"63MiB\""], &["\"0\"", "\"64MiB\""]),
             key("require_json", "boolean", "", "Whether a body that is not JSON is told 400.").edges(&["true"], &["1"]),
             key("dedup", "string or table", "`\"scheme\"`, `\"off\"`, `{ header = \"x-id\" }`, `{ pointer = \"/id\" }`",
                 "What makes a repeat a repeat. `scheme`: what the verification scheme knows of the sender. A repeat is answered 200 with the first one's id and is not stored again.")
