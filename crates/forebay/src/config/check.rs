@@ -11,8 +11,9 @@ use super::error::ConfigError;
 use super::options::{File, RouteOptions, ServerOptions};
 use super::{Config, Route, Server};
 
-/// What a request's line, headers and framing may add to a body in the journal.
-const RECORD_OVERHEAD: u64 = 1 << 20;
+/// What an event's own fields and a frame add to its line, headers and body in the journal, with room to
+/// spare.
+const RECORD_OVERHEAD: u64 = 16 << 10;
 
 /// Checks everything and gives what building takes.
 pub(super) fn check(
@@ -142,7 +143,9 @@ fn sources(
             );
             return Err(wrong(name, "verify", reason));
         }
-        let room = max_frame.saturating_sub(RECORD_OVERHEAD);
+        // The listener lets a line of twice the headers' limit through; short headers double in a record.
+        let heads = 4 * server.limits.header_bytes as u64;
+        let room = max_frame.saturating_sub(heads + RECORD_OVERHEAD);
         if source.max_body.0 > room {
             let reason = format!(
                 "{} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes",

@@ -1,0 +1,151 @@
+//! `kill -9` at random moments under load, over and over, and the judge at the end.
+//!
+//! A round starts Forebay, lets the sender post for a random while, and kills it; some rounds do not even
+//! wait until it is ready, so that recovery and rotation are interrupted too. Segments are small and
+//! settled ones are given back at once, so that all of that goes on during every test. The seed and the
+//! number of rounds are printed; `FOREBAY_SEED` repeats a schedule, though not the machine's timing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use testbed::judge::{BodyHash, Judge};
+use testbed::postgres::{Options, Server};
+use testbed::process::Forebay;
+use testbed::sender::Sender;
+use testbed::{Result, until};
+use uuid::Uuid;
+
+use crate::rig::{self, GENESYS, LONG, ROUTE, ROUTE_NAME, TABLE};
+
+/// The smallest segments, and nothing settled kept for longer than a moment. Long enough that the keys of
+/// what a sender repeats after a kill are still there.
+const SMALL: &str = r#"
+[journal]
+segment_bytes = "1MiB"
+max_bytes = "1GiB"
+min_free = "0B"
+retain = "3s"
+"#;
+
+/// A seed, printed so that a failed run can be repeated.
+fn dice(rounds: u32) -> StdRng {
+    let given = std::env::var("FOREBAY_SEED");
+    let seed = given.map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("seed {seed}, {rounds} rounds");
+    StdRng::seed_from_u64(seed)
+}
+
+/// Ten times as many with `dev/test --deep`.
+fn rounds(usual: u32) -> u32 {
+    if std::env::var_os("FOREBAY_DEEP").is_some() {
+        usual * 10
+    } else {
+        usual
+    }
+}
+
+/// Starts and kills Forebay, and leaves it running at the end.
+async fn kill_again_and_again(forebay: &mut Forebay, rounds: u32) -> Result<()> {
+    let mut dice = dice(rounds);
+    for round in 0..rounds {
+        let early = dice.random_bool(0.15);
+        let (least, most) = if early { (1, 150) } else { (5, 400) };
+        let moment = Duration::from_millis(dice.random_range(least..=most));
+        if !early {
+            forebay.ready().await?;
+        }
+        // Not a wait for anything: the moment of the kill is what the test is about.
+        tokio::time::sleep(moment).await;
+        if let Some(exit) = forebay.try_wait() {
+            panic!(
+                "round {round}: it ended by itself: {exit:?}\n{}",
+                forebay.tail()
+            );
+        }
+        forebay.kill9().await?;
+        forebay.spawn()?;
+    }
+    forebay.ready().await
+}
+
+/// A sender that never gives a payload up, as one with patience: each repeat must be recognised.
+fn patient(forebay: &Forebay) -> Sender {
+    rig::genesys(forebay, u64::MAX).retries(u32::MAX, Duration::from_millis(20))
+}
+
+/// The names of the journal's segments.
+fn segments(forebay: &Forebay) -> Vec<String> {
+    let files = std::fs::read_dir(forebay.data_dir().join("journal")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut segments: Vec<String> = names.filter(|name| name.ends_with(".journal")).collect();
+    segments.sort();
+    segments
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_or_doubled_by_kills_with_postgres() -> Result<()> {
+    let server = Server::start_new(Options::default()).await?;
+    let config = [SMALL, &rig::genesys_to(&server.url(), "")].concat();
+    let mut forebay = rig::forebay(config).start().await?;
+    let judge = Arc::new(Judge::new());
+    let sending = patient(&forebay).start(Arc::clone(&judge))?;
+    kill_again_and_again(&mut forebay, rounds(160)).await?;
+    // A fresh event still flows.
+    rig::acknowledged(&judge, judge.acked_count() + 100).await?;
+    let report = sending.stop().await?;
+    println!("{report}");
+    assert_eq!(report.acked, report.sent, "{report}");
+    assert!(report.unanswered > 0, "the kills went unnoticed: {report}");
+    assert!(report.duplicates > 0, "no repeat was recognised: {report}");
+
+    let verdict = rig::assert_delivered(&forebay, &server, &judge).await?;
+    println!("{verdict}");
+    assert_eq!(verdict.found as u64, report.acked, "{verdict}");
+    until(
+        "settled segments are given back",
+        LONG,
+        async || match segments(&forebay) {
+            few if few.len() <= 3 => Ok(()),
+            many => Err(format!("{many:?}")),
+        },
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_or_doubled_by_kills_with_sqlite() -> Result<()> {
+    let sqlite = "\n[destinations.db]\ntype = \"sqlite\"\n";
+    let config = [SMALL, GENESYS, sqlite, ROUTE].concat();
+    let mut forebay = rig::forebay(config).start().await?;
+    let judge = Arc::new(Judge::new());
+    // This one never repeats: what is answered counts, whatever became of the rest.
+    let sending = rig::genesys(&forebay, u64::MAX).start(Arc::clone(&judge))?;
+    kill_again_and_again(&mut forebay, rounds(40)).await?;
+    rig::acknowledged(&judge, judge.acked_count() + 100).await?;
+    let report = sending.stop().await?;
+    println!("{report}");
+    assert!(report.unanswered > 0, "the kills went unnoticed: {report}");
+
+    rig::drained(&forebay, ROUTE_NAME).await?;
+    let stored = stored(&forebay.data_dir().join("events.db"));
+    let verdict = judge.judge(stored).check()?;
+    println!("{verdict}");
+    rig::assert_balanced(&forebay).await
+}
+
+/// What a SQLite destination holds.
+fn stored(file: &Path) -> Vec<(Uuid, BodyHash)> {
+    let database =
+        rusqlite::Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .unwrap();
+    let sql = format!("SELECT id, coalesce(CAST(body AS BLOB), body_raw) FROM {TABLE}");
+    let mut statement = database.prepare(&sql).unwrap();
+    let rows = statement.query_map([], |row| {
+        let (id, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        Ok((id.parse().unwrap(), BodyHash::of(&body)))
+    });
+    rows.unwrap().map(|row| row.unwrap()).collect()
+}

@@ -1,0 +1,15 @@
+//! The real binary from outside: real PostgreSQL, real signals, real faults, and a judge.
+//!
+//! Each module is one kind of trouble or one part of what users touch. Nothing here links Forebay's own
+//! crates: what is seen is what a sender, a database, a supervisor or an operator would see.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking; clippy exempts only #[test] functions, not what they call"
+)]
+
+mod crash;
+mod outage;
+mod rig;
