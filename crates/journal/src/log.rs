@@ -8,14 +8,14 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use domain::{EventId, IdGenerator, Seq, Timestamp};
 use rand::rngs::StdRng;
 
 use crate::format::frame::{FRAME_HEADER_BYTES, FrameBuilder, FrameHeader};
 use crate::format::header::SegmentHeader;
-use crate::format::record::{Records, set_id};
-use crate::format::{FIRST_FRAME, Salt, padded};
+use crate::format::record::{self, Records};
+use crate::format::{FIRST_FRAME, Salt};
 use crate::room::Spare;
 use crate::segment::{Segment, names, write_header};
 use crate::storage::Storage;
@@ -96,35 +96,25 @@ impl Log {
         self.failed.as_deref()
     }
 
-    /// Gives the records ids and sequence numbers, writes them as one frame, and syncs. When it
-    /// returns, they are durable and readable.
+    /// Gives the frame's records ids and sequence numbers, writes it, and syncs. When it returns, they
+    /// are durable and readable, and `frame` is empty.
     ///
     /// # Errors
-    /// [`CommitError`].
+    /// [`CommitError`]; `frame` is as it was if the segment was full.
     pub fn commit(
         &mut self,
-        records: &[BytesMut],
+        frame: &mut FrameBuilder,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
         if let Some(reason) = &self.failed {
             return Err(CommitError::Failed(reason.clone()));
         }
-        let payload_bytes: usize = records.iter().map(BytesMut::len).sum();
-        let Some(segment) = self.active.clone().filter(|segment| {
-            self.offset + padded(FRAME_HEADER_BYTES + payload_bytes) as u64 <= segment.len
-        }) else {
+        let fits = |segment: &Arc<Segment>| self.offset + frame.stride() <= segment.len;
+        let Some(segment) = self.active.clone().filter(fits) else {
             return Err(CommitError::SegmentFull);
         };
-        let mut frame = FrameBuilder::with_capacity(payload_bytes);
-        let mut ids = Vec::with_capacity(records.len());
-        let mut at = 0;
-        for record in records {
-            frame.push(record);
-            let id = self.ids.next(now, &mut self.random);
-            set_id(&mut frame.payload_mut()[at..], id);
-            at += record.len();
-            ids.push(id);
-        }
+        let mut frame = std::mem::take(frame);
+        let ids = self.give_ids(&mut frame, now);
         let (header, bytes) =
             frame.finish(segment.salt(), self.next, self.end(), self.last_checksum);
         self.write(&segment, &header, &bytes)?;
@@ -138,6 +128,17 @@ impl Log {
             payload,
             ids,
         })
+    }
+
+    fn give_ids(&mut self, frame: &mut FrameBuilder, now: Timestamp) -> Vec<EventId> {
+        let starts: Vec<usize> = record::starts(frame.payload()).collect();
+        let payload = frame.payload_mut();
+        let give = |start| {
+            let id = self.ids.next(now, &mut self.random);
+            record::set_id(&mut payload[start..], id);
+            id
+        };
+        starts.into_iter().map(give).collect()
     }
 
     /// Writes an end mark, which says that all before it is durable: damage to the last frame is

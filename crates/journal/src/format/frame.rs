@@ -129,6 +129,12 @@ pub struct FrameBuilder {
     count: u32,
 }
 
+impl Default for FrameBuilder {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
 impl FrameBuilder {
     /// An empty frame with room for `payload_bytes`.
     #[must_use]
@@ -138,9 +144,19 @@ impl FrameBuilder {
         Self { buffer, count: 0 }
     }
 
-    /// Appends a record as [`super::record`] laid it out.
-    pub fn push(&mut self, record: &[u8]) {
-        self.buffer.extend_from_slice(record);
+    /// A frame of these records, as [`super::record`] laid them out.
+    #[must_use]
+    pub fn of(records: &[BytesMut]) -> Self {
+        let mut builder = Self::with_capacity(records.iter().map(BytesMut::len).sum());
+        for record in records {
+            builder.push_all(record, 1);
+        }
+        builder
+    }
+
+    /// Appends an event as a record.
+    pub fn push(&mut self, event: &domain::Event) {
+        super::record::append(event, &mut self.buffer);
         self.count += 1;
     }
 
@@ -148,6 +164,34 @@ impl FrameBuilder {
     pub fn push_all(&mut self, payload: &[u8], count: u32) {
         self.buffer.extend_from_slice(payload);
         self.count += count;
+    }
+
+    /// The records so far.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.buffer[FRAME_HEADER_BYTES..]
+    }
+
+    /// How many records there are so far.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The bytes it takes as a whole, padding and all.
+    #[must_use]
+    pub fn stride(&self) -> u64 {
+        padded(self.buffer.len()) as u64
+    }
+
+    /// Gives back memory that it has no use for: frames are kept for readers, and a small one must not
+    /// hold the room of a large one.
+    pub fn shrink(&mut self) {
+        if self.buffer.capacity() > 2 * padded(self.buffer.len()) {
+            let mut exact = BytesMut::with_capacity(padded(self.buffer.len()));
+            exact.extend_from_slice(&self.buffer);
+            self.buffer = exact;
+        }
     }
 
     /// The records so far; for filling in what is known only now.
@@ -206,7 +250,7 @@ mod tests {
     fn frame(records: &[Vec<u8>], first: u64) -> (FrameHeader, Bytes) {
         let mut builder = FrameBuilder::with_capacity(0);
         for record in records {
-            builder.push(record);
+            builder.push_all(record, 1);
         }
         builder.finish(&SALT, Seq(first), Seq(first - 1), 77)
     }

@@ -24,21 +24,41 @@ const ID_AT: usize = 4;
 const KEY_AT: usize = 20;
 const SOURCE_LEN_AT: usize = 36;
 
-/// Lays an event out as a record, with an id yet to be filled in.
+/// The bytes that [`append`] adds for this event.
 #[must_use]
-pub fn encode(event: &Event) -> BytesMut {
+pub fn encoded_len(event: &Event) -> usize {
+    RECORD_HEADER_BYTES + event.source.as_str().len() + domain::event::encoded_len(event)
+}
+
+/// Lays an event out as a record at the end of `out`, with an id yet to be filled in.
+pub fn append(event: &Event, out: &mut BytesMut) {
+    let start = out.len();
     let source = event.source.as_str().as_bytes();
-    let capacity = RECORD_HEADER_BYTES + source.len() + domain::event::encoded_len(event);
-    let mut out = BytesMut::with_capacity(capacity);
     out.put_bytes(0, KEY_AT);
     out.put_slice(&event.dedup.map_or([0; 16], |key| key.0));
     // A name has at most 64 bytes (domain::name).
     out.put_u8(u8::try_from(source.len()).unwrap_or(u8::MAX));
     out.put_slice(source);
-    domain::event::encode(event, &mut out);
-    let len = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
-    out[..4].copy_from_slice(&len.to_le_bytes());
+    domain::event::encode(event, out);
+    let len = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// An event as a record of its own, with an id yet to be filled in.
+#[must_use]
+pub fn encode(event: &Event) -> BytesMut {
+    let mut out = BytesMut::with_capacity(encoded_len(event));
+    append(event, &mut out);
     out
+}
+
+/// Where each record of a payload that was laid out here starts.
+pub fn starts(payload: &[u8]) -> impl Iterator<Item = usize> {
+    let next = |at: &usize| {
+        let after = *at + 4 + u32_at(payload, *at) as usize;
+        (after < payload.len()).then_some(after)
+    };
+    std::iter::successors((!payload.is_empty()).then_some(0), next)
 }
 
 /// Fills the id into the record that starts at `record`.

@@ -258,7 +258,7 @@ mod tests {
                 };
                 let mut record = crate::format::record::encode(&event);
                 crate::format::record::set_id(&mut record, EventId::from_bytes([id; 16]));
-                builder.push(&record);
+                builder.push_all(&record, 1);
             }
             let (header, bytes) = builder.finish(&[0; 16], Seq(first), Seq(first - 1), 0);
             let payload = bytes.slice(40..40 + header.payload_len as usize);

@@ -169,14 +169,12 @@ impl Journal for EmbeddedJournal {
         if let Err(error) = self.shared.can_append() {
             return Box::pin(Refused(Some(error)));
         }
-        let records: Vec<_> = events.iter().map(record::encode).collect();
-        let frame =
-            padded(FRAME_HEADER_BYTES + records.iter().map(bytes::BytesMut::len).sum::<usize>())
-                as u64;
+        let bytes = events.iter().map(record::encoded_len).sum::<usize>();
+        let frame = padded(FRAME_HEADER_BYTES + bytes) as u64;
         if frame > self.shared.config.max_frame() {
             return Box::pin(Refused(Some(AppendError::TooLarge { bytes: frame })));
         }
-        match self.shared.queue.push(records) {
+        match self.shared.queue.push(&events, bytes) {
             Ok(ticket) => Box::pin(ticket),
             Err(error) => Box::pin(Refused(Some(error))),
         }

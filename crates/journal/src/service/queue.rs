@@ -4,9 +4,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
-use domain::EventId;
 use domain::ports::{AppendError, Appending};
+use domain::{Event, EventId};
+
+use crate::format::frame::FrameBuilder;
 
 /// The most bytes that may wait. Far above what ingest lets in at once; a bound against mistakes.
 const MAX_WAITING_BYTES: usize = 256 << 20;
@@ -122,22 +123,32 @@ impl Appending for Refused {
 
 /// An append in the queue.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub records: Vec<BytesMut>,
-    pub bytes: usize,
-    pub slot: Arc<Slot>,
+struct Waiting {
+    /// Bytes of its records in the frame that is being filled.
+    bytes: usize,
+    records: u32,
+    slot: Arc<Slot>,
+}
+
+/// What the writer takes: a frame, and whose records are in it, in order.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub frame: FrameBuilder,
+    pub owners: Vec<(Arc<Slot>, u32)>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// The records of everything that waits: the next frame, as far as it fits.
+    frame: FrameBuilder,
     waiting: Vec<Waiting>,
-    bytes: usize,
     closed: bool,
     /// The writer waits on the condition; nobody needs to signal while it works.
     idle: bool,
 }
 
-/// The queue ahead of the one writer.
+/// The queue ahead of the one writer. Records are laid out where they will be written from, so that the
+/// writer copies nothing and nothing is allocated for an event on its own.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -149,26 +160,27 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues laid-out records.
-    pub(super) fn push(&self, records: Vec<BytesMut>) -> Result<Ticket, AppendError> {
-        let bytes = records.iter().map(BytesMut::len).sum();
+    /// Queues events. `bytes` is what their records take.
+    pub(super) fn push(&self, events: &[Event], bytes: usize) -> Result<Ticket, AppendError> {
         let slot = Arc::new(Slot(Mutex::new(SlotState::Queued(None))));
         let ticket = Ticket(Arc::clone(&slot));
-        let mut inner = self.inner();
+        let mut guard = self.inner();
+        let inner = &mut *guard;
         if inner.closed {
             return Err(AppendError::Closed);
         }
-        if inner.bytes + bytes > MAX_WAITING_BYTES {
+        let before = inner.frame.payload().len();
+        if before + bytes > MAX_WAITING_BYTES {
             return Err(AppendError::Busy);
         }
-        inner.bytes += bytes;
+        events.iter().for_each(|event| inner.frame.push(event));
         inner.waiting.push(Waiting {
-            records,
-            bytes,
+            bytes: inner.frame.payload().len() - before,
+            records: u32::try_from(events.len()).unwrap_or(u32::MAX),
             slot,
         });
         let wake = std::mem::take(&mut inner.idle);
-        drop(inner);
+        drop(guard);
         if wake {
             self.something.notify_one();
         }
@@ -177,7 +189,7 @@ impl Queue {
 
     /// Waits for something and takes it, up to `max_bytes` but at least one append, leaving out what was
     /// withdrawn. `None`: closed, and nothing is left.
-    pub(super) fn take(&self, max_bytes: usize) -> Option<Vec<Waiting>> {
+    pub(super) fn take(&self, max_bytes: usize) -> Option<Batch> {
         let mut inner = self.inner();
         loop {
             if inner.waiting.is_empty() {
@@ -191,21 +203,10 @@ impl Queue {
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let mut bytes = 0;
-            let fits = inner.waiting.iter().take_while(|waiting| {
-                bytes += waiting.bytes;
-                bytes <= max_bytes
-            });
-            let count = fits.count().max(1);
-            let mut taken = if count == inner.waiting.len() {
-                std::mem::take(&mut inner.waiting)
-            } else {
-                inner.waiting.drain(..count).collect()
-            };
-            inner.bytes -= taken.iter().map(|waiting| waiting.bytes).sum::<usize>();
-            taken.retain(|waiting| waiting.slot.claim());
-            if !taken.is_empty() {
-                return Some(taken);
+            let (frame, waiting) = inner.split(max_bytes);
+            let batch = claim(frame, waiting);
+            if !batch.owners.is_empty() {
+                return Some(batch);
             }
         }
     }
@@ -217,24 +218,110 @@ impl Queue {
     }
 }
 
+impl Inner {
+    /// Takes what comes first, up to `max_bytes` but at least one append.
+    fn split(&mut self, max_bytes: usize) -> (FrameBuilder, Vec<Waiting>) {
+        let mut bytes = 0;
+        let fits = self.waiting.iter().take_while(|waiting| {
+            bytes += waiting.bytes;
+            bytes <= max_bytes
+        });
+        let count = fits.count().max(1);
+        if count == self.waiting.len() {
+            // The next frame will likely be as large as this one.
+            let next = FrameBuilder::with_capacity(self.frame.payload().len());
+            let frame = std::mem::replace(&mut self.frame, next);
+            return (frame, std::mem::take(&mut self.waiting));
+        }
+        let rest = self.waiting.split_off(count);
+        let waiting = std::mem::replace(&mut self.waiting, rest);
+        let bytes = waiting.iter().map(|waiting| waiting.bytes).sum();
+        let (first, rest) = self.frame.payload().split_at(bytes);
+        let records = |waiting: &[Waiting]| waiting.iter().map(|waiting| waiting.records).sum();
+        let mut frame = FrameBuilder::with_capacity(first.len());
+        frame.push_all(first, records(&waiting));
+        let mut left = FrameBuilder::with_capacity(rest.len());
+        left.push_all(rest, records(&self.waiting));
+        self.frame = left;
+        (frame, waiting)
+    }
+}
+
+/// Claims every append for the writer, and takes the records of those that were withdrawn out of the
+/// frame.
+fn claim(mut frame: FrameBuilder, waiting: Vec<Waiting>) -> Batch {
+    let claimed: Vec<bool> = waiting.iter().map(|waiting| waiting.slot.claim()).collect();
+    if claimed.contains(&false) {
+        let mut left = FrameBuilder::with_capacity(frame.payload().len());
+        let mut at = 0;
+        for (waiting, claimed) in waiting.iter().zip(&claimed) {
+            if *claimed {
+                left.push_all(&frame.payload()[at..at + waiting.bytes], waiting.records);
+            }
+            at += waiting.bytes;
+        }
+        frame = left;
+    }
+    frame.shrink();
+    let owners = waiting
+        .into_iter()
+        .zip(claimed)
+        .filter(|(_, claimed)| *claimed);
+    Batch {
+        frame,
+        owners: owners
+            .map(|(waiting, _)| (waiting.slot, waiting.records))
+            .collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use domain::{SourceName, Timestamp};
 
-    fn records(len: usize) -> Vec<BytesMut> {
-        vec![BytesMut::zeroed(len)]
+    use super::*;
+    use crate::format::record;
+
+    /// An event whose record has this many bytes.
+    fn event(len: usize) -> Event {
+        let mut event = Event {
+            source: SourceName::new("s").unwrap(),
+            received_at: Timestamp::UNIX_EPOCH,
+            method: String::new(),
+            path: String::new(),
+            headers: Vec::new(),
+            body: bytes::Bytes::new(),
+            event_type: None,
+            remote: None,
+            dedup: None,
+        };
+        while record::encoded_len(&event) < len {
+            event.body = vec![b'x'; event.body.len() + 1].into();
+        }
+        event
+    }
+
+    fn push(queue: &Queue, len: usize) -> Result<Ticket, AppendError> {
+        queue.push(&[event(len)], len)
+    }
+
+    fn lens(batch: &Batch) -> Vec<usize> {
+        let payload = batch.frame.payload();
+        let starts: Vec<usize> = record::starts(payload).chain([payload.len()]).collect();
+        starts.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 
     #[test]
     fn what_is_withdrawn_before_it_is_taken_is_never_written() {
         let queue = Queue::default();
-        let mut first = queue.push(records(10)).unwrap();
-        let second = queue.push(records(10)).unwrap();
-        let mut third = queue.push(records(10)).unwrap();
+        let mut first = push(&queue, 50).unwrap();
+        let second = push(&queue, 70).unwrap();
+        let mut third = push(&queue, 60).unwrap();
         assert!(Pin::new(&mut first).withdraw());
         drop(second);
-        let taken = queue.take(100).unwrap();
-        assert_eq!(taken.len(), 1);
+        let taken = queue.take(1000).unwrap();
+        assert_eq!((taken.owners.len(), taken.frame.count()), (1, 1));
+        assert_eq!(lens(&taken), [60]);
         assert!(
             !Pin::new(&mut third).withdraw(),
             "it is in a frame: too late"
@@ -244,21 +331,21 @@ mod tests {
     #[test]
     fn a_frame_is_bounded_but_takes_at_least_one() {
         let queue = Queue::default();
-        let _tickets: Vec<_> = [50, 60, 10, 500]
+        let _tickets: Vec<_> = [150, 160, 60, 500]
             .into_iter()
-            .map(|len| queue.push(records(len)).unwrap())
+            .map(|len| push(&queue, len).unwrap())
             .collect();
-        let sizes: Vec<usize> = (0..3).map(|_| queue.take(100).unwrap().len()).collect();
-        assert_eq!(sizes, [1, 2, 1]);
+        let sizes: Vec<_> = (0..3).map(|_| lens(&queue.take(250).unwrap())).collect();
+        assert_eq!(sizes, [vec![150], vec![160, 60], vec![500]]);
     }
 
     #[test]
     fn a_closed_queue_gives_what_it_has_and_takes_no_more() {
         let queue = Queue::default();
-        let _ticket = queue.push(records(1)).unwrap();
+        let _ticket = push(&queue, 60).unwrap();
         queue.close();
-        assert_eq!(queue.push(records(1)).unwrap_err(), AppendError::Closed);
-        assert_eq!(queue.take(10).unwrap().len(), 1);
+        assert_eq!(push(&queue, 60).unwrap_err(), AppendError::Closed);
+        assert_eq!(queue.take(10).unwrap().owners.len(), 1);
         assert!(queue.take(10).is_none());
     }
 }

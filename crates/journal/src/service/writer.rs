@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
 use domain::ports::AppendError;
 use tokio::sync::mpsc;
 
-use super::queue::{Fate, Slot, Waiting};
+use super::queue::{Batch, Fate, Slot};
 use super::shared::Shared;
 use super::tail::TailFrame;
+use crate::format::frame::FrameBuilder;
 use crate::log::{CommitError, Committed, Log};
 
 /// One write takes at most about this much, so that a burst of large events cannot hold a frame of
@@ -54,36 +54,34 @@ fn wake(fates: Decided) {
     }
 }
 
-fn write(log: &mut Log, shared: &Shared, batch: Vec<Waiting>) -> Decided {
-    let (mut records, mut owners) = (
-        Vec::with_capacity(batch.len()),
-        Vec::with_capacity(batch.len()),
-    );
-    for waiting in batch {
-        owners.push((waiting.slot, waiting.records.len()));
-        records.extend(waiting.records);
-    }
-    match commit(log, shared, &records) {
+fn write(log: &mut Log, shared: &Shared, mut batch: Batch) -> Decided {
+    match commit(log, shared, &mut batch.frame) {
         Ok(committed) => {
             let mut ids = committed.ids.iter().copied();
-            let fates = owners
+            let fates = batch
+                .owners
                 .into_iter()
-                .map(|(slot, count)| (slot, Ok(ids.by_ref().take(count).collect())))
+                .map(|(slot, count)| (slot, Ok(ids.by_ref().take(count as usize).collect())))
                 .collect();
             publish(shared, committed);
             fates
         }
-        Err(error) => owners
+        Err(error) => batch
+            .owners
             .into_iter()
             .map(|(slot, _)| (slot, Err(error.clone())))
             .collect(),
     }
 }
 
-fn commit(log: &mut Log, shared: &Shared, records: &[BytesMut]) -> Result<Committed, AppendError> {
+fn commit(
+    log: &mut Log,
+    shared: &Shared,
+    frame: &mut FrameBuilder,
+) -> Result<Committed, AppendError> {
     loop {
         let started = Instant::now();
-        match log.commit(records, shared.clock.now()) {
+        match log.commit(frame, shared.clock.now()) {
             Ok(committed) => {
                 shared
                     .metrics

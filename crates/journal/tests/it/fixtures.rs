@@ -17,6 +17,7 @@ use domain::{
     DedupKey, Event, Header, InstallationId, RouteName, Seq, SourceName, SourceSet, StoredEvent,
     Timestamp,
 };
+use journal::format::frame::FrameBuilder;
 use journal::format::frame::{FRAME_HEADER_BYTES, decode_header};
 use journal::format::header::SegmentHeader;
 use journal::format::{FIRST_FRAME, record};
@@ -99,7 +100,7 @@ fn write(directory: &Path, count: u64) {
         let many = (1 + n % 4).min(count - n);
         let records: Vec<_> = (n..n + many).map(|n| record::encode(&event(n))).collect();
         let committed = loop {
-            match opened.log.commit(&records, now()) {
+            match opened.log.commit(&mut FrameBuilder::of(&records), now()) {
                 Ok(committed) => break committed,
                 Err(CommitError::SegmentFull) => {
                     opened.room.prepare_spare().unwrap();
@@ -126,7 +127,10 @@ fn write(directory: &Path, count: u64) {
         // Half of one more frame, which nobody was told of.
         let before = fs::read(&last).unwrap();
         let records: Vec<_> = (90..92).map(|n| record::encode(&event(n))).collect();
-        opened.log.commit(&records, now()).unwrap();
+        opened
+            .log
+            .commit(&mut FrameBuilder::of(&records), now())
+            .unwrap();
         let mut after = fs::read(&last).unwrap();
         let changed = (0..after.len())
             .rev()

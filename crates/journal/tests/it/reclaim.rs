@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Event, RouteName, Seq, SourceName, Timestamp};
+use journal::format::frame::FrameBuilder;
 use journal::format::record;
 use journal::options::Config;
 use journal::recovery::{self, Known};
@@ -51,7 +52,10 @@ fn the_segment_with_the_newest_records_stays_while_the_one_after_it_is_empty() {
         opened.room.add(segment);
         if round < 2 {
             let records = [record::encode(&event)];
-            opened.log.commit(&records, time(1_790_000_000)).unwrap();
+            opened
+                .log
+                .commit(&mut FrameBuilder::of(&records), time(1_790_000_000))
+                .unwrap();
         }
     }
     // Both events are settled, and old.

@@ -22,6 +22,7 @@ use domain::{
     DedupKey, Event, EventId, InstallationId, RangeSet, RouteName, Seq, SourceName, SourceSet,
     Timestamp,
 };
+use journal::format::frame::FrameBuilder;
 use journal::format::frame::{FRAME_HEADER_BYTES, FrameHeader, decode_header};
 use journal::format::header::SegmentHeader;
 use journal::format::{FIRST_FRAME, record};
@@ -131,7 +132,7 @@ impl Written {
                 .map(|n| record::encode(&event(n)))
                 .collect();
             let committed = loop {
-                match opened.log.commit(&records, now()) {
+                match opened.log.commit(&mut FrameBuilder::of(&records), now()) {
                     Ok(committed) => break committed,
                     Err(CommitError::SegmentFull) => {
                         opened.room.prepare_spare().unwrap();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::{InstallationId, RouteName, Seq, Timestamp};
+use journal::format::frame::FrameBuilder;
 use journal::log::{CommitError, Log};
 use journal::options::Config;
 use journal::recovery::{self, Known};
@@ -256,7 +257,10 @@ impl Schedule {
             let mut rotated = false;
             loop {
                 let end = process.log.end();
-                match process.log.commit(&records, this.now()) {
+                match process
+                    .log
+                    .commit(&mut FrameBuilder::of(&records), this.now())
+                {
                     Ok(committed) => {
                         let first = committed.header.first;
                         this.note(|| format!("committed {} from {first:?}", records.len()));
@@ -292,7 +296,9 @@ impl Schedule {
         if !self.disk.is_dead() {
             let operations = self.disk.operations();
             let record = self.truth.submit(&mut self.dice, 10);
-            let again = process.log.commit(&[record], self.now());
+            let again = process
+                .log
+                .commit(&mut FrameBuilder::of(&[record]), self.now());
             if !matches!(again, Err(CommitError::Failed(_))) {
                 return Err("a failed log took a commit".into());
             }
