@@ -17,7 +17,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use connectors::{Context, DestinationOptions, build};
 use domain::ports::{Delivery, Destination};
 use domain::{
-    DestinationName, Event, EventId, Header, Outcome, Seq, SourceName, StoredEvent, SystemClock,
+    DestinationName, Event, EventId, Headers, Outcome, Seq, SourceName, StoredEvent, SystemClock,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use testbed::postgres::{Options, Server};
@@ -205,12 +205,9 @@ fn destination(server: &Server, concurrency: usize) -> Arc<dyn Destination> {
 fn events(count: usize) -> Vec<Delivery> {
     let headers: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(HEADERS).unwrap();
-    let headers: Vec<Header> = headers
+    let headers: Headers = headers
         .iter()
-        .map(|(name, value)| Header {
-            name: name.clone(),
-            value: Bytes::from(value.as_str().unwrap().to_owned()),
-        })
+        .map(|(name, value)| (name, value.as_str().unwrap()))
         .collect();
     (0..count)
         .map(|number| {

@@ -6,14 +6,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::Header;
+use domain::{Header, Headers};
 
 /// Appends the object to `out`.
-pub(crate) fn write(headers: &[Header], out: &mut Vec<u8>) {
+pub(crate) fn write(headers: &Headers, out: &mut Vec<u8>) {
     out.push(b'{');
     let mut first = true;
     for (at, header) in headers.iter().enumerate() {
-        let same = |other: &&Header| other.name == header.name;
+        let same = |other: &Header<'_>| other.name == header.name;
         if headers.iter().take(at).any(|other| same(&other)) {
             continue;
         }
@@ -21,18 +21,18 @@ pub(crate) fn write(headers: &[Header], out: &mut Vec<u8>) {
             out.push(b',');
         }
         first = false;
-        string(&header.name, out);
+        string(header.name, out);
         out.push(b':');
         let mut rest = headers.iter().skip(at + 1).filter(same).peekable();
         if rest.peek().is_none() {
-            value(&header.value, out);
+            value(header.value, out);
             continue;
         }
         out.push(b'[');
-        value(&header.value, out);
+        value(header.value, out);
         for other in rest {
             out.push(b',');
-            value(&other.value, out);
+            value(other.value, out);
         }
         out.push(b']');
     }
@@ -76,16 +76,9 @@ fn string(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn shown(headers: &[(&str, &'static [u8])]) -> String {
-        let headers: Vec<Header> = headers
-            .iter()
-            .map(|(name, value)| Header {
-                name: (*name).to_owned(),
-                value: Bytes::from_static(value),
-            })
-            .collect();
+        let headers: Headers = headers.iter().copied().collect();
         let mut out = Vec::new();
         write(&headers, &mut out);
         String::from_utf8(out).unwrap()

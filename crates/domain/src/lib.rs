@@ -18,7 +18,7 @@ pub mod sequence;
 pub mod units;
 
 pub use clock::{Clock, SystemClock};
-pub use event::{DedupKey, Event, Header, StoredEvent};
+pub use event::{DedupKey, Event, Header, Headers, HeadersBuilder, StoredEvent};
 pub use id::{EventId, IdGenerator, InstallationId};
 pub use jiff::Timestamp;
 pub use ledger::Ledger;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use domain::{DedupKey, Event, Header, Timestamp};
+use domain::{DedupKey, Event, Headers, HeadersBuilder, Timestamp};
 use http::request;
 
 use crate::refusal::Refused;
@@ -89,17 +89,16 @@ impl Unverified {
 }
 
 /// All headers in the order they came, less the credential that verification consumed.
-fn kept_headers(head: &request::Parts, proven: &Proven) -> Vec<Header> {
-    let mut kept = Vec::with_capacity(head.headers.len());
+fn kept_headers(head: &request::Parts, proven: &Proven) -> Headers {
+    let sizes = head.headers.iter();
+    let sizes = sizes.map(|(name, value)| name.as_str().len() + value.len() + 10);
+    let mut headers = HeadersBuilder::with_capacity(sizes.sum());
     for (name, value) in &head.headers {
         if proven.consumed.as_ref() != Some(name) {
-            kept.push(Header {
-                name: name.as_str().to_owned(),
-                value: Bytes::copy_from_slice(value.as_bytes()),
-            });
+            headers.push(name.as_str(), value.as_bytes());
         }
     }
-    kept
+    headers.build()
 }
 
 /// The first 128 bits of SHA-256 over the parts, each with its length, so that no two lists of parts look

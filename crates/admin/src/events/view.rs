@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use domain::{EventId, Header, Seq, SourceName, StoredEvent, Timestamp};
 use serde::Serialize;
 
@@ -98,10 +97,10 @@ impl EventView {
 }
 
 impl HeaderView {
-    fn of(header: &Header) -> Self {
-        let (value, value_encoding) = lossless(&header.value);
+    fn of(header: Header<'_>) -> Self {
+        let (value, value_encoding) = lossless(header.value);
         Self {
-            name: header.name.clone(),
+            name: header.name.to_owned(),
             value,
             value_encoding,
         }
@@ -109,7 +108,7 @@ impl HeaderView {
 }
 
 /// The bytes as text if they are text, else as base64.
-fn lossless(bytes: &Bytes) -> (String, Encoding) {
+fn lossless(bytes: &[u8]) -> (String, Encoding) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (text.to_owned(), Encoding::Text),
         Err(_) => (STANDARD.encode(bytes), Encoding::Base64),

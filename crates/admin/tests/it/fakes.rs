@@ -14,8 +14,8 @@ use domain::ports::{
     RouteRecord, RouteStatus, Routes, Settlement, SourceStatus, Sources, State, StateError,
 };
 use domain::{
-    Cause, DedupKey, DestinationName, Event, EventId, Header, InstallationId, Ledger, RouteName,
-    Seq, SeqRange, SourceName, SourceSet, StoredEvent, Timestamp,
+    Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, RouteName, Seq,
+    SeqRange, SourceName, SourceSet, StoredEvent, Timestamp,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -31,19 +31,17 @@ pub(crate) fn source(name: &str) -> SourceName {
 
 /// Event `seq` of a source, received in second `seq`.
 pub(crate) fn event(seq: u64, name: &str, body: impl Into<Vec<u8>>) -> StoredEvent {
-    let header = |name: &str, value: &[u8]| Header {
-        name: name.into(),
-        value: value.to_vec().into(),
-    };
     let event = Event {
         source: source(name),
         received_at: at(seq),
         method: "POST".into(),
         path: format!("/in/{name}?n={seq}"),
-        headers: vec![
-            header("content-type", b"application/json"),
-            header("x-odd", b"caf\xe9"),
-        ],
+        headers: [
+            ("content-type", &b"application/json"[..]),
+            ("x-odd", b"caf\xe9"),
+        ]
+        .into_iter()
+        .collect(),
         body: body.into().into(),
         event_type: Some("message".into()),
         remote: Some("192.0.2.7:4711".into()),

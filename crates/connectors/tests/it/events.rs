@@ -7,9 +7,7 @@ use bytes::Bytes;
 use connectors::{Context, DestinationOptions, build};
 use domain::clock::ManualClock;
 use domain::ports::{Delivery, Destination};
-use domain::{
-    DestinationName, Event, EventId, Header, Outcome, Seq, SourceName, StoredEvent, Timestamp,
-};
+use domain::{DestinationName, Event, EventId, Outcome, Seq, SourceName, StoredEvent, Timestamp};
 
 /// What a table holds: the body of each id, put together from `body` and `body_raw`.
 pub(crate) type Bodies = BTreeMap<String, Vec<u8>>;
@@ -27,12 +25,14 @@ pub(crate) fn event(number: u32, path: &str, body: &[u8]) -> Delivery {
                 received_at: "2026-03-01T12:00:00.123456Z".parse().unwrap(),
                 method: "POST".into(),
                 path: path.into(),
-                headers: vec![
-                    header("content-type", b"application/json"),
-                    header("x-odd", b"\xff\x00"),
-                    header("x-many", b"one"),
-                    header("x-many", b"two \"quoted\""),
-                ],
+                headers: [
+                    ("content-type", &b"application/json"[..]),
+                    ("x-odd", b"\xff\x00"),
+                    ("x-many", b"one"),
+                    ("x-many", b"two \"quoted\""),
+                ]
+                .into_iter()
+                .collect(),
                 body: Bytes::copy_from_slice(body),
                 event_type: Some("message".into()),
                 remote: None,
@@ -40,13 +40,6 @@ pub(crate) fn event(number: u32, path: &str, body: &[u8]) -> Delivery {
             }),
         },
         attempt: 1,
-    }
-}
-
-fn header(name: &str, value: &'static [u8]) -> Header {
-    Header {
-        name: name.into(),
-        value: Bytes::from_static(value),
     }
 }
 

@@ -23,7 +23,7 @@ fn stored(seq: u64, bytes: usize) -> StoredEvent {
         received_at: Timestamp::UNIX_EPOCH,
         method: "POST".into(),
         path: "/".into(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: vec![b'x'; bytes].into(),
         event_type: None,
         remote: None,

@@ -29,7 +29,7 @@ pub(crate) fn event(source: &str, n: u64) -> Event {
         received_at: at(),
         method: "POST".into(),
         path: "/".into(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: format!("{n:0100}").into_bytes().into(),
         event_type: None,
         remote: None,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, sint64};
 
-use super::{DedupKey, Event, Header};
+use super::{DedupKey, Event, Headers};
 use crate::SourceName;
 
 #[derive(Clone, PartialEq, Message)]
@@ -22,8 +22,9 @@ struct EventRecord {
     method: String,
     #[prost(string, tag = "4")]
     path: String,
-    #[prost(message, repeated, tag = "5")]
-    headers: Vec<HeaderRecord>,
+    /// A message each: the name is field 1, the value field 2 ([`Headers`]).
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    headers: Vec<Bytes>,
     #[prost(bytes = "bytes", tag = "6")]
     body: Bytes,
     #[prost(string, optional, tag = "7")]
@@ -33,14 +34,6 @@ struct EventRecord {
     /// Sixteen bytes, or nothing.
     #[prost(bytes = "bytes", optional, tag = "9")]
     dedup: Option<Bytes>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct HeaderRecord {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
 }
 
 /// Why stored bytes are not an event. Their checksum was right, so this means another version of
@@ -81,11 +74,7 @@ pub fn encoded_len(event: &Event) -> usize {
     } else {
         sint64::encoded_len(2, &micros)
     };
-    let headers = event
-        .headers
-        .iter()
-        .map(|header| key_len(5) + length_delimited_len(header_len(header)));
-    fields.iter().sum::<usize>() + received_at + headers.sum::<usize>()
+    fields.iter().sum::<usize>() + received_at + event.headers.bytes()
 }
 
 /// Appends the event's stored form to `out`.
@@ -101,12 +90,7 @@ pub fn encode(event: &Event, out: &mut BytesMut) {
     }
     put_field(3, event.method.as_bytes(), out);
     put_field(4, event.path.as_bytes(), out);
-    for header in &event.headers {
-        encode_key(5, WireType::LengthDelimited, out);
-        encode_varint(header_len(header) as u64, out);
-        put_field(1, header.name.as_bytes(), out);
-        put_field(2, &header.value, out);
-    }
+    out.extend_from_slice(event.headers.as_fields());
     put_field(6, &event.body, out);
     for (tag, text) in [(7, &event.event_type), (8, &event.remote)] {
         if let Some(text) = text {
@@ -116,10 +100,6 @@ pub fn encode(event: &Event, out: &mut BytesMut) {
     if let Some(key) = event.dedup {
         put(9, &key.0, out);
     }
-}
-
-fn header_len(header: &Header) -> usize {
-    field_len(1, header.name.len()) + field_len(2, header.value.len())
 }
 
 /// Of a field that is left out when it is empty, as proto3 has it.
@@ -159,14 +139,8 @@ pub fn decode(bytes: Bytes) -> Result<Event, DecodeError> {
             .map_err(|_| DecodeError::OutOfRange("time of receipt"))?,
         method: record.method,
         path: record.path,
-        headers: record
-            .headers
-            .into_iter()
-            .map(|h| Header {
-                name: h.name,
-                value: h.value,
-            })
-            .collect(),
+        headers: Headers::from_messages(&record.headers)
+            .ok_or(DecodeError::OutOfRange("header"))?,
         body: record.body,
         event_type: record.event_type,
         remote: record.remote,
@@ -183,6 +157,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[derive(Clone, PartialEq, Message)]
+    struct HeaderRecord {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(bytes = "bytes", tag = "2")]
+        value: Bytes,
+    }
+
     /// The event as the message that the field numbers declare.
     fn record(event: &Event) -> EventRecord {
         EventRecord {
@@ -193,9 +175,12 @@ mod tests {
             headers: event
                 .headers
                 .iter()
-                .map(|h| HeaderRecord {
-                    name: h.name.clone(),
-                    value: h.value.clone(),
+                .map(|header| {
+                    let record = HeaderRecord {
+                        name: header.name.into(),
+                        value: Bytes::copy_from_slice(header.value),
+                    };
+                    record.encode_to_vec().into()
                 })
                 .collect(),
             body: event.body.clone(),
@@ -219,7 +204,7 @@ mod tests {
                 received_at: Timestamp::from_microsecond(micros).unwrap(),
                 method: "POST".into(),
                 path: "/in/genesys?a=b%00".into(),
-                headers: vec![Header { name: "x-odd".into(), value: value.into() }, Header { name: texts.2, value: Bytes::new() }],
+                headers: [("x-odd", &value[..]), (&texts.2, b"")].into_iter().collect(),
                 body: body.into(),
                 event_type: texts.0,
                 remote: texts.1,

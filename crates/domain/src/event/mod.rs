@@ -1,6 +1,7 @@
 //! What came in: the sender's bytes, unchanged, with what arrived with them.
 
 mod codec;
+mod headers;
 
 use std::sync::Arc;
 
@@ -10,15 +11,7 @@ use jiff::Timestamp;
 use crate::{EventId, Seq, SourceName};
 
 pub use codec::{DecodeError, decode, encode, encoded_len};
-
-/// One header as it came: name in lower case, value byte for byte (it need not be UTF-8).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
-    /// The field name, lower case, ASCII.
-    pub name: String,
-    /// The field value as it came.
-    pub value: Bytes,
-}
+pub use headers::{Header, Headers, HeadersBuilder};
 
 /// A 128-bit hash of what makes two posts the same event, by the source's scheme. The source is part
 /// of what was hashed, so keys of different sources never meet.
@@ -39,7 +32,7 @@ pub struct Event {
     /// Path and query as they came.
     pub path: String,
     /// The headers in the order they came, less the credentials that verification consumed.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// The body, byte for byte.
     pub body: Bytes,
     /// The sender's name for this kind of event, where the scheme knows it.
@@ -53,11 +46,8 @@ pub struct Event {
 impl Event {
     /// The first value of a header; `name` in lower case.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&Bytes> {
-        self.headers
-            .iter()
-            .find(|header| header.name == name)
-            .map(|header| &header.value)
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.get(name)
     }
 
     /// The `content-type` header, if it is there and readable.
@@ -70,12 +60,7 @@ impl Event {
     /// Roughly the memory the event holds, for bounding windows. In bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|h| h.name.len() + h.value.len() + 64)
-            .sum();
-        self.body.len() + headers + self.path.len() + 256
+        self.body.len() + self.headers.bytes() + self.path.len() + 256
     }
 }
 

@@ -150,7 +150,7 @@ mod tests {
             received_at: Timestamp::from_second(1_790_000_000).unwrap(),
             method: "POST".into(),
             path: "/".into(),
-            headers: Vec::new(),
+            headers: domain::Headers::default(),
             body: Bytes::from_static(b"{}"),
             event_type: None,
             remote: None,

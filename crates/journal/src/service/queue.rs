@@ -289,7 +289,7 @@ mod tests {
             received_at: Timestamp::UNIX_EPOCH,
             method: String::new(),
             path: String::new(),
-            headers: Vec::new(),
+            headers: domain::Headers::default(),
             body: bytes::Bytes::new(),
             event_type: None,
             remote: None,

@@ -52,7 +52,7 @@ fn event(n: u64) -> Event {
         received_at: Timestamp::from_second(1_790_000_000).unwrap(),
         method: "POST".into(),
         path: "/".into(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: body.into(),
         event_type: None,
         remote: None,

@@ -14,8 +14,7 @@ use std::time::Duration;
 use domain::clock::ManualClock;
 use domain::ports::{BatchLimit, Journal};
 use domain::{
-    DedupKey, Event, Header, InstallationId, RouteName, Seq, SourceName, SourceSet, StoredEvent,
-    Timestamp,
+    DedupKey, Event, InstallationId, RouteName, Seq, SourceName, SourceSet, StoredEvent, Timestamp,
 };
 use journal::format::frame::FrameBuilder;
 use journal::format::frame::{FRAME_HEADER_BYTES, decode_header};
@@ -67,10 +66,7 @@ fn event(n: u64) -> Event {
         method: "POST".into(),
         path: format!("/in/genesys?n={n}"),
         headers: (0..n % 4)
-            .map(|at| Header {
-                name: format!("x-{at}"),
-                value: vec![b'v', 0x80 + u8::try_from(n).unwrap()].into(),
-            })
+            .map(|at| (format!("x-{at}"), [b'v', 0x80 + u8::try_from(n).unwrap()]))
             .collect(),
         body: format!(
             "{{\"n\":{n},\"text\":\"{}\"}}",

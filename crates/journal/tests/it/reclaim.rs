@@ -36,7 +36,7 @@ fn the_segment_with_the_newest_records_stays_while_the_one_after_it_is_empty() {
         received_at: Timestamp::UNIX_EPOCH,
         method: String::new(),
         path: String::new(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: bytes::Bytes::new(),
         event_type: None,
         remote: None,

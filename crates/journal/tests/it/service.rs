@@ -50,7 +50,7 @@ fn event(source: &str, n: u64, size: usize) -> Event {
         received_at: Timestamp::from_second(1_790_000_000 + i64::try_from(n).unwrap()).unwrap(),
         method: "POST".into(),
         path: "/".into(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: body.into(),
         event_type: None,
         remote: None,

@@ -25,7 +25,7 @@ pub(crate) fn stored(seq: u64) -> StoredEvent {
         received_at: at(0),
         method: "POST".into(),
         path: "/in/genesys".into(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: bytes::Bytes::from(format!("body {seq}")),
         event_type: None,
         remote: None,

@@ -32,7 +32,7 @@ fn delivery(seq: u64, attempt: u32) -> Delivery {
         received_at: NOW,
         method: "POST".into(),
         path: "/".into(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: "x".into(),
         event_type: None,
         remote: None,

@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use domain::ports::{Destination, Journal, State};
-use domain::{
-    Clock, DestinationName, Event, Header, RouteName, Seq, SourceName, SourceSet, SystemClock,
-};
+use domain::{Clock, DestinationName, Event, RouteName, Seq, SourceName, SourceSet, SystemClock};
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use prometheus_client::registry::Registry;
 use serde_json::value::RawValue;
@@ -212,19 +209,17 @@ impl Backlog {
         let mut body = format!(r#"{{"number":{number},"text":""#).into_bytes();
         body.resize(body_bytes.max(body.len() + 2) - 2, b'x');
         body.extend_from_slice(b"\"}");
-        let header = |name: &str, value: &'static str| Header {
-            name: name.into(),
-            value: Bytes::from_static(value.as_bytes()),
-        };
         Event {
             source: self.source.clone(),
             received_at: SystemClock.now(),
             method: "POST".into(),
             path: "/in/bench".into(),
-            headers: vec![
-                header("content-type", "application/json"),
-                header("user-agent", "forebay-bench"),
-            ],
+            headers: [
+                ("content-type", "application/json"),
+                ("user-agent", "forebay-bench"),
+            ]
+            .into_iter()
+            .collect(),
             body: body.into(),
             event_type: None,
             remote: None,
@@ -272,8 +267,8 @@ impl Backlog {
                     .iter()
                     .map(|header| {
                         (
-                            header.name.clone(),
-                            String::from_utf8_lossy(&header.value).into(),
+                            header.name.to_owned(),
+                            String::from_utf8_lossy(header.value).into(),
                         )
                     })
                     .collect();

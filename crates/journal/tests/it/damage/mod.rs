@@ -63,7 +63,7 @@ fn event(n: u64) -> Event {
         received_at: now(),
         method: "POST".into(),
         path: "/".into(),
-        headers: Vec::new(),
+        headers: domain::Headers::default(),
         body: body.into(),
         event_type: None,
         remote: None,

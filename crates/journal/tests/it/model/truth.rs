@@ -53,7 +53,7 @@ impl Truth {
             received_at: Timestamp::UNIX_EPOCH,
             method: String::new(),
             path: String::new(),
-            headers: Vec::new(),
+            headers: domain::Headers::default(),
             body: body.into(),
             event_type: None,
             remote: None,
