@@ -21,12 +21,13 @@ pub(super) fn run(shared: &Shared) {
 }
 
 fn round(shared: &Shared) {
-    // The spare first: somebody may be waiting for it.
-    shared.spare_attempted(shared.room.prepare_spare());
-    shared.room.write_indexes();
+    // What is settled first: where there is no spare it becomes one, for the price of a rename. Then the
+    // spare, because somebody may be waiting for it.
     if let Err(error) = shared.room.reclaim(shared.clock.now()) {
         tracing::warn!(%error, "cannot remove a settled segment; trying again");
     }
+    shared.spare_attempted(shared.room.prepare_spare());
+    shared.room.write_indexes();
     shared
         .metrics
         .bytes

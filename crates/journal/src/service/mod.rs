@@ -11,6 +11,7 @@ mod shared;
 mod tail;
 mod writer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,12 +107,31 @@ impl EmbeddedJournal {
     fn start(&self, log: Log) -> Result<(), OpenError> {
         let (decided, to_wake) = mpsc::channel(writer::DECIDED_FRAMES);
         tokio::spawn(writer::wake_waiters(to_wake));
-        let shared = Arc::clone(&self.shared);
-        thread("journal-writer", move || {
-            writer::run(log, &shared, &decided);
+        self.thread("journal-writer", move |shared| {
+            writer::run(log, shared, &decided);
         })?;
+        self.thread("journal-keeper", keeper::run)
+    }
+
+    /// Runs a part on a thread of its own. If it panics, that is a defect that must end the process, and
+    /// not leave appends waiting for ever.
+    fn thread(
+        &self,
+        name: &'static str,
+        run: impl FnOnce(&Shared) + Send + 'static,
+    ) -> Result<(), OpenError> {
         let shared = Arc::clone(&self.shared);
-        thread("journal-keeper", move || keeper::run(&shared))
+        let watched = move || {
+            if catch_unwind(AssertUnwindSafe(|| run(&shared))).is_err() {
+                let reason = format!("the thread {name} panicked: a defect");
+                shared.queue.close();
+                shared.failure.send_replace(Some(reason));
+            }
+        };
+        let spawned = std::thread::Builder::new().name(name.into()).spawn(watched);
+        spawned
+            .map(drop)
+            .map_err(OpenError::io("start the thread", name))
     }
 
     /// Names this installation.
@@ -147,13 +167,6 @@ impl EmbeddedJournal {
         let looked = tokio::task::spawn_blocking(move || look(&shared)).await;
         looked.map_err(|error| JournalError(error.to_string()))?
     }
-}
-
-fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
-    let spawned = std::thread::Builder::new().name(name.into()).spawn(run);
-    spawned
-        .map(drop)
-        .map_err(OpenError::io("start the thread", name))
 }
 
 impl Drop for EmbeddedJournal {

@@ -1,5 +1,6 @@
 //! What waits to be written, and how each waiter learns its fate.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -137,11 +138,21 @@ pub(super) struct Batch {
     pub owners: Vec<(Arc<Slot>, u32)>,
 }
 
+/// A frame being filled, and what waits in it.
 #[derive(Debug, Default)]
-struct Inner {
-    /// The records of everything that waits: the next frame, as far as it fits.
+struct Filling {
     frame: FrameBuilder,
     waiting: Vec<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The next frames. Only the last one is filled further.
+    frames: VecDeque<Filling>,
+    /// Bytes of all records in them.
+    bytes: usize,
+    /// What the last frame taken held: the next will likely be as large.
+    usual: usize,
     closed: bool,
     /// The writer waits on the condition; nobody needs to signal while it works.
     idle: bool,
@@ -149,13 +160,25 @@ struct Inner {
 
 /// The queue ahead of the one writer. Records are laid out where they will be written from, so that the
 /// writer copies nothing and nothing is allocated for an event on its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
+    /// The most bytes of records in a frame of several appends. One append alone may be larger; whoever
+    /// pushes has seen to it that it fits into a segment.
+    frame_bytes: usize,
     inner: Mutex<Inner>,
     something: Condvar,
 }
 
 impl Queue {
+    /// An empty queue.
+    pub(super) fn new(frame_bytes: usize) -> Self {
+        Self {
+            frame_bytes,
+            inner: Mutex::default(),
+            something: Condvar::new(),
+        }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,49 +187,51 @@ impl Queue {
     pub(super) fn push(&self, events: &[Event], bytes: usize) -> Result<Ticket, AppendError> {
         let slot = Arc::new(Slot(Mutex::new(SlotState::Queued(None))));
         let ticket = Ticket(Arc::clone(&slot));
-        let mut guard = self.inner();
-        let inner = &mut *guard;
+        let mut inner = self.inner();
         if inner.closed {
             return Err(AppendError::Closed);
         }
-        let before = inner.frame.payload().len();
-        if before + bytes > MAX_WAITING_BYTES {
+        if inner.bytes + bytes > MAX_WAITING_BYTES {
             return Err(AppendError::Busy);
         }
-        events.iter().for_each(|event| inner.frame.push(event));
-        inner.waiting.push(Waiting {
-            bytes: inner.frame.payload().len() - before,
+        inner.bytes += bytes;
+        let usual = inner.usual;
+        let filling = inner.last_with_room(bytes, self.frame_bytes, usual);
+        events.iter().for_each(|event| filling.frame.push(event));
+        filling.waiting.push(Waiting {
+            bytes,
             records: u32::try_from(events.len()).unwrap_or(u32::MAX),
             slot,
         });
         let wake = std::mem::take(&mut inner.idle);
-        drop(guard);
+        drop(inner);
         if wake {
             self.something.notify_one();
         }
         Ok(ticket)
     }
 
-    /// Waits for something and takes it, up to `max_bytes` but at least one append, leaving out what was
-    /// withdrawn. `None`: closed, and nothing is left.
-    pub(super) fn take(&self, max_bytes: usize) -> Option<Batch> {
+    /// Waits for something and takes the next frame, leaving out what was withdrawn. `None`: closed, and
+    /// nothing is left.
+    pub(super) fn take(&self) -> Option<Batch> {
         let mut inner = self.inner();
         loop {
-            if inner.waiting.is_empty() {
-                if inner.closed {
-                    return None;
+            if let Some(filled) = inner.frames.pop_front() {
+                let bytes = filled.frame.payload().len();
+                inner.bytes -= bytes;
+                inner.usual = bytes;
+                let batch = claim(filled);
+                if !batch.owners.is_empty() {
+                    return Some(batch);
                 }
+            } else if inner.closed {
+                return None;
+            } else {
                 inner.idle = true;
                 inner = self
                     .something
                     .wait(inner)
                     .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let (frame, waiting) = inner.split(max_bytes);
-            let batch = claim(frame, waiting);
-            if !batch.owners.is_empty() {
-                return Some(batch);
             }
         }
     }
@@ -219,37 +244,23 @@ impl Queue {
 }
 
 impl Inner {
-    /// Takes what comes first, up to `max_bytes` but at least one append.
-    fn split(&mut self, max_bytes: usize) -> (FrameBuilder, Vec<Waiting>) {
-        let mut bytes = 0;
-        let fits = self.waiting.iter().take_while(|waiting| {
-            bytes += waiting.bytes;
-            bytes <= max_bytes
-        });
-        let count = fits.count().max(1);
-        if count == self.waiting.len() {
-            // The next frame will likely be as large as this one.
-            let next = FrameBuilder::with_capacity(self.frame.payload().len());
-            let frame = std::mem::replace(&mut self.frame, next);
-            return (frame, std::mem::take(&mut self.waiting));
+    /// The frame to fill: the last one if `bytes` more fit into it, else a new one behind it.
+    fn last_with_room(&mut self, bytes: usize, most: usize, usual: usize) -> &mut Filling {
+        let full = |filling: &Filling| filling.frame.payload().len() + bytes > most;
+        if self.frames.back().is_none_or(full) {
+            self.frames.push_back(Filling {
+                frame: FrameBuilder::with_capacity(usual.max(bytes)),
+                waiting: Vec::new(),
+            });
         }
-        let rest = self.waiting.split_off(count);
-        let waiting = std::mem::replace(&mut self.waiting, rest);
-        let bytes = waiting.iter().map(|waiting| waiting.bytes).sum();
-        let (first, rest) = self.frame.payload().split_at(bytes);
-        let records = |waiting: &[Waiting]| waiting.iter().map(|waiting| waiting.records).sum();
-        let mut frame = FrameBuilder::with_capacity(first.len());
-        frame.push_all(first, records(&waiting));
-        let mut left = FrameBuilder::with_capacity(rest.len());
-        left.push_all(rest, records(&self.waiting));
-        self.frame = left;
-        (frame, waiting)
+        let last = self.frames.len() - 1;
+        &mut self.frames[last]
     }
 }
 
 /// Claims every append for the writer, and takes the records of those that were withdrawn out of the
 /// frame.
-fn claim(mut frame: FrameBuilder, waiting: Vec<Waiting>) -> Batch {
+fn claim(Filling { mut frame, waiting }: Filling) -> Batch {
     let claimed: Vec<bool> = waiting.iter().map(|waiting| waiting.slot.claim()).collect();
     if claimed.contains(&false) {
         let mut left = FrameBuilder::with_capacity(frame.payload().len());
@@ -313,13 +324,13 @@ mod tests {
 
     #[test]
     fn what_is_withdrawn_before_it_is_taken_is_never_written() {
-        let queue = Queue::default();
+        let queue = Queue::new(250);
         let mut first = push(&queue, 50).unwrap();
         let second = push(&queue, 70).unwrap();
         let mut third = push(&queue, 60).unwrap();
         assert!(Pin::new(&mut first).withdraw());
         drop(second);
-        let taken = queue.take(1000).unwrap();
+        let taken = queue.take().unwrap();
         assert_eq!((taken.owners.len(), taken.frame.count()), (1, 1));
         assert_eq!(lens(&taken), [60]);
         assert!(
@@ -330,22 +341,22 @@ mod tests {
 
     #[test]
     fn a_frame_is_bounded_but_takes_at_least_one() {
-        let queue = Queue::default();
+        let queue = Queue::new(250);
         let _tickets: Vec<_> = [150, 160, 60, 500]
             .into_iter()
             .map(|len| push(&queue, len).unwrap())
             .collect();
-        let sizes: Vec<_> = (0..3).map(|_| lens(&queue.take(250).unwrap())).collect();
+        let sizes: Vec<_> = (0..3).map(|_| lens(&queue.take().unwrap())).collect();
         assert_eq!(sizes, [vec![150], vec![160, 60], vec![500]]);
     }
 
     #[test]
     fn a_closed_queue_gives_what_it_has_and_takes_no_more() {
-        let queue = Queue::default();
+        let queue = Queue::new(250);
         let _ticket = push(&queue, 60).unwrap();
         queue.close();
         assert_eq!(push(&queue, 60).unwrap_err(), AppendError::Closed);
-        assert_eq!(queue.take(10).unwrap().owners.len(), 1);
-        assert!(queue.take(10).is_none());
+        assert_eq!(queue.take().unwrap().owners.len(), 1);
+        assert!(queue.take().is_none());
     }
 }

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use super::queue::Queue;
 use super::tail::Tail;
+use crate::format::ALIGNMENT;
+use crate::format::frame::FRAME_HEADER_BYTES;
 use crate::index::{SegmentIndex, file as index_file};
 use crate::lock::DirectoryLock;
 use crate::metrics::Metrics;
@@ -57,6 +59,10 @@ pub(super) struct Shared {
     indexes: Mutex<VecDeque<(Seq, Arc<SegmentIndex>)>>,
 }
 
+/// One write takes at most about this much, so that a burst of large events cannot hold a frame of any
+/// size in memory. In bytes.
+const FRAME_BYTES: usize = 4 << 20;
+
 impl Shared {
     pub(super) fn new(
         lock: Option<DirectoryLock>,
@@ -67,13 +73,16 @@ impl Shared {
         metrics: Metrics,
         end: Seq,
     ) -> Self {
+        // A frame of several appends has to fit into an empty segment, too.
+        let most = config.max_frame() - (FRAME_HEADER_BYTES + ALIGNMENT) as u64;
+        let frame_bytes = usize::try_from(most).map_or(FRAME_BYTES, |most| most.min(FRAME_BYTES));
         Self {
             _lock: lock,
             storage,
             tail: Tail::new(config.memory),
             config,
             room,
-            queue: Queue::default(),
+            queue: Queue::new(frame_bytes),
             clock,
             metrics,
             end: watch::Sender::new(end),

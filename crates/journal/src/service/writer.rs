@@ -16,10 +16,6 @@ use super::tail::TailFrame;
 use crate::format::frame::FrameBuilder;
 use crate::log::{CommitError, Committed, Log};
 
-/// One write takes at most about this much, so that a burst of large events cannot hold a frame of
-/// any size in memory. In bytes.
-const MAX_FRAME_BYTES: usize = 4 << 20;
-
 /// Frames whose waiters are not yet woken.
 pub(super) const DECIDED_FRAMES: usize = 64;
 
@@ -28,7 +24,7 @@ pub(super) type Decided = Vec<(Arc<Slot>, Fate)>;
 
 /// Writes until the queue is closed and empty, or the log has failed.
 pub(super) fn run(mut log: Log, shared: &Shared, decided: &mpsc::Sender<Decided>) {
-    while let Some(batch) = shared.queue.take(MAX_FRAME_BYTES) {
+    while let Some(batch) = shared.queue.take() {
         let fates = write(&mut log, shared, batch);
         if let Err(unsent) = decided.blocking_send(fates) {
             // The runtime is gone; nobody may be left to listen, but nobody is left waiting either.
@@ -79,6 +75,7 @@ fn commit(
     shared: &Shared,
     frame: &mut FrameBuilder,
 ) -> Result<Committed, AppendError> {
+    let mut rotated = false;
     loop {
         let started = Instant::now();
         match log.commit(frame, shared.clock.now()) {
@@ -89,7 +86,15 @@ fn commit(
                     .observe(started.elapsed().as_secs_f64());
                 return Ok(committed);
             }
-            Err(CommitError::SegmentFull) => rotate(log, shared)?,
+            Err(CommitError::SegmentFull) if rotated => {
+                // No frame is larger than a segment (`service::frame_bytes`): this would go on for ever.
+                let reason = "a frame does not fit into an empty segment: a defect".to_owned();
+                return Err(fail(shared, reason));
+            }
+            Err(CommitError::SegmentFull) => {
+                rotate(log, shared)?;
+                rotated = true;
+            }
             Err(CommitError::Failed(reason)) => return Err(fail(shared, reason)),
         }
     }

@@ -284,3 +284,21 @@ async fn concurrent_appends_share_frames_and_each_learns_its_own_id() {
     let seen: BTreeMap<_, _> = read(&mut reader, Seq(5000)).await.into_iter().collect();
     assert_eq!(seen, acked);
 }
+
+/// The frames of a group commit are bounded by the segment, however much waits at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_larger_than_a_segment_is_taken_frame_by_frame() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Arc::new(open(directory.path()));
+    let appends: Vec<_> = (0..60)
+        .map(|n| {
+            let journal = Arc::clone(&journal);
+            tokio::spawn(async move { journal.append(vec![event("a", n, 200_000)]).await })
+        })
+        .collect();
+    for append in appends {
+        let appended = tokio::time::timeout(Duration::from_secs(60), append).await;
+        appended.expect("the writer goes on").unwrap().unwrap();
+    }
+    assert_eq!(journal.end(), Seq(60));
+}

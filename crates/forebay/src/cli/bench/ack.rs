@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::ports::{Journal, Readiness};
-use domain::{RouteName, Seq, SourceName, SystemClock};
+use domain::{RouteName, SourceName, SystemClock};
 use ingest::{Ingest, Listener, ListenerOptions, NoOp, SourceOptions, Window};
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use prometheus_client::registry::Registry;
@@ -88,7 +88,6 @@ fn measure(args: &Args, dir: &std::path::Path) -> Outcome {
                 time,
             )?;
             rounds.push((no_op, durable));
-            servers.release();
         }
         rows.push(summary(connections, &rounds));
     }
@@ -146,8 +145,6 @@ fn header_row(row: &serde_json::Value) -> Vec<String> {
 
 /// Both handlers, each behind a listener of its own.
 struct Servers {
-    journal: Arc<EmbeddedJournal>,
-    route: RouteName,
     no_op: SocketAddr,
     durable: SocketAddr,
     _listeners: [Listener; 2],
@@ -195,20 +192,23 @@ impl Servers {
             ports,
             ingest::Metrics::register(registry),
         )?;
+        tokio::spawn(settle(Arc::clone(&journal), RouteName::new("bench")?));
         let durable = Listener::start(bind().await?, &limits, Arc::new(ingest))?;
         let no_op = Listener::start(bind().await?, &limits, Arc::new(NoOp))?;
         Ok(Self {
-            route: RouteName::new("bench")?,
-            journal,
             no_op: no_op.address(),
             durable: durable.address(),
             _listeners: [no_op, durable],
         })
     }
+}
 
-    /// Lets go of everything so far, as a route that keeps up would: the files are recycled.
-    fn release(&self) {
-        self.journal.release(&self.route, Seq(self.journal.end().0));
+/// Lets go of what is durable, again and again, as a route that keeps up would: segments are recycled, as
+/// they are in a journal that has reached its size. Ends with the runtime.
+async fn settle(journal: Arc<EmbeddedJournal>, route: RouteName) {
+    loop {
+        journal.release(&route, journal.end());
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
