@@ -10,6 +10,13 @@
     reason = "a test fails by panicking; clippy exempts only #[test] functions, not what they call"
 )]
 
+mod admin;
+mod bad_input;
+mod configuration;
 mod crash;
+mod full_disk;
+mod lifecycle;
 mod outage;
 mod rig;
+mod strace;
+mod wire;

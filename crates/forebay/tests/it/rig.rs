@@ -79,11 +79,16 @@ pub(crate) fn count(status: &Value, name: &str, field: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {field} in {status}"))
 }
 
-/// Waits until nothing is pending or parked on the route.
+/// Waits until the route has settled everything that the journal has taken, and nothing is parked.
+///
+/// A route's numbers may be a moment older than the journal's: it is done only when its cursor has come
+/// to the journal's end.
 pub(crate) async fn drained(forebay: &Forebay, name: &str) -> Result<Value> {
     forebay
         .status_until("the backlog is drained", LONG, |status| {
-            count(status, name, "pending") == 0 && count(status, name, "parked") == 0
+            route(status, name)["cursor"] == status["accepted"]
+                && count(status, name, "pending") == 0
+                && count(status, name, "parked") == 0
         })
         .await
 }

@@ -76,6 +76,11 @@ impl Launch {
         self
     }
 
+    /// Takes the place of all arguments added to `serve` at the next start.
+    pub fn set_args<A: Into<OsString>>(&mut self, args: impl IntoIterator<Item = A>) {
+        self.args = args.into_iter().map(Into::into).collect();
+    }
+
     /// Keeps the data here instead of in the directory of its own: on a [`crate::disk::SmallDisk`].
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {

@@ -1,0 +1,205 @@
+//! What is wrong with a configuration is said in one line, with the place and the way out, before
+//! anything is bound; and what is in the way of a start is told from that by its exit code.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+
+use testbed::postgres::{Options, Server};
+use testbed::process::{Output, run};
+use testbed::{DEADLINE, Result, until};
+
+use crate::rig;
+use crate::wire::{address, is_listening};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_forebay");
+
+/// A configuration without fault; the tests break one line each.
+const SOUND: &str = r#"[server]
+shutdown_timeout = "5s"
+[sources.genesys]
+type = "http"
+verify = { scheme = "genesys-open-messaging", secret_files = ["secret"] }
+[destinations.db]
+type = "sqlite"
+path = "${EVENTS_DB:-events.db}"
+[routes.genesys-to-db]
+from = ["genesys"]
+to = "db"
+"#;
+
+/// `forebay VERB` with this configuration, in a directory of its own, with a secret file.
+async fn forebay(dir: &Path, config: &str, args: &[&str]) -> Result<Output> {
+    std::fs::write(dir.join("my.toml"), config).unwrap();
+    std::fs::write(dir.join("secret"), "a-secret-of-many-letters\n").unwrap();
+    run(BINARY, args, &BTreeMap::new(), dir).await
+}
+
+#[tokio::test]
+async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound() -> Result<()> {
+    let cases: [(&str, &str, &str, &[&str]); 6] = [
+        (
+            "unknown key",
+            "shutdown_timeout",
+            "shutdown_timout",
+            &[
+                "my.toml:2: server.shutdown_timout: ",
+                "no such key",
+                "`shutdown_timeout`",
+            ],
+        ),
+        (
+            "bad duration",
+            "\"5s\"",
+            "\"5 parsecs\"",
+            &["my.toml:2: server.shutdown_timeout: ", "\"10s\""],
+        ),
+        (
+            "dangling route target",
+            "to = \"db\"",
+            "to = \"dd\"",
+            &[
+                "my.toml:11: routes.genesys-to-db.to: ",
+                "no destination dd",
+                "there is db",
+            ],
+        ),
+        (
+            "missing environment variable",
+            "${EVENTS_DB:-events.db}",
+            "${EVENTS_DB}",
+            &[
+                "my.toml:8: destinations.db.path: ",
+                "EVENTS_DB is not set",
+                "${EVENTS_DB:-",
+            ],
+        ),
+        (
+            "unreadable secret file",
+            "[\"secret\"]",
+            "[\"nowhere/secret\"]",
+            &[
+                "my.toml:5: sources.genesys.verify: ",
+                "cannot read nowhere/secret",
+            ],
+        ),
+        (
+            "not TOML",
+            "[routes.genesys-to-db]",
+            "[routes.genesys-to-db",
+            &["my.toml:9: ", "not TOML"],
+        ),
+    ];
+    // Somebody listens on both ports: a process that bound anything before it read the whole
+    // configuration would say so, and end with 1.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let serve = [
+        "serve",
+        "--config",
+        "my.toml",
+        "--data-dir",
+        "data",
+        "--listen",
+        &addr,
+        "--admin",
+        &addr,
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (claim, from, to, words) in cases {
+        assert!(SOUND.contains(from), "{from}");
+        let config = SOUND.replace(from, to);
+        for args in [&serve[..], &["check", "--config", "my.toml"]] {
+            let output = forebay(dir.path(), &config, args).await?;
+            assert_eq!(output.code, Some(2), "{claim}: {output:?}");
+            assert_eq!(output.stderr.lines().count(), 1, "{claim}: {output:?}");
+            assert_eq!(output.stdout, "", "{claim}");
+            for word in words {
+                assert!(
+                    output.stderr.contains(word),
+                    "{claim}: no {word:?} in {output:?}"
+                );
+            }
+        }
+        assert!(
+            !dir.path().join("data").exists(),
+            "{claim}: data was touched"
+        );
+    }
+    // The same without a mistake gets as far as the ports.
+    let output = forebay(dir.path(), SOUND, &serve).await?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains(&addr), "{output:?}");
+    assert!(
+        output.stderr.contains("another process has that port"),
+        "{output:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_not_there_is_no_reason_to_use_another() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = forebay(dir.path(), SOUND, &["serve", "--config", "other.toml"]).await?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+    assert!(
+        output.stderr.contains("other.toml") && output.stderr.contains("--config"),
+        "{output:?}"
+    );
+    let output = forebay(dir.path(), SOUND, &["serve", "--no-such-flag"]).await?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_that_others_could_reach_must_be_guarded() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let admin = ["serve", "--config", "my.toml", "--admin", "0.0.0.0:0"];
+    let output = forebay(dir.path(), SOUND, &admin).await?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert!(output.stderr.contains("admin_token"), "{output:?}");
+
+    let open = SOUND.replace("verify =", "# verify =");
+    let ingest = ["serve", "--config", "my.toml", "--listen", "0.0.0.0:0"];
+    let output = forebay(dir.path(), &open, &ingest).await?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert!(
+        output.stderr.contains("sources.genesys.verify"),
+        "{output:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_data_directory_is_refused_or_waited_for() -> Result<()> {
+    let server = Server::start_new(Options::default()).await?;
+    let config = rig::genesys_to(&server.url(), "");
+    let mut first = rig::forebay(config.as_str()).start().await?;
+    let second = || rig::forebay(config.as_str()).data_dir(first.data_dir());
+
+    let mut refused = second().spawn()?;
+    assert_eq!(refused.wait().await?.code, Some(1), "{}", refused.tail());
+    let said = refused.stderr();
+    assert!(said.contains("in use by another process"), "{said}");
+    assert!(said.contains("--wait-for-lock"), "{said}");
+
+    let mut waiting = second().arg("--wait-for-lock").spawn()?;
+    until("it says that it waits", DEADLINE, async || {
+        match waiting.stderr() {
+            said if said.contains("waiting for another process") => Ok(()),
+            said => Err(said),
+        }
+    })
+    .await?;
+    assert!(is_listening(address(&first.ingest(""))).await);
+    assert_eq!(waiting.try_wait(), None);
+    first.terminate()?;
+    assert_eq!(first.wait().await?.code, Some(0), "{}", first.tail());
+    waiting.ready().await?;
+    let report = rig::genesys(&waiting, 10)
+        .run(std::sync::Arc::default())
+        .await?;
+    assert_eq!(report.acked, 10, "{report}");
+    Ok(())
+}

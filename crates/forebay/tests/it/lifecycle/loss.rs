@@ -1,0 +1,146 @@
+//! Data directories that lost something, or got something that is not theirs: refused, in words that name
+//! the way out, and never quietly begun anew.
+
+use std::path::{Path, PathBuf};
+
+use testbed::Result;
+
+use super::World;
+use crate::rig::{self, ROUTE_NAME, TABLE, count, genesys_to};
+
+/// Small segments, so that a backlog has several.
+fn in_segments(url: &str) -> String {
+    let journal = "[journal]\nsegment_bytes = \"1MiB\"\nmin_free = \"0B\"\n";
+    [journal, &genesys_to(url, "")].concat()
+}
+
+/// The journal's files with this ending, in order.
+fn files(world: &World, ending: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(world.forebay.data_dir().join("journal")).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.to_string_lossy().ends_with(ending))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_was_deleted_is_missed_and_its_loss_must_be_accepted() -> Result<()> {
+    let mut world = World::start(|url| genesys_to(url, "")).await?;
+    world.backlog(50, 0).await?;
+    world.delivers_over(ROUTE_NAME).await?;
+    world.stop().await?;
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _not_there = std::fs::remove_file(world.forebay.data_dir().join(file));
+    }
+    world
+        .refused(&["state.db is missing", "backup", "--accept-loss"])
+        .await?;
+
+    world.forebay.launch().set_args(["--accept-loss"]);
+    world.forebay.start().await?;
+    // Everything the journal holds is delivered again, and is there already.
+    world.delivers_over(ROUTE_NAME).await?;
+    let status = world.forebay.status().await?;
+    assert_eq!(count(&status, ROUTE_NAME, "delivered"), 50, "{status}");
+    assert_eq!(world.server.count(TABLE).await?, 50);
+    // It was meant once: the next start needs no such word.
+    world.stop().await?;
+    world.forebay.launch().set_args(Vec::<String>::new());
+    world.forebay.start().await?;
+    world.backlog(10, 0).await?;
+    world.delivers_over(ROUTE_NAME).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_another_installation_is_refused() -> Result<()> {
+    let mut world = World::start(|url| genesys_to(url, "")).await?;
+    world.backlog(20, 0).await?;
+    world.stop().await?;
+    let mut stranger = World::start(|url| genesys_to(url, "")).await?;
+    stranger.backlog(20, 0).await?;
+    stranger.stop().await?;
+
+    let journal = world.forebay.data_dir().join("journal");
+    let aside = world.forebay.data_dir().join("own-journal");
+    std::fs::rename(&journal, &aside).unwrap();
+    copy_dir(&stranger.forebay.data_dir().join("journal"), &journal);
+    world
+        .refused(&["installation", "put back the one that belongs here"])
+        .await?;
+    // No flag makes a stranger's journal one's own.
+    world.forebay.launch().set_args(["--accept-loss"]);
+    world.refused(&["installation"]).await?;
+    // An empty journal beside a state that had one is refused as well.
+    world.forebay.launch().set_args(Vec::<String>::new());
+    std::fs::remove_dir_all(&journal).unwrap();
+    world
+        .refused(&["restore the journal", "--accept-loss"])
+        .await?;
+
+    let _made_by_the_refused = std::fs::remove_dir_all(&journal);
+    std::fs::rename(&aside, &journal).unwrap();
+    world.forebay.start().await?;
+    world.delivers_over(ROUTE_NAME).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_middle_segment_is_refused_and_counted_once_accepted() -> Result<()> {
+    let mut world = World::start(in_segments).await?;
+    world.backlog(600, 8_000).await?;
+    world.stop().await?;
+    let segments = files(&world, ".journal");
+    assert!(segments.len() >= 4, "{segments:?}");
+    let missing = &segments[1];
+    let first: u64 = missing
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    std::fs::remove_file(missing).unwrap();
+    let event = format!("event {first} ");
+    world
+        .refused(&[&event, ROUTE_NAME, "restore the file", "--accept-loss"])
+        .await?;
+
+    world.forebay.launch().set_args(["--accept-loss"]);
+    world.forebay.start().await?;
+    world.proxy.set(testbed::proxy::Mode::Pass).await?;
+    let status = rig::drained(&world.forebay, ROUTE_NAME).await?;
+    let damaged = count(&status, ROUTE_NAME, "damaged");
+    assert!(damaged > 0, "{status}");
+    assert_eq!(
+        count(&status, ROUTE_NAME, "delivered"),
+        600 - damaged,
+        "{status}"
+    );
+    rig::assert_balanced(&world.forebay).await?;
+    let metrics = world.forebay.metrics().await?;
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let shown = damaged as f64;
+    assert_eq!(metrics.sum("forebay_journal_damaged_events"), shown);
+    // The rest is there, unchanged, and exactly what is counted is missing.
+    let verdict = world.judge.judge(world.server.events(TABLE).await?);
+    assert_eq!(verdict.missing.len() as u64, damaged, "{verdict}");
+    let odd = [&verdict.changed, &verdict.doubled, &verdict.never_sent];
+    assert!(odd.iter().all(|ids| ids.is_empty()), "{verdict}");
+
+    // It is in the past now: the next start needs no flag.
+    world.stop().await?;
+    world.forebay.launch().set_args(Vec::<String>::new());
+    world.forebay.start().await?;
+    let status = rig::drained(&world.forebay, ROUTE_NAME).await?;
+    assert_eq!(count(&status, ROUTE_NAME, "damaged"), damaged, "{status}");
+    rig::assert_balanced(&world.forebay).await
+}

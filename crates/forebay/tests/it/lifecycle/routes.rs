@@ -1,0 +1,154 @@
+//! Routes and sources that change their names, or leave the configuration.
+
+use testbed::judge::BodyHash;
+use testbed::{Result, http};
+
+use super::World;
+use crate::rig::{self, GENESYS, TABLE, count};
+
+/// The usual configuration with the route under this name.
+fn named(route: &str, url: &str) -> String {
+    let route = format!("[routes.{route}]\nfrom = [\"genesys\"]\nto = \"db\"\n");
+    [GENESYS, &rig::postgres(url, ""), &route].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_renamed_in_the_file_is_refused_until_state_is_told() -> Result<()> {
+    let mut world = World::start(|url| named("old-name", url)).await?;
+    world.backlog(50, 0).await?;
+    world.stop().await?;
+    let renamed = named("new-name", &world.url());
+    world.forebay.launch().set_config(renamed);
+    let words = [
+        "route old-name",
+        "50 pending",
+        "forebay routes rename old-name new-name",
+        "forebay routes retire old-name",
+    ];
+    world.refused(&words).await?;
+    // Refused is refused: asking again changes nothing.
+    world.refused(&words).await?;
+
+    let output = world
+        .offline(&["routes", "rename", "nobody", "new-name"])
+        .await?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let output = world
+        .offline(&["routes", "rename", "old-name", "new-name"])
+        .await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    world.forebay.start().await?;
+    let status = world.forebay.status().await?;
+    assert_eq!(count(&status, "new-name", "pending"), 50, "{status}");
+    world.backlog(10, 0).await?;
+    world.delivers_over("new-name").await?;
+    assert_eq!(world.server.count(TABLE).await?, 60);
+    Ok(())
+}
+
+/// Retires `old` with 50 events pending, and starts with `new`; what waited is not delivered.
+async fn retired(pending: &str) -> Result<World> {
+    let mut world = World::start(|url| named("old", url)).await?;
+    world.backlog(50, 0).await?;
+    let running = world
+        .offline(&["routes", "retire", "old", "--pending", pending])
+        .await?;
+    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    world.stop().await?;
+    let config = named("new", &world.url());
+    world.forebay.launch().set_config(config);
+    world
+        .refused(&["forebay routes retire old --pending"])
+        .await?;
+    let output = world
+        .offline(&["routes", "retire", "old", "--pending", pending])
+        .await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stderr.contains("50 pending events"), "{output:?}");
+    world.forebay.start().await?;
+    let fresh = http_accepted(&world).await?;
+    world.proxy.set(testbed::proxy::Mode::Pass).await?;
+    rig::drained(&world.forebay, "new").await?;
+    let stored = world.server.events(TABLE).await?;
+    assert_eq!(stored, [(fresh, BodyHash::of(FRESH))]);
+    rig::assert_balanced(&world.forebay).await?;
+    Ok(world)
+}
+
+const FRESH: &[u8] = b"{\"fresh\":true}";
+
+/// A fresh event; its id.
+async fn http_accepted(world: &World) -> Result<uuid::Uuid> {
+    let signature = testbed::sender::genesys_signature(rig::SECRET.as_bytes(), FRESH);
+    let headers = [("x-hub-signature-256", signature.as_str())];
+    let url = world.forebay.ingest("/in/genesys");
+    let answer = http::post(&url, &headers, bytes::Bytes::from_static(FRESH)).await?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    Ok(answer.json()?["id"].as_str().unwrap().parse().unwrap())
+}
+
+/// How many dead letters state keeps, by reason.
+fn dead(world: &World) -> Vec<(String, u32)> {
+    let state = rusqlite::Connection::open(world.forebay.data_dir().join("state.db")).unwrap();
+    let mut dead = state
+        .prepare("SELECT reason, count(*) FROM dead GROUP BY reason")
+        .unwrap();
+    let rows = dead.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.unwrap().map(|row| row.unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_routes_pending_events_become_dead_letters() -> Result<()> {
+    let mut world = retired("dead-letter").await?;
+    world.stop().await?;
+    assert_eq!(dead(&world), [("retired".to_owned(), 50)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_routes_pending_events_are_discarded_when_that_is_asked_for() -> Result<()> {
+    let mut world = retired("discard").await?;
+    world.stop().await?;
+    assert_eq!(dead(&world), []);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_has_settled_everything_may_go_without_a_word() -> Result<()> {
+    let mut world = World::start(|url| named("old", url)).await?;
+    world.backlog(20, 0).await?;
+    world.delivers_over("old").await?;
+    world.stop().await?;
+    let config = named("new", &world.url());
+    world.forebay.launch().set_config(config);
+    world.forebay.start().await?;
+    world.backlog(20, 0).await?;
+    world.delivers_over("new").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_taken_out_is_told_503_and_one_that_never_was_404() -> Result<()> {
+    let with = |sources: &str, from: &str, url: &str| {
+        let route = format!("[routes.all]\nfrom = {from}\nto = \"db\"\n");
+        [GENESYS, sources, &rig::postgres(url, ""), &route].concat()
+    };
+    let second = "[sources.second]\ntype = \"http\"\npaths = [\"/second\"]\n";
+    let mut world = World::start(|url| with(second, "[\"genesys\", \"second\"]", url)).await?;
+    let post = async |world: &World, path: &str| {
+        let body = bytes::Bytes::from_static(b"{}");
+        http::post(&world.forebay.ingest(path), &[], body).await
+    };
+    assert_eq!(post(&world, "/second").await?.status, 200);
+    world.stop().await?;
+    let config = with("", "[\"genesys\"]", &world.url());
+    world.forebay.launch().set_config(config);
+    world.forebay.start().await?;
+    for path in ["/second", "/in/second"] {
+        let answer = post(&world, path).await?;
+        assert_eq!(answer.status, 503, "{path}: {}", answer.text());
+        assert_eq!(answer.json()?["code"], "source-removed", "{path}");
+        assert!(answer.headers.contains_key("retry-after"), "{path}");
+    }
+    assert_eq!(post(&world, "/in/third").await?.status, 404);
+    Ok(())
+}
