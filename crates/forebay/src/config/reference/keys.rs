@@ -220,7 +220,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 .edges(&["\"now\"", "\"oldest\"", "\"2026-01-31T12:00:00Z\""], &["\"yesterday\""]),
             key("retry", "table", "", "When and how often one event that failed is tried again. See below."),
             key("on_outage", "string", "`hold`",
-                "What the route does while its destination is not there: wait for ever, in order, spending no attempt. It looks again after 1 s, then after twice as long each time, up to 30 s.")
+                "What the route does while its destination is not there: wait for ever, spending no attempt. It looks again after 1 s, then after twice as long each time, up to 30 s.")
                 .edges(&["\"hold\""], &["\"retry\""]),
         ],
     },
