@@ -3,7 +3,7 @@
 //!
 //! Signed is `id.timestamp.body`; a secret is base64 behind `whsec_`, a public key base64 behind
 //! `whpk_`. The header may hold several signatures; one that fits is enough. The timestamp may be five
-//! minutes off, on receipt only.
+//! minutes off, on receipt only. An HMAC is computed once a key, however many signatures come.
 
 use std::path::PathBuf;
 
@@ -15,6 +15,12 @@ use serde::Deserialize;
 
 use super::keys::Keys;
 use super::{Proven, Received, Refusal, Scheme, Signed, text};
+
+/// More signatures than this in one header are refused: a sender needs one for each of its keys.
+const SIGNATURES: usize = 16;
+
+/// As [`SIGNATURES`], of ed25519. An HMAC is computed once a key; each of these is a pass of its own.
+const PUBLIC_SIGNATURES: usize = 4;
 
 /// The keys that are taken.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -78,6 +84,14 @@ impl StandardWebhooks {
     }
 }
 
+fn tag(key: &hmac::Key, id: &str, timestamp: &str, body: &[u8]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+        context.update(part);
+    }
+    context.sign()
+}
+
 fn content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
     let mut content = Vec::with_capacity(id.len() + timestamp.len() + body.len() + 2);
     content.extend_from_slice(id.as_bytes());
@@ -88,16 +102,55 @@ fn content(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
     content
 }
 
-impl Key {
-    fn matches(&self, version: &str, content: &[u8], given: &[u8]) -> bool {
-        match (self, version) {
-            (Self::Symmetric(key), "v1") => hmac::verify(key, content, given).is_ok(),
-            (Self::Public(key), "v1a") => {
-                signature::UnparsedPublicKey::new(&signature::ED25519, key)
-                    .verify(content, given)
-                    .is_ok()
+/// The header's signatures of the two kinds that are known.
+#[derive(Debug, Default)]
+struct Given {
+    symmetric: Vec<Vec<u8>>,
+    public: Vec<Vec<u8>>,
+}
+
+impl Given {
+    /// Reads the header. Kinds that are unknown and what is no base64 fit no key, and are left out.
+    fn read(header: &str) -> Result<Self, Refusal> {
+        let mut given = Self::default();
+        for (at, signature) in header.split(' ').enumerate() {
+            if at == SIGNATURES {
+                return Err(Refusal::Malformed);
             }
-            _ => false,
+            let of_kind = match signature.split_once(',') {
+                Some(("v1", encoded)) => Some((&mut given.symmetric, encoded)),
+                Some(("v1a", encoded)) => Some((&mut given.public, encoded)),
+                _ => None,
+            };
+            if let Some((of_kind, encoded)) = of_kind
+                && let Ok(signature) = STANDARD.decode(encoded)
+            {
+                of_kind.push(signature);
+            }
+        }
+        if given.public.len() > PUBLIC_SIGNATURES {
+            return Err(Refusal::Malformed);
+        }
+        Ok(given)
+    }
+
+    fn fit(&self, key: &Key, id: &str, timestamp: &str, body: &[u8]) -> bool {
+        match key {
+            Key::Symmetric(_) if self.symmetric.is_empty() => false,
+            Key::Symmetric(key) => {
+                let tag = tag(key, id, timestamp, body);
+                self.symmetric
+                    .iter()
+                    .any(|given| super::same(tag.as_ref(), given))
+            }
+            Key::Public(_) if self.public.is_empty() => false,
+            Key::Public(key) => {
+                let content = content(id, timestamp, body);
+                let key = signature::UnparsedPublicKey::new(&signature::ED25519, key);
+                self.public
+                    .iter()
+                    .any(|given| key.verify(&content, given).is_ok())
+            }
         }
     }
 }
@@ -112,22 +165,14 @@ impl Scheme for StandardWebhooks {
         let timestamp = text(request.headers, "webhook-timestamp")?;
         let signatures = text(request.headers, "webhook-signature")?;
         let second: i64 = timestamp.parse().map_err(|_| Refusal::Malformed)?;
-        let content = content(id, timestamp, request.body);
-        let keys = self.keys.current();
-        let fits = |signature: &str| {
-            let Some((version, encoded)) = signature.split_once(',') else {
-                return false;
-            };
-            STANDARD.decode(encoded).is_ok_and(|given| {
-                keys.iter()
-                    .any(|key| key.matches(version, &content, &given))
-            })
-        };
-        if !signatures.split(' ').any(fits) {
-            return Err(Refusal::Wrong);
-        }
+        // What costs nothing first: the rest goes over the whole body, for whoever asks.
         if request.now.as_second().abs_diff(second) > self.tolerance.0.as_secs() {
             return Err(Refusal::Stale);
+        }
+        let given = Given::read(signatures)?;
+        let fits = |key: &Key| given.fit(key, id, timestamp, request.body);
+        if !self.keys.current().iter().any(fits) {
+            return Err(Refusal::Wrong);
         }
         Ok(Proven {
             dedup: vec![id.to_owned()],
@@ -137,13 +182,13 @@ impl Scheme for StandardWebhooks {
 
     fn sign(&self, body: &[u8], now: Timestamp, id: &str) -> Signed {
         let timestamp = now.as_second().to_string();
-        let content = content(id, &timestamp, body);
         let keys = self.keys.current();
         let signatures: Vec<_> = keys
             .iter()
             .filter_map(|key| match key {
                 Key::Symmetric(key) => {
-                    Some(format!("v1,{}", STANDARD.encode(hmac::sign(key, &content))))
+                    let tag = tag(key, id, &timestamp, body);
+                    Some(format!("v1,{}", STANDARD.encode(tag)))
                 }
                 // Only the sender has the private half.
                 Key::Public(_) => None,
@@ -228,6 +273,32 @@ mod tests {
             case(SIGNATURE, SECOND + 301).check(&scheme),
             Err(Refusal::Stale)
         );
+    }
+
+    #[test]
+    fn the_time_is_checked_before_anything_is_computed() {
+        let scheme = scheme(SECRET).unwrap();
+        assert_eq!(
+            case("v1,AAAA", SECOND + 301).check(&scheme),
+            Err(Refusal::Stale)
+        );
+    }
+
+    #[test]
+    fn a_header_full_of_signatures_is_refused_unseen() {
+        let scheme = scheme(SECRET).unwrap();
+        let after = |others: usize, other: &str| {
+            case(
+                &format!("{}{SIGNATURE}", format!("{other} ").repeat(others)),
+                SECOND,
+            )
+            .check(&scheme)
+        };
+        assert!(after(15, "v1,AAAA").is_ok());
+        assert_eq!(after(16, "v1,AAAA"), Err(Refusal::Malformed));
+        // Each of these costs a pass over the body for each key.
+        assert!(after(4, "v1a,AAAA").is_ok());
+        assert_eq!(after(5, "v1a,AAAA"), Err(Refusal::Malformed));
     }
 
     #[test]
