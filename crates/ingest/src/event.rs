@@ -10,6 +10,7 @@ use bytes::Bytes;
 use domain::{DedupKey, Event, Headers, HeadersBuilder, Timestamp};
 use http::request;
 
+use crate::json;
 use crate::refusal::Refused;
 use crate::source::{Dedup, Source};
 use crate::verify::{Proven, Received};
@@ -47,9 +48,7 @@ impl Unverified {
             body: &self.body,
             now: self.received_at,
         })?;
-        if self.source.require_json
-            && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_err()
-        {
+        if self.source.require_json && !json::is_json(&self.body) {
             return Err(Refused::NotJson);
         }
         let event = Event {
@@ -80,9 +79,8 @@ impl Unverified {
                 Some(key(source, [value.as_bytes()]))
             }
             Dedup::Pointer(pointer) => {
-                let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
-                let value = body.pointer(pointer).filter(|value| !value.is_null())?;
-                Some(key(source, [value.to_string().as_bytes()]))
+                let value = pointer.find(&self.body)?;
+                Some(key(source, [&*value]))
             }
         }
     }

@@ -10,6 +10,7 @@ mod answer;
 mod body;
 pub mod dedup;
 mod event;
+mod json;
 pub mod listener;
 pub mod metrics;
 pub mod options;

@@ -9,6 +9,7 @@ use domain::{SourceName, Timestamp};
 use http::{HeaderName, HeaderValue, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
+use crate::json::Pointer;
 use crate::metrics::Metrics;
 use crate::options::{DedupOptions, SourceOptions};
 use crate::refusal::Refused;
@@ -20,7 +21,7 @@ pub(crate) enum Dedup {
     Off,
     Scheme,
     Header(HeaderName),
-    Pointer(String),
+    Pointer(Pointer),
 }
 
 /// A ready answer in place of Forebay's own.
@@ -69,7 +70,7 @@ impl Source {
                 let parsed = name.parse();
                 Dedup::Header(parsed.map_err(|_| ("dedup", format!("{name:?} is no header name")))?)
             }
-            DedupOptions::Pointer(pointer) => Dedup::Pointer(pointer.clone()),
+            DedupOptions::Pointer(pointer) => Dedup::Pointer(Pointer::new(pointer)),
         };
         let respond = options.respond.as_ref().map(|respond| {
             Some(Respond {

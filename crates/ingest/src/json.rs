@@ -1,0 +1,286 @@
+//! Looks at JSON without building it: its compact form, and the value at a pointer.
+//!
+//! A body may be hundreds of thousands of tiny values, which take fifty times their text once they are
+//! a tree. Nothing here takes more than a few KiB beside the body, except for the one value that is asked for.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Whether this is one JSON value and nothing else.
+pub(crate) fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+/// Hands on the text in pieces, less the white space between its tokens: what `JSON.stringify` makes of
+/// it if its numbers and strings are spelt the usual way. Does not check that it is JSON.
+pub(crate) fn compact(text: &[u8], mut sink: impl FnMut(&[u8])) {
+    let mut piece = [0; 4 << 10];
+    let mut filled = 0;
+    let (mut in_string, mut escaped) = (false, false);
+    for &byte in text {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            continue;
+        } else {
+            in_string = byte == b'"';
+        }
+        if filled == piece.len() {
+            sink(&piece);
+            filled = 0;
+        }
+        piece[filled] = byte;
+        filled += 1;
+    }
+    sink(&piece[..filled]);
+}
+
+/// A JSON pointer (RFC 6901), taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pointer(Vec<String>);
+
+impl Pointer {
+    /// Takes a pointer apart. Whatever stands before the first `/` is not looked at.
+    pub(crate) fn new(text: &str) -> Self {
+        let tokens = text.split('/').skip(1);
+        Self(
+            tokens
+                .map(|token| token.replace("~1", "/").replace("~0", "~"))
+                .collect(),
+        )
+    }
+
+    /// The value it points to, spelt one way however it came: strings with the escapes they need and no
+    /// more, everything else without white space. `None`: no JSON, nothing there, or `null`. The last of
+    /// several fields with one name counts.
+    pub(crate) fn find<'a>(&self, text: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let found = Descent(&self.0).deserialize(&mut json).ok()?;
+        json.end().ok()?;
+        let found = found?.get();
+        match found.as_bytes() {
+            b"null" => None,
+            [b'"', ..] if found.contains('\\') => {
+                let plain: String = serde_json::from_str(found).ok()?;
+                serde_json::to_vec(&plain).ok().map(Cow::Owned)
+            }
+            [b'{' | b'[', ..] => {
+                let mut spelt = Vec::with_capacity(found.len());
+                compact(found.as_bytes(), |piece| spelt.extend_from_slice(piece));
+                Some(Cow::Owned(spelt))
+            }
+            scalar => Some(Cow::Borrowed(scalar)),
+        }
+    }
+}
+
+/// The way that is left to go.
+struct Descent<'p>(&'p [String]);
+
+impl<'de> DeserializeSeed<'de> for Descent<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        if self.0.is_empty() {
+            serde::Deserialize::deserialize(json).map(Some)
+        } else {
+            json.deserialize_any(self)
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Descent<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Some((name, rest)) = self.0.split_first() else {
+            return Ok(None);
+        };
+        let mut found = None;
+        while let Some(is_it) = map.next_key_seed(Is(name))? {
+            if is_it {
+                found = map.next_value_seed(Descent(rest))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let Some((place, rest)) = self.0.split_first() else {
+            return Ok(None);
+        };
+        let digits = !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = digits && (place == "0" || !place.starts_with('0'));
+        let place: Option<usize> = plain.then(|| place.parse().ok()).flatten();
+        let mut found = None;
+        for at in 0.. {
+            if Some(at) == place {
+                match seq.next_element_seed(Descent(rest))? {
+                    Some(value) => found = value,
+                    None => break,
+                }
+            } else if seq.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+/// Whether a field has this name.
+struct Is<'p>(&'p str);
+
+impl<'de> DeserializeSeed<'de> for Is<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<bool, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is<'_> {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a field's name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compacted(text: &[u8]) -> String {
+        let mut all = Vec::new();
+        compact(text, |piece| all.extend_from_slice(piece));
+        String::from_utf8(all).unwrap()
+    }
+
+    fn find(pointer: &str, text: &str) -> Option<String> {
+        let found = Pointer::new(pointer).find(text.as_bytes())?;
+        Some(String::from_utf8(found.into_owned()).unwrap())
+    }
+
+    #[test]
+    fn a_pointer_finds_what_it_points_to_and_nothing_else() {
+        let text = r#"{"a": {"b": [10, {"c": "x"}], "": 1}, "a/b": 2, "m~n": 3, "n": null, "t": [true],
+            "twice": 1, "twice": 2, "s": "s", "o": {"z": [1, "a b"], "y": 1.50}}"#;
+        for (pointer, value) in [
+            ("/a/b/0", Some("10")),
+            ("/a/b/1/c", Some("\"x\"")),
+            ("/a/", Some("1")),
+            ("/a~1b", Some("2")),
+            ("/m~0n", Some("3")),
+            ("/t/0", Some("true")),
+            ("/twice", Some("2")),
+            ("/o", Some(r#"{"z":[1,"a b"],"y":1.50}"#)),
+            ("/n", None),
+            ("/none", None),
+            ("/a/b/2", None),
+            ("/a/b/00", None),
+            ("/a/b/+1", None),
+            ("/a/b/-", None),
+            ("/s/x", None),
+            ("/twice/x", None),
+        ] {
+            assert_eq!(find(pointer, text).as_deref(), value, "{pointer}");
+        }
+        for broken in ["", "{", r#"{"a":1"#, r#"{"a":1} x"#, "a", r#"{"a":1,}"#] {
+            assert_eq!(find("/a", broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_string_is_one_key_however_it_is_spelt_and_never_a_number() {
+        let plain = find("/a", r#"{"a":"a/é"}"#);
+        assert_eq!(find("/a", r#"{"a":"\u0061\/\u00e9"}"#), plain);
+        assert_ne!(find("/a", r#"{"a":"1"}"#), find("/a", r#"{"a":1}"#));
+    }
+
+    /// As a tree the numbers would take thirty times their text, and a parser of trees gives up on the depth.
+    #[test]
+    fn what_is_not_asked_for_is_not_built() {
+        let many = format!("{{\"x\":[{}0],\"id\":7}}", "0,".repeat(500_000));
+        assert_eq!(find("/id", &many).as_deref(), Some("7"));
+        let deep = format!(
+            "{{\"x\":{}{},\"id\":7}}",
+            "[".repeat(500_000),
+            "]".repeat(500_000)
+        );
+        assert_eq!(find("/id", &deep).as_deref(), Some("7"));
+    }
+
+    fn tree() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".*".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+                prop::collection::vec(("[ab~/\"\\\\ ]{0,2}", inner), 0..5)
+                    .prop_map(|fields| { serde_json::Value::Object(fields.into_iter().collect()) }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_compact_form_is_what_a_parser_would_make(tree in tree()) {
+            let pretty = serde_json::to_string_pretty(&tree).unwrap();
+            prop_assert_eq!(compacted(pretty.as_bytes()), tree.to_string());
+        }
+
+        #[test]
+        fn a_pointer_finds_what_it_finds_in_a_tree(
+            tree in tree(),
+            pointer in "(/([ab]|~0|~1|[0-3]|\"| ){0,2}){1,4}",
+        ) {
+            let expected = tree.pointer(&pointer).filter(|value| !value.is_null());
+            let pretty = serde_json::to_string_pretty(&tree).unwrap();
+            prop_assert_eq!(find(&pointer, &pretty), expected.map(ToString::to_string));
+        }
+    }
+}
