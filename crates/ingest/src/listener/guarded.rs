@@ -39,19 +39,19 @@ pub(super) struct Activity {
 
 impl Activity {
     /// A request's head has arrived.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    pub(super) fn begin(self: &Arc<Self>) -> Answering {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.unread.store(true, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
+        Answering(Arc::clone(self))
     }
 }
 
 /// A request being answered.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Activity>);
+pub(super) struct Answering(Arc<Activity>);
 
-impl UnderWay {
+impl Answering {
     /// An answer that is no error comes after the whole body was read.
     pub(super) fn answered(self, status: StatusCode) {
         if status.is_success() {
@@ -60,7 +60,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Answering {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
