@@ -39,13 +39,20 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// # Errors
 /// What kept it from starting, or made it end.
 pub async fn serve(config: Config, flags: OpenFlags) -> Outcome {
-    let signals = signals::Signals::install().context("cannot listen for signals")?;
+    let mut signals = signals::Signals::install().context("cannot listen for signals")?;
     // First of all: who is in the way is told before anything is opened.
     let sockets = Sockets {
         ingest: bind(config.server.listen, "listen").await?,
         admin: bind(config.server.admin, "admin").await?,
     };
-    let running = start(&config, flags, sockets).await?;
+    // Starting may take long: the data directory is locked, or the journal has much to recover.
+    let running = tokio::select! {
+        started = start(&config, flags, sockets) => started?,
+        () = signals.told_to_stop() => {
+            tracing::info!("told to stop before it was started; nothing was accepted");
+            return Ok(());
+        }
+    };
     banner::print(&config, &running);
     running.until_stopped(signals, &config).await
 }

@@ -104,7 +104,7 @@ impl Running {
         }
         tokio::select! {
             stopped = self.stop(config) => stopped,
-            () = asked_again(&mut signals) => {
+            () = signals.told_to_stop() => {
                 Err(Failure::say(Exit::Failed, "told to stop a second time: ended at once; nothing acknowledged is lost"))
             }
         }
@@ -193,8 +193,4 @@ async fn failed(watch: &mut watch::Receiver<Option<String>>) -> String {
         // Whoever would have said it is gone: it is being stopped.
         Err(_) => std::future::pending().await,
     }
-}
-
-async fn asked_again(signals: &mut Signals) {
-    while signals.next().await != Asked::Stop {}
 }

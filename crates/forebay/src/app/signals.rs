@@ -42,4 +42,9 @@ impl Signals {
             _ = self.hangup.recv() => Asked::Reload,
         }
     }
+
+    /// The next one that asks to stop; others are passed over. Cancellation safe.
+    pub async fn told_to_stop(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
 }

@@ -12,11 +12,13 @@
 
 mod admin;
 mod bad_input;
+mod cli;
 mod configuration;
 mod crash;
 mod full_disk;
 mod lifecycle;
 mod outage;
 mod rig;
+mod stopping;
 mod strace;
 mod wire;

@@ -1,0 +1,187 @@
+//! Commands that ask a running server: status, events, routes, sources.
+
+use testbed::Result;
+use testbed::process::Launch;
+
+use super::{config, data, json, send};
+use crate::rig::{self, ROUTE_NAME, count};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_listing_has_a_table_and_json_lines() -> Result<()> {
+    let forebay = rig::forebay(config()).start().await?;
+    let sent = send(&forebay, &["--count", "20"]).await?;
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    rig::drained(&forebay, ROUTE_NAME).await?;
+
+    let status = json(&forebay, &["status"]).await?;
+    assert_eq!(status.len(), 1);
+    assert_eq!(count(&status[0], ROUTE_NAME, "delivered"), 20);
+    let table = data(&forebay, &["status"]).await?;
+    for word in ["ready", ROUTE_NAME, "passing", "20"] {
+        assert!(table.contains(word), "no {word} in {table}");
+    }
+
+    let events = json(&forebay, &["events", "list"]).await?;
+    assert_eq!(events.len(), 20);
+    let times: Vec<&str> = events
+        .iter()
+        .map(|event| event["received_at"].as_str().unwrap())
+        .collect();
+    assert!(
+        times.is_sorted_by(|newer, older| newer >= older),
+        "{times:?}"
+    );
+    let few = json(&forebay, &["events", "list", "--limit", "3"]).await?;
+    assert_eq!(few, events[..3]);
+    let delivered = [
+        "events",
+        "list",
+        "--state",
+        "delivered",
+        "--source",
+        "genesys",
+    ];
+    assert_eq!(json(&forebay, &delivered).await?.len(), 20);
+    let pending = json(&forebay, &["events", "list", "--state", "pending"]).await?;
+    assert_eq!(pending.len(), 0);
+    let id = events[0]["id"].as_str().unwrap();
+    assert!(data(&forebay, &["events", "list"]).await?.contains(id));
+
+    let shown = json(&forebay, &["events", "show", id]).await?;
+    assert_eq!(shown[0]["id"], id);
+    assert_eq!(shown[0]["routes"][0]["state"], "delivered", "{}", shown[0]);
+    let body: serde_json::Value = serde_json::from_str(shown[0]["body"].as_str().unwrap()).unwrap();
+    let text = data(&forebay, &["events", "show", id]).await?;
+    assert!(text.contains(body["id"].as_str().unwrap()), "{text}");
+    let unknown = "01890000-0000-7000-8000-000000000000";
+    let nothing = forebay.cli(&["events", "show", unknown]).await?;
+    assert_eq!(
+        (nothing.code, nothing.stdout.as_str()),
+        (Some(1), ""),
+        "{nothing:?}"
+    );
+
+    let routes = json(&forebay, &["routes", "list"]).await?;
+    assert_eq!(routes[0]["name"], ROUTE_NAME);
+    assert!(
+        data(&forebay, &["routes", "list"])
+            .await?
+            .contains("sqlite")
+    );
+    let sources = json(&forebay, &["sources", "list"]).await?;
+    assert_eq!(
+        (sources[0]["name"].as_str(), sources[0]["accepted"].as_u64()),
+        (Some("genesys"), Some(20))
+    );
+    let table = data(&forebay, &["sources", "list"]).await?;
+    assert!(
+        table.contains("/webhook/gc") && table.contains("genesys-open-messaging"),
+        "{table}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_shows_what_comes_in_from_then_on() -> Result<()> {
+    let forebay = rig::forebay(config()).start().await?;
+    assert_eq!(send(&forebay, &[]).await?.code, Some(0));
+    let args = ["events", "tail", "--count", "5", "--json"];
+    let tail = forebay.cli(&args);
+    // Tail says nothing when it has begun, so events are sent until it has seen enough.
+    let sending = async {
+        loop {
+            send(&forebay, &[]).await?;
+        }
+    };
+    let output = tokio::select! {
+        output = tail => output?,
+        failed = sending => return failed,
+    };
+    assert_eq!(
+        (output.code, output.stderr.as_str()),
+        (Some(0), ""),
+        "{output:?}"
+    );
+    let seqs: Vec<u64> = output
+        .stdout
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(seqs.len(), 5);
+    assert!(seqs.is_sorted_by(|a, b| a < b) && seqs[0] > 1, "{seqs:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_route_waits_across_restarts_until_it_is_resumed() -> Result<()> {
+    let mut forebay = rig::forebay(config()).start().await?;
+    let paused = forebay.cli(&["routes", "pause", ROUTE_NAME]).await?;
+    assert_eq!(
+        (paused.code, paused.stdout.as_str()),
+        (Some(0), ""),
+        "{paused:?}"
+    );
+    assert_eq!(send(&forebay, &["--count", "30"]).await?.code, Some(0));
+    forebay.restart().await?;
+    let status = json(&forebay, &["status"]).await?;
+    assert_eq!(
+        rig::route(&status[0], ROUTE_NAME)["paused"],
+        true,
+        "{}",
+        status[0]
+    );
+    assert_eq!(
+        count(&status[0], ROUTE_NAME, "pending"),
+        30,
+        "{}",
+        status[0]
+    );
+    assert!(data(&forebay, &["status"]).await?.contains("paused"));
+
+    assert_eq!(
+        forebay.cli(&["routes", "resume", ROUTE_NAME]).await?.code,
+        Some(0)
+    );
+    let status = rig::drained(&forebay, ROUTE_NAME).await?;
+    assert_eq!(count(&status, ROUTE_NAME, "delivered"), 30, "{status}");
+    let nobody = forebay.cli(&["routes", "pause", "nobody"]).await?;
+    assert_eq!(nobody.code, Some(1), "{nobody:?}");
+    assert!(nobody.stderr.contains("nobody"), "{nobody:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_asking_ends_with_3_and_says_where_it_asked() -> Result<()> {
+    let mut forebay = Launch::start(rig::forebay(config())).await?;
+    forebay.kill9().await?;
+    let commands: [&[&str]; 9] = [
+        &["status"],
+        &["status", "--json"],
+        &["events", "list"],
+        &["events", "show", "01890000-0000-7000-8000-000000000000"],
+        &["events", "tail"],
+        &["routes", "list"],
+        &["routes", "pause", "a"],
+        &["routes", "resume", "a"],
+        &["sources", "list"],
+    ];
+    let admin = forebay.admin("");
+    for args in commands {
+        let output = forebay.cli(args).await?;
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (Some(3), ""),
+            "{args:?}: {output:?}"
+        );
+        assert!(output.stderr.contains(&admin), "{args:?}: {output:?}");
+        assert!(
+            output.stderr.contains("--admin-url"),
+            "{args:?}: {output:?}"
+        );
+    }
+    Ok(())
+}
