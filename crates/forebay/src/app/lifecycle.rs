@@ -4,7 +4,7 @@
 use domain::ports::{Archive, EventQuery, Journal, RetireFate, RouteRecord, State};
 use domain::{Clock, Seq, SourceSet};
 
-use super::stores::Stores;
+use super::stores::{Past, Stores};
 use crate::config::{Config, Start};
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -22,12 +22,13 @@ pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -
     }
     for (name, route) in &config.routes {
         if !registered.iter().any(|known| known.name == *name) {
+            // From here on nothing is reclaimed that the route may begin with.
+            stores.journal.release(name, Seq::ZERO);
             let sources = route.from.iter().cloned().collect();
             let start = starting_point(route.start, stores, &sources).await?;
-            stores
-                .state
-                .register_route(name, start, clock.now())
-                .await?;
+            let registered = stores.state.register_route(name, start, clock.now());
+            registered.await?;
+            stores.journal.release(name, start);
             tracing::info!(route = %name, after = start.0, "a new route");
         }
         stores
@@ -94,10 +95,9 @@ async fn starting_point(
     stores: &Stores,
     sources: &SourceSet,
 ) -> Outcome<Seq> {
-    let default = if stores.journal.recovered().fresh || stores.state_is_new {
-        Start::Oldest
-    } else {
-        Start::Now
+    let default = match stores.past {
+        Past::None | Past::Lost => Start::Oldest,
+        Past::Known => Start::Now,
     };
     match start.unwrap_or(default) {
         Start::Now => Ok(stores.journal.end()),

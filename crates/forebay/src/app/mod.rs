@@ -90,6 +90,7 @@ async fn start(config: &Config, flags: OpenFlags, sockets: Sockets) -> Outcome<R
     );
     let stores = Stores::open(config, flags, Arc::clone(&clock), &mut registry).await?;
     lifecycle::admit_routes(config, &stores, &*clock).await?;
+    stores.bind().await?;
 
     let gate = Arc::new(Gate::new(stores.journal.clone()));
     let ingest = build_ingest(config, &stores, &gate, &clock, &mut registry).await?;
@@ -97,6 +98,11 @@ async fn start(config: &Config, flags: OpenFlags, sockets: Sockets) -> Outcome<R
     let dispatch = start_dispatch(config, &stores, &destinations, &clock, &mut registry).await?;
     findings::look(&config.routes, &destinations, &dispatch);
 
+    tokio::spawn(upkeep::run(
+        stores.state.clone(),
+        Arc::clone(&clock),
+        config.journal.retain,
+    ));
     let listener =
         ingest::Listener::start(sockets.ingest, &config.server.limits, Arc::clone(&ingest))?;
     let access = admin::Access::new(config.server.admin, config.server.admin_token.as_ref());
@@ -113,7 +119,6 @@ async fn start(config: &Config, flags: OpenFlags, sockets: Sockets) -> Outcome<R
         registry: Arc::new(registry),
         version: VERSION,
     };
-    tokio::spawn(upkeep::run(stores.state.clone(), config.journal.retain));
     gate.open();
     Ok(Running::new(
         stores,

@@ -17,6 +17,9 @@ use super::stores::Stores;
 use crate::config::Config;
 use crate::exit::{Exit, Failure, Outcome};
 
+/// How long a server that failed goes on answering what is in flight.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
 /// Everything that runs.
 pub struct Running {
     stores: Stores,
@@ -100,6 +103,8 @@ impl Running {
             // Nothing more can be promised. What is on disk is read by the next start.
             tracing::error!("{reason}; ending so that a restart reads what is on disk");
             self.gate.close();
+            // Those who wait for the batch that failed are told 503, not cut off.
+            self.listener.stop(LAST_ANSWERS).await;
             return Err(Failure::say(Exit::Failed, reason));
         }
         tokio::select! {

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::ports::{RouteRecord, State};
+use domain::ports::{Journal, RouteRecord, State};
 use domain::{Clock, Seq};
-use journal::storage::disk::DiskStorage;
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use prometheus_client::registry::Registry;
 use state::SqliteState;
@@ -26,6 +25,17 @@ pub struct OpenFlags {
     pub accept_loss: bool,
 }
 
+/// What state knew of the journal beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Neither holds anything yet.
+    None,
+    /// They are bound to each other.
+    Known,
+    /// The journal holds events that this state knows nothing of, and an operator accepted that.
+    Lost,
+}
+
 /// The open stores of this process.
 #[derive(Debug, Clone)]
 pub struct Stores {
@@ -33,13 +43,15 @@ pub struct Stores {
     pub state: Arc<SqliteState>,
     /// The journal.
     pub journal: Arc<EmbeddedJournal>,
-    /// State was made new beside a journal that is not.
-    pub state_is_new: bool,
+    /// What state knew of this journal when it was opened.
+    pub past: Past,
     metrics: journal::Metrics,
 }
 
 impl Stores {
-    /// Takes the lock, opens state, then the journal with what state knows of it, and binds the two.
+    /// Takes the lock, opens state, then the journal with what state knows of it. They are not bound to
+    /// each other yet: [`Stores::bind`] does that once every route is registered, so that a start that
+    /// died in between is begun anew.
     ///
     /// # Errors
     /// Exit code 1 for what may pass (locked, disk), 2 for what needs an operator's decision.
@@ -52,9 +64,10 @@ impl Stores {
         let data_dir = config.server.data_dir.clone();
         let state_metrics = state::Metrics::register(registry);
         let metrics = journal::Metrics::register(registry);
-        let (lock, state, state_is_new) =
+        let (lock, state) =
             tokio::task::spawn_blocking(move || open_state(&data_dir, flags, state_metrics))
                 .await??;
+        let bound = state.installation().await?.is_some();
         let known = known(&state, flags).await?;
         let directory = config.server.data_dir.join("journal");
         let journal_config = config.journal.clone();
@@ -71,13 +84,27 @@ impl Stores {
         });
         let journal = opened.await?.map_err(journal_failure)?;
         report(&journal);
-        state.bind_installation(journal.installation()).await?;
+        let past = match (bound, journal.end() > Seq::ZERO) {
+            (true, _) => Past::Known,
+            (false, false) => Past::None,
+            (false, true) if flags.accept_loss => Past::Lost,
+            (false, true) => return Err(state_missing(&state_path(&config.server.data_dir))),
+        };
         Ok(Self {
             state: Arc::new(state),
             journal: Arc::new(journal),
-            state_is_new,
+            past,
             metrics,
         })
+    }
+
+    /// Binds state to the journal's installation.
+    ///
+    /// # Errors
+    /// When state belongs to another, or cannot be written.
+    pub async fn bind(&self) -> Outcome {
+        let bound = self.state.bind_installation(self.journal.installation());
+        Ok(bound.await?)
     }
 
     /// Closes both in order, for commands that opened them without a server.
@@ -85,7 +112,6 @@ impl Stores {
     /// # Errors
     /// When the journal's last sync failed.
     pub async fn close(&self) -> Outcome {
-        use domain::ports::Journal;
         self.journal
             .close(std::time::Duration::from_secs(20))
             .await?;
@@ -111,19 +137,28 @@ pub fn state_path(data_dir: &Path) -> PathBuf {
     data_dir.join("state.db")
 }
 
+/// The path of a state that is there: what a command that makes none works on.
+///
+/// # Errors
+/// Exit code 2 if it is not.
+pub fn must_exist(data_dir: &Path) -> Outcome<PathBuf> {
+    let path = state_path(data_dir);
+    if path.exists() {
+        return Ok(path);
+    }
+    let error = format!(
+        "there is no {}: name the data directory with --data-dir",
+        path.display()
+    );
+    Err(Failure::say(Exit::Usage, error))
+}
+
 /// State alone, with the data directory's lock, for commands that need no journal.
 ///
 /// # Errors
 /// Exit code 1 if a server runs on it, 2 if there is no state.
 pub fn open_state_alone(data_dir: &Path) -> Outcome<(DirectoryLock, SqliteState)> {
-    let path = state_path(data_dir);
-    if !path.exists() {
-        let error = format!(
-            "there is no {}: name the data directory with --data-dir",
-            path.display()
-        );
-        return Err(Failure::say(Exit::Usage, error));
-    }
+    let path = must_exist(data_dir)?;
     let lock = DirectoryLock::acquire(data_dir, false).map_err(journal_failure)?;
     let metrics = state::Metrics::register(&mut Registry::default());
     Ok((
@@ -136,32 +171,57 @@ fn open_state(
     data_dir: &Path,
     flags: OpenFlags,
     metrics: state::Metrics,
-) -> Outcome<(DirectoryLock, SqliteState, bool)> {
+) -> Outcome<(DirectoryLock, SqliteState)> {
     let journal_dir = data_dir.join("journal");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&journal_dir)
+    make_durable(&journal_dir)
         .with_context(|| format!("cannot make the data directory {}", journal_dir.display()))?;
     if flags.wait_for_lock && DirectoryLock::is_held(data_dir) {
         tracing::info!(data_dir = %data_dir.display(), "waiting for another process to let go of the data directory");
     }
     let lock = DirectoryLock::acquire(data_dir, flags.wait_for_lock).map_err(journal_failure)?;
-    let storage = DiskStorage::open(&journal_dir).context("cannot open the journal's directory")?;
-    let installation = journal::installation::read(&storage).map_err(journal_failure)?;
     let path = state_path(data_dir);
-    let is_new = !path.exists();
-    if is_new && installation.is_some() && !flags.accept_loss {
-        return Err(Failure::say(
-            Exit::Usage,
-            format!(
-                "{} is missing beside a journal that is not new: restore it from a backup, or start once with --accept-loss, which delivers again every event the journal still holds (destinations that know ids take each once) and gives up parked events and dead letters",
-                path.display()
-            ),
-        ));
+    if !path.exists() && !flags.accept_loss && has_segments(&journal_dir)? {
+        // Said before a new file stands in the way of a restored one.
+        return Err(state_missing(&path));
     }
     let state = SqliteState::open(&path, metrics).map_err(state_failure)?;
-    Ok((lock, state, is_new && installation.is_some()))
+    // The name of a new file must be durable before the journal counts on it.
+    std::fs::File::open(data_dir)
+        .and_then(|directory| directory.sync_all())
+        .with_context(|| format!("cannot sync {}", data_dir.display()))?;
+    Ok((lock, state))
+}
+
+fn state_missing(path: &Path) -> Failure {
+    let error = format!(
+        "{} is missing or empty beside a journal that holds events: restore it from a backup, or start once with --accept-loss, which delivers again every event the journal still holds (destinations that know ids take each once) and gives up parked events and dead letters",
+        path.display()
+    );
+    Failure::say(Exit::Usage, error)
+}
+
+fn has_segments(journal_dir: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(journal_dir)? {
+        if entry?.file_name().to_string_lossy().ends_with(".journal") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Makes a directory with all above it that are missing, for the owner alone, each one's name durable in
+/// the one above it.
+fn make_durable(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_durable(parent)?;
+    std::fs::DirBuilder::new().mode(0o700).create(directory)?;
+    std::fs::File::open(parent)?.sync_all()
 }
 
 async fn known(state: &SqliteState, flags: OpenFlags) -> Outcome<Known> {

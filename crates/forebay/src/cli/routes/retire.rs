@@ -7,7 +7,7 @@ use domain::{RouteName, SystemClock};
 use prometheus_client::registry::Registry;
 
 use crate::app::retire;
-use crate::app::stores::{OpenFlags, Stores};
+use crate::app::stores::{self, OpenFlags, Stores};
 use crate::cli::serve::ConfigArgs;
 use crate::exit::Outcome;
 
@@ -36,6 +36,7 @@ enum Pending {
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
     let config = args.config.load()?;
+    stores::must_exist(&config.server.data_dir)?;
     let fate = match args.pending {
         Pending::DeadLetter => RetireFate::DeadLetter,
         Pending::Discard => RetireFate::Discard,

@@ -43,7 +43,7 @@ async fn a_state_that_was_deleted_is_missed_and_its_loss_must_be_accepted() -> R
         let _not_there = std::fs::remove_file(world.forebay.data_dir().join(file));
     }
     world
-        .refused(&["state.db is missing", "backup", "--accept-loss"])
+        .refused(&["state.db is missing or empty", "backup", "--accept-loss"])
         .await?;
 
     world.forebay.launch().set_args(["--accept-loss"]);
@@ -59,6 +59,28 @@ async fn a_state_that_was_deleted_is_missed_and_its_loss_must_be_accepted() -> R
     world.forebay.start().await?;
     world.backlog(10, 0).await?;
     world.delivers_over(ROUTE_NAME).await
+}
+
+/// What a start under `--accept-loss` that was killed before it had registered the routes leaves: a state
+/// that is there, and knows nothing. The next plain start must not take its route for a new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_state_beside_a_journal_that_holds_events_is_missing_too() -> Result<()> {
+    let mut world = World::start(|url| genesys_to(url, "")).await?;
+    world.backlog(50, 0).await?;
+    world.stop().await?;
+    let state = rusqlite::Connection::open(world.forebay.data_dir().join("state.db")).unwrap();
+    let tables = "DELETE FROM settled_ranges; DELETE FROM delivered_ranges; DELETE FROM routes; DELETE FROM sources; DELETE FROM meta;";
+    state.execute_batch(tables).unwrap();
+    drop(state);
+
+    world
+        .refused(&["missing or empty", "backup", "--accept-loss"])
+        .await?;
+    world.forebay.launch().set_args(["--accept-loss"]);
+    world.forebay.start().await?;
+    world.delivers_over(ROUTE_NAME).await?;
+    assert_eq!(world.server.count(TABLE).await?, 50);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
