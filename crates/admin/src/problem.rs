@@ -107,6 +107,7 @@ impl From<StateError> for Problem {
         match error {
             StateError::Failed(_) => Self::internal("state-failed", detail),
             StateError::Full(_) => Self::busy("no-room", &detail),
+            StateError::Busy(_) => Self::busy("state-busy", &detail),
             StateError::UnknownRoute(name) => Self::unknown_route(name.as_str()),
             StateError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
         }

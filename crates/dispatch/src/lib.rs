@@ -19,6 +19,7 @@ mod outbox;
 mod route;
 mod settler;
 mod status;
+mod trouble;
 mod window;
 mod worker;
 

@@ -2,8 +2,9 @@
 //!
 //! Progress is committed at least every `settle_interval`; rows (parks, dead letters, what left the
 //! parked) at once, since somebody waits for them. It alone moves the routes' books, and only after a
-//! commit. When state is full, rows wait and are tried again while progress goes on. A commit that
-//! failed is final: it raises the alarm and settles nothing more.
+//! commit. When state is full, rows wait and are tried again while progress goes on; while another
+//! program holds its lock, everything waits. A commit that failed is final: it raises the alarm and
+//! settles nothing more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +20,10 @@ use crate::book::Book;
 use crate::completion::Completion;
 use crate::outbox::Bell;
 use crate::route::{Ports, Route};
+use crate::trouble::Trouble;
 
-/// The wait before rows that found no room are tried again.
-const ROOM_AGAIN: Duration = Duration::from_secs(1);
+/// The wait before what state did not take is tried again.
+const TAKE_AGAIN: Duration = Duration::from_secs(1);
 
 /// One route's part.
 struct Part {
@@ -42,8 +44,10 @@ pub(crate) struct Settler {
     alarm: Alarm,
     /// Rung after each commit.
     settled: Arc<Notify>,
-    /// Rows found no room; again from then on.
+    /// State did not take the rows; again from then on.
     rows_again: Option<Instant>,
+    /// What keeps state from taking them.
+    trouble: Trouble,
 }
 
 /// Which completions a commit takes.
@@ -77,6 +81,7 @@ impl Settler {
             alarm,
             settled,
             rows_again: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -117,24 +122,23 @@ impl Settler {
             part.progress.absorb(taken.progress);
             part.rows.absorb(taken.rows);
         }
-        let rows_may_go = self.rows_again.is_none_or(|again| again <= Instant::now());
-        if rows_may_go {
+        if self.rows_again.is_none_or(|again| again <= Instant::now()) {
             match self.commit_only(Take::All).await {
                 Ok(()) => {
                     self.rows_again = None;
+                    if self.trouble.has_passed() {
+                        tracing::info!("state takes everything again");
+                    }
                     return Ok(());
                 }
-                Err(StateError::Full(why)) => self.no_room(&why),
-                Err(error) => return Err(self.fail(&error)),
+                // Progress needs no more room than state has by now, so it may still go.
+                Err(error @ StateError::Full(_)) => self.refused(&error)?,
+                Err(error) => return self.refused(&error),
             }
         }
         match self.commit_only(Take::ProgressOnly).await {
             Ok(()) => Ok(()),
-            Err(StateError::Full(why)) => {
-                self.no_room(&why);
-                Ok(())
-            }
-            Err(error) => Err(self.fail(&error)),
+            Err(error) => self.refused(&error),
         }
     }
 
@@ -165,17 +169,25 @@ impl Settler {
         Ok(())
     }
 
-    fn no_room(&mut self, why: &str) {
-        tracing::warn!(
-            why,
-            "state has no room; parked events and dead letters wait until there is"
-        );
-        self.rows_again = Some(Instant::now() + ROOM_AGAIN);
+    /// State took nothing. What was offered to it is kept and offered again, unless the error is final.
+    fn refused(&mut self, error: &StateError) -> Result<(), Failed> {
+        let (kind, why) = match error {
+            StateError::Full(why) => ("state full", why),
+            StateError::Busy(why) => ("state busy", why),
+            error => return Err(self.fail(error)),
+        };
+        if self.trouble.is_worth_a_line(kind) {
+            tracing::warn!(
+                %error,
+                "state does not take what was done; it waits and is tried again until state does"
+            );
+        }
+        self.rows_again = Some(Instant::now() + TAKE_AGAIN);
         let now = self.ports.clock.now();
         for part in self.parts.iter().filter(|part| part.rows.rows() > 0) {
-            let cause = Cause::new("state full", why);
-            part.route.board.show_error(cause, now);
+            part.route.board.show_error(Cause::new(kind, why), now);
         }
+        Ok(())
     }
 
     fn fail(&self, error: &StateError) -> Failed {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use domain::ports::StateError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{OpenError, classify, is_final};
@@ -106,7 +106,7 @@ impl ConnectionThread {
 /// left as it is.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::sqlite(path, source);
-    let connection = Connection::open(path).map_err(failed)?;
+    let mut connection = Connection::open(path).map_err(failed)?;
     connection
         .busy_timeout(std::time::Duration::from_secs(5))
         .map_err(failed)?;
@@ -117,6 +117,8 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "foreign_keys", true)
     };
     set().map_err(failed)?;
+    // A transaction that begins by reading cannot wait for another program's lock once it writes.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     Ok(connection)
 }

@@ -53,7 +53,7 @@ impl OpenError {
 }
 
 /// Whether the store can go on after this error. A full disk rolled the transaction back cleanly, a
-/// violated constraint and a row that was not there changed nothing; after anything else (a failed
+/// violated constraint, another program's lock and a row that was not there changed nothing; after anything else (a failed
 /// write or sync above all) it is unknown what is on the disk.
 pub(crate) fn is_final(error: &Error) -> bool {
     !matches!(
@@ -71,6 +71,9 @@ pub(crate) fn is_final(error: &Error) -> bool {
 pub(crate) fn classify(error: &Error) -> StateError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StateError::Full("the disk is full".into()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StateError::Busy(error.to_string())
+        }
         Some(ErrorCode::ConstraintViolation) => StateError::Conflict(error.to_string()),
         _ => StateError::Failed(error.to_string()),
     }
@@ -113,5 +116,12 @@ mod tests {
             classify(&sqlite(ffi::SQLITE_FULL)),
             StateError::Full(_)
         ));
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_BUSY_SNAPSHOT,
+            ffi::SQLITE_LOCKED,
+        ] {
+            assert!(matches!(classify(&sqlite(code)), StateError::Busy(_)));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dispatch::Options;
+use domain::Seq;
 use domain::ports::{RouteControlError, State, StateError};
 
 use crate::destination::{Act, Fake, LIMITS};
@@ -63,6 +64,33 @@ async fn a_failed_commit_ends_everything_and_says_so() {
         seen,
         "nothing is delivered that cannot be written down"
     );
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_another_program_on_state_ends_nothing_and_loses_nothing() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, _| match seq {
+        3 => Act::Say(domain::Outcome::Reject {
+            cause: domain::Cause::new("http 422", "no"),
+        }),
+        _ => Act::Say(domain::Outcome::Delivered),
+    });
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    let busy = StateError::Busy("database is locked".into());
+    memory.state.all_meet(Some(busy));
+    memory.journal.add("a", 50);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(rig.dispatch.failure().borrow().is_none());
+    let status = rig.status("r").await;
+    assert_eq!((status.cursor, status.ledger.delivered), (Seq(0), 0));
+    let said = status.last_error.unwrap();
+    assert_eq!(said.cause.code, "state busy");
+    memory.state.all_meet(None);
+    let status = rig.until("r", |status| status.cursor == Seq(50)).await;
+    assert_eq!((status.ledger.delivered, status.ledger.dead), (49, 1));
+    assert!(fake.delivered().values().all(|count| *count == 1));
     rig.stop().await;
 }
 

@@ -21,6 +21,9 @@ pub enum StateError {
     /// State is at its `max_bytes`, or the disk at `min_free`.
     #[error("state has no room: {0}")]
     Full(String),
+    /// Another program holds the lock of the store, a backup for one. Nothing was changed; passes.
+    #[error("state is held by another program: {0}")]
+    Busy(String),
     /// No such route.
     #[error("there is no route {0} in state")]
     UnknownRoute(RouteName),
@@ -314,7 +317,8 @@ pub trait State: Send + Sync {
     ///
     /// # Errors
     /// On [`StateError::Failed`] nothing of it was applied as far as is known, and the process must
-    /// stop: a failed sync is as final as a journal's.
+    /// stop: a failed sync is as final as a journal's. On [`StateError::Full`] and
+    /// [`StateError::Busy`] nothing was applied, and the same steps may be tried again.
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
 
     /// Parked events of `route` due at or before `now`, those due first first, at most `limit`,

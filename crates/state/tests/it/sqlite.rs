@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use domain::Seq;
-use domain::ports::{DeliveredRange, Settlement, State};
+use domain::ports::{DeliveredRange, Settlement, State, StateError};
 use state::{Metrics, OpenError, SqliteState};
 
 use crate::contract::{Store, contract};
@@ -64,6 +64,24 @@ async fn stretches_of_one_time_are_one_row_in_whatever_order_they_come() {
         )
         .unwrap();
     assert_eq!(rows, (1, 1, 1000));
+}
+
+#[tokio::test]
+async fn a_lock_of_another_program_is_waited_out_and_ends_nothing() {
+    let file = SqliteFile::fresh().await;
+    let state = file.open().await;
+    let name = route("r");
+    state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let step = vec![Settlement::at(name.clone(), Seq(7))];
+    let held = state.settle(step.clone()).await.unwrap_err();
+    assert!(matches!(held, StateError::Busy(_)), "{held}");
+    assert!(held.to_string().contains("another program"), "{held}");
+    assert!(state.failure().borrow().is_none());
+    raw.execute_batch("ROLLBACK").unwrap();
+    state.settle(step).await.unwrap();
+    assert_eq!(state.routes().await.unwrap()[0].cursor, Seq(7));
 }
 
 #[tokio::test]
