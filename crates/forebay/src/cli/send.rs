@@ -37,6 +37,9 @@ pub struct Args {
     /// The body of every event; - is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The least bytes of a made-up body; it is filled up with text
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "file", value_parser = clap::value_parser!(u32).range(..=(64 << 20)))]
+    body_bytes: u32,
     /// How many
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -117,7 +120,7 @@ impl Sender {
                     format!("sources.{}.verify: {reason}", args.source),
                 )
             })?,
-            bodies: Bodies::new(args.file.as_deref(), options)?,
+            bodies: Bodies::new(args.file.as_deref(), options, args.body_bytes as usize)?,
         })
     }
 

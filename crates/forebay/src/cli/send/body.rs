@@ -15,6 +15,7 @@ use crate::exit::Outcome;
 pub(super) struct Bodies {
     kind: Kind,
     count: AtomicU64,
+    least_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -25,7 +26,11 @@ enum Kind {
 }
 
 impl Bodies {
-    pub(super) fn new(file: Option<&Path>, source: &SourceOptions) -> Outcome<Self> {
+    pub(super) fn new(
+        file: Option<&Path>,
+        source: &SourceOptions,
+        least_bytes: usize,
+    ) -> Outcome<Self> {
         let kind = match (file, &source.verify) {
             (Some(path), _) => Kind::File(read(path)?),
             (None, Some(VerifyOptions::GenesysOpenMessaging(_))) => Kind::OpenMessaging,
@@ -34,6 +39,7 @@ impl Bodies {
         Ok(Self {
             kind,
             count: AtomicU64::new(0),
+            least_bytes,
         })
     }
 
@@ -41,17 +47,29 @@ impl Bodies {
     pub(super) fn next(&self) -> (String, Vec<u8>) {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let made_up = |make: fn(&str, &str) -> Vec<u8>| {
+            let text = format!("message {number}, sent by forebay send");
+            let short = make(&id, &text);
+            let missing = self.least_bytes.saturating_sub(short.len());
+            if missing == 0 {
+                short
+            } else {
+                make(&id, &(text + &" ".repeat(missing)))
+            }
+        };
         let body = match &self.kind {
             Kind::File(bytes) => bytes.clone(),
-            Kind::OpenMessaging => open_messaging(&id, number),
-            Kind::Plain => {
-                serde_json::json!({ "id": id, "number": number, "text": "sent by forebay send" })
-                    .to_string()
-                    .into_bytes()
-            }
+            Kind::OpenMessaging => made_up(open_messaging),
+            Kind::Plain => made_up(plain),
         };
         (id, body)
     }
+}
+
+fn plain(id: &str, text: &str) -> Vec<u8> {
+    serde_json::json!({ "id": id, "text": text })
+        .to_string()
+        .into_bytes()
 }
 
 fn read(path: &Path) -> Outcome<Vec<u8>> {
@@ -66,7 +84,7 @@ fn read(path: &Path) -> Outcome<Vec<u8>> {
 }
 
 /// An outbound text message as Genesys Cloud posts it.
-fn open_messaging(id: &str, number: u64) -> Vec<u8> {
+fn open_messaging(id: &str, text: &str) -> Vec<u8> {
     serde_json::json!({
         "id": id,
         "channel": {
@@ -79,7 +97,7 @@ fn open_messaging(id: &str, number: u64) -> Vec<u8> {
             "time": "2026-01-31T12:00:00.000Z",
         },
         "type": "Text",
-        "text": format!("message {number}, sent by forebay send"),
+        "text": text,
         "direction": "Outbound",
         "conversationId": uuid::Uuid::new_v4(),
     })
