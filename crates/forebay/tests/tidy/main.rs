@@ -10,6 +10,7 @@
     reason = "a test fails by panicking; clippy exempts only #[test] functions, not what they call"
 )]
 
+mod documents;
 mod files;
 mod floors;
 mod outline;
