@@ -1,51 +1,22 @@
 //! `kill -9` at random moments under load, over and over, and the judge at the end.
 //!
 //! A round starts Forebay, lets the sender post for a random while, and kills it; some rounds do not even
-//! wait until it is ready, so that recovery and rotation are interrupted too. Segments are small and
-//! settled ones are given back at once, so that all of that goes on during every test. The seed and the
-//! number of rounds are printed; `FOREBAY_SEED` repeats a schedule, though not the machine's timing.
+//! wait until it is ready, so that recovery and rotation are interrupted too.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use testbed::judge::{BodyHash, Judge};
 use testbed::postgres::{Options, Server};
 use testbed::process::Forebay;
-use testbed::sender::Sender;
+use testbed::proxy::{Mode, Proxy};
 use testbed::{Result, until};
 use uuid::Uuid;
 
+use super::{SMALL, dice, patient, rounds};
 use crate::rig::{self, GENESYS, LONG, ROUTE, ROUTE_NAME, TABLE};
-
-/// The smallest segments, and nothing settled kept for longer than a moment. Long enough that the keys of
-/// what a sender repeats after a kill are still there.
-const SMALL: &str = r#"
-[journal]
-segment_bytes = "1MiB"
-max_bytes = "1GiB"
-min_free = "0B"
-retain = "3s"
-"#;
-
-/// A seed, printed so that a failed run can be repeated.
-fn dice(rounds: u32) -> StdRng {
-    let given = std::env::var("FOREBAY_SEED");
-    let seed = given.map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("seed {seed}, {rounds} rounds");
-    StdRng::seed_from_u64(seed)
-}
-
-/// Ten times as many with `dev/test --deep`.
-fn rounds(usual: u32) -> u32 {
-    if std::env::var_os("FOREBAY_DEEP").is_some() {
-        usual * 10
-    } else {
-        usual
-    }
-}
 
 /// Starts and kills Forebay, and leaves it running at the end.
 async fn kill_again_and_again(forebay: &mut Forebay, rounds: u32) -> Result<()> {
@@ -69,11 +40,6 @@ async fn kill_again_and_again(forebay: &mut Forebay, rounds: u32) -> Result<()> 
         forebay.spawn()?;
     }
     forebay.ready().await
-}
-
-/// A sender that never gives a payload up, as one with patience: each repeat must be recognised.
-fn patient(forebay: &Forebay) -> Sender {
-    rig::genesys(forebay, u64::MAX).retries(u32::MAX, Duration::from_millis(20))
 }
 
 /// The names of the journal's segments.
@@ -134,6 +100,41 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills_with_sqlite() -> Resul
     let verdict = judge.judge(stored).check()?;
     println!("{verdict}");
     rig::assert_balanced(&forebay).await
+}
+
+/// The backlog of an outage is recovered by every start, and grows and shrinks meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_while_the_database_comes_and_goes_lose_nothing() -> Result<()> {
+    let server = Server::start_new(Options::default()).await?;
+    let proxy = Proxy::postgres(server.addr()).await?;
+    let config = [
+        SMALL,
+        &rig::genesys_to(&server.url_through(proxy.addr()), ""),
+    ]
+    .concat();
+    let mut forebay = rig::forebay(config).start().await?;
+    let judge = Arc::new(Judge::new());
+    let sending = patient(&forebay).rate(2_000.0).start(Arc::clone(&judge))?;
+    for mode in [
+        Mode::Refuse,
+        Mode::Pass,
+        Mode::Hang,
+        Mode::Pass,
+        Mode::Refuse,
+    ] {
+        proxy.set(mode).await?;
+        kill_again_and_again(&mut forebay, rounds(8)).await?;
+    }
+    // With the whole backlog of the last outage there, everything is as it was.
+    rig::assert_balanced(&forebay).await?;
+    let report = sending.stop().await?;
+    println!("{report}");
+    assert_eq!(report.acked, report.sent, "{report}");
+    proxy.set(Mode::Pass).await?;
+    let verdict = rig::assert_delivered(&forebay, &server, &judge).await?;
+    println!("{verdict}");
+    assert_eq!(verdict.found as u64, report.acked, "{verdict}");
+    Ok(())
 }
 
 /// What a SQLite destination holds.

@@ -1,0 +1,50 @@
+//! The process ends at every moment it can: killed, or by a system call that fails; and the judge after
+//! hundreds of rounds.
+//!
+//! Segments are small and settled ones are given back at once, so that rotation, recycling and recovery go
+//! on during every test. The seed and the number of rounds are printed; `FOREBAY_SEED` repeats a schedule,
+//! though not the machine's timing.
+
+mod faults;
+mod kills;
+
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use testbed::process::Forebay;
+use testbed::sender::Sender;
+
+use crate::rig;
+
+/// The smallest segments, and nothing settled kept for longer than a moment. Long enough that the keys of
+/// what a sender repeats after a kill are still there.
+const SMALL: &str = r#"
+[journal]
+segment_bytes = "1MiB"
+max_bytes = "1GiB"
+min_free = "0B"
+retain = "3s"
+"#;
+
+/// A seed, printed so that a failed run can be repeated.
+fn dice(rounds: u32) -> StdRng {
+    let given = std::env::var("FOREBAY_SEED");
+    let seed = given.map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("seed {seed}, {rounds} rounds");
+    StdRng::seed_from_u64(seed)
+}
+
+/// Ten times as many with `dev/test --deep`.
+fn rounds(usual: u32) -> u32 {
+    if std::env::var_os("FOREBAY_DEEP").is_some() {
+        usual * 10
+    } else {
+        usual
+    }
+}
+
+/// A sender that never gives a payload up, as one with patience: each repeat must be recognised.
+fn patient(forebay: &Forebay) -> Sender {
+    rig::genesys(forebay, u64::MAX).retries(u32::MAX, Duration::from_millis(20))
+}
