@@ -75,8 +75,7 @@ impl Book {
     }
 
     /// The settled stretches above the cursor, in order, for state to keep. Those that hold no event
-    /// of the route are left out: they are found again by reading, and a source that joins the
-    /// route later counts from the cursor on.
+    /// of the route are left out: they are found again by reading.
     pub(crate) fn ranges(&self) -> Vec<SettledRange> {
         let ranges = self.above.iter().map(|(&first, &(last, events))| {
             let range = SeqRange { first, last };

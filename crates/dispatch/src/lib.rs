@@ -18,6 +18,7 @@ pub mod options;
 mod outbox;
 mod route;
 mod settler;
+pub mod sources;
 mod status;
 mod trouble;
 mod window;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use metrics::Metrics;
 pub use options::Options;
 pub use route::{Ports, RoutePolicies, RouteSpec};
+pub use sources::change_sources;
 
 use alarm::Alarm;
 use audit::Auditor;

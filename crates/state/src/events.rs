@@ -97,14 +97,12 @@ pub(crate) fn fate(connection: &Connection, route: &RouteName, at: Seq) -> Resul
     if let Some(fate) = dead.optional()? {
         return Ok(fate);
     }
-    if let Some(at) = delivered::at(connection, key, at)? {
-        return Ok(Fate::Delivered { at: Some(at) });
-    }
     settled_fate(connection, key, at)
 }
 
-/// Of an event in no table: pending above what is settled. Below, it was delivered (when, is no longer
-/// known), unless the route has discarded something: then it cannot be told from a discarded one.
+/// Of an event that is neither parked nor dead: pending above what is settled, also within a delivered
+/// stretch, if its source joined the route later. Below, it was delivered; when that is no longer known
+/// and the route has discarded something, it cannot be told from a discarded one.
 fn settled_fate(connection: &Connection, route: i64, at: Seq) -> Result<Fate, CallError> {
     let mut statement = connection.prepare_cached(
         "SELECT start >= ?2,
@@ -116,11 +114,15 @@ fn settled_fate(connection: &Connection, route: i64, at: Seq) -> Result<Fate, Ca
         .query_row(params![route, int(at.0)], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
-    Ok(match (before, settled, discards) {
-        (true, ..) => Fate::Before,
-        (_, false, _) => Fate::Pending,
-        (_, true, true) => Fate::Discarded,
-        (_, true, false) => Fate::Delivered { at: None },
+    if before {
+        return Ok(Fate::Before);
+    }
+    if !settled {
+        return Ok(Fate::Pending);
+    }
+    Ok(match delivered::at(connection, route, at)? {
+        None if discards => Fate::Discarded,
+        at => Fate::Delivered { at },
     })
 }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use crate::connection::CallError;
 use crate::delivered;
+use crate::routes;
 use crate::row::{encode, int, route_key};
 
 /// Applies the steps, all or none.
@@ -22,6 +23,9 @@ fn apply(transaction: &Transaction<'_>, step: &Settlement) -> Result<(), CallErr
     let route = route_key(transaction, &step.route)?;
     advance(transaction, route, step)?;
     replace_ranges(transaction, route, step)?;
+    if let Some(sources) = &step.sources {
+        routes::set_sources(transaction, &step.route, sources)?;
+    }
     for range in &step.delivered {
         delivered::add(transaction, route, range)?;
     }

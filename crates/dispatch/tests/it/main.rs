@@ -16,3 +16,4 @@ mod control;
 mod flow;
 mod outage;
 mod retries;
+mod sources;

@@ -67,6 +67,14 @@ impl Rig {
     }
 
     pub(crate) async fn over(world: &World, wanted: &[Wanted<'_>]) -> Self {
+        for wanted in wanted {
+            let sources = wanted.sources.iter();
+            let sources = sources.map(|source| SourceName::new(source).unwrap());
+            let (route, sources) = (name(wanted.name), sources.collect());
+            dispatch::change_sources(&*world.state, &*world.journal, &route, sources)
+                .await
+                .unwrap();
+        }
         let ports = Ports {
             journal: Arc::clone(&world.journal) as Arc<dyn Journal>,
             archive: Arc::clone(&world.journal) as Arc<dyn Archive>,

@@ -139,6 +139,8 @@ pub struct Settlement {
     pub resolved: Vec<(Seq, Resolution)>,
     /// By how much the counters grow.
     pub counters: Counters,
+    /// The sources that the route takes from now on, and that the ranges count by; `None`: as before.
+    pub sources: Option<Vec<SourceName>>,
 }
 
 impl Settlement {
@@ -155,6 +157,7 @@ impl Settlement {
             buries: Vec::new(),
             resolved: Vec::new(),
             counters: Counters::default(),
+            sources: None,
         }
     }
 }
@@ -284,7 +287,8 @@ pub trait State: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StateError>;
 
-    /// Notes which sources a registered route takes from now on.
+    /// Notes which sources a registered route takes from now on. If it has settled ranges, those count
+    /// by the old ones: see [`Settlement::sources`].
     async fn set_route_sources(
         &self,
         name: &RouteName,

@@ -31,10 +31,8 @@ pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -
             stores.journal.release(name, start);
             tracing::info!(route = %name, after = start.0, "a new route");
         }
-        stores
-            .state
-            .set_route_sources(name, route.from.clone())
-            .await?;
+        let (state, journal) = (&*stores.state, &*stores.journal);
+        dispatch::change_sources(state, journal, name, route.from.clone()).await?;
     }
     Ok(())
 }

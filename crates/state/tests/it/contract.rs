@@ -41,6 +41,7 @@ macro_rules! contract {
             state_is_bound_to_one_installation,
             a_source_is_remembered_with_its_paths_until_it_is_forgotten,
             a_route_that_left_the_configuration_is_known_by_the_sources_it_took,
+            a_step_that_changes_the_sources_changes_the_ranges_with_them,
             delivered_stretches_merge_in_whatever_order_they_come,
             an_event_from_before_the_route_is_not_the_routes,
         );
@@ -354,6 +355,44 @@ pub(crate) async fn a_route_that_left_the_configuration_is_known_by_the_sources_
     assert_eq!(state.route_sources(&route).await.unwrap(), taken);
 }
 
+pub(crate) async fn a_step_that_changes_the_sources_changes_the_ranges_with_them<S: Store>() {
+    let (store, state, name) = with_route::<S>().await;
+    let settled = |first, last, events| SettledRange {
+        range: range(first, last),
+        events,
+    };
+    let step = Settlement {
+        ranges: vec![settled(2, 9, 8)],
+        delivered: vec![DeliveredRange {
+            range: range(2, 9),
+            at: at(5),
+        }],
+        counters: Counters {
+            delivered: 8,
+            ..Counters::default()
+        },
+        ..Settlement::at(name.clone(), Seq::ZERO)
+    };
+    state.settle(vec![step]).await.unwrap();
+    // 4 is of a source that joined, 7 of one that left.
+    let taken = vec![SourceName::new("b").unwrap()];
+    let ranges = vec![settled(2, 3, 2), settled(5, 9, 5)];
+    let step = Settlement {
+        accepted: 1,
+        ranges: ranges.clone(),
+        sources: Some(taken.clone()),
+        ..Settlement::at(name.clone(), Seq::ZERO)
+    };
+    state.settle(vec![step]).await.unwrap();
+    let state = store.open().await;
+    assert_eq!(state.route_sources(&name).await.unwrap(), taken);
+    assert_eq!(state.routes().await.unwrap()[0].ranges, ranges);
+    assert_eq!(imbalance(&state, &name).await, 0);
+    assert_eq!(state.fate(&name, Seq(4)).await.unwrap(), Fate::Pending);
+    let delivered = Fate::Delivered { at: Some(at(5)) };
+    assert_eq!(state.fate(&name, Seq(5)).await.unwrap(), delivered);
+}
+
 pub(crate) async fn delivered_stretches_merge_in_whatever_order_they_come<S: Store>() {
     let (store, state, name) = with_route::<S>().await;
     let deliver = |first, last, second| {
@@ -388,6 +427,15 @@ pub(crate) async fn delivered_stretches_merge_in_whatever_order_they_come<S: Sto
             .await
             .unwrap();
     }
+    let above = [(1, 20), (50, 60)].map(|(first, last)| SettledRange {
+        range: range(first, last),
+        events: last - first + 1,
+    });
+    let settled = Settlement {
+        ranges: above.to_vec(),
+        ..Settlement::at(name.clone(), Seq::ZERO)
+    };
+    state.settle(vec![settled]).await.unwrap();
     drop(state);
     let state = store.open().await;
     let expected = [
