@@ -149,3 +149,38 @@ async fn bad_requests_are_refused_and_only_odd_ones_are_stored() -> Result<()> {
     assert!(headers.contains("x-odd"), "{headers}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_requests_are_told_408_and_nobody_else_waits_for_them() -> Result<()> {
+    let limits = "[server.limits]\nheader_timeout = \"500ms\"\nbody_timeout = \"500ms\"\n";
+    let forebay = rig::forebay(limits).start().await?;
+    let ingest = address(&forebay.ingest(""));
+    let head = "POST /webhook HTTP/1.1\r\nhost: x\r\n";
+    let slow_head = format!("{head}x-never-");
+    let slow_body = format!("{head}content-length: 100\r\n\r\nonly so much");
+    let slow_chunk = format!("{head}transfer-encoding: chunked\r\n\r\n64\r\nonly so much");
+    let others = async {
+        for _ in 0..20 {
+            let answer = say(ingest, &post("/webhook", "", b"{}")).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    };
+    let [slow_head, slow_body, slow_chunk] =
+        [&slow_head, &slow_body, &slow_chunk].map(|request| say(ingest, request.as_bytes()));
+    let (slow_head, slow_body, slow_chunk, ()) =
+        tokio::join!(slow_head, slow_body, slow_chunk, others);
+    for (answer, code) in [
+        (slow_head, "head-too-slow"),
+        (slow_body, "body-too-slow"),
+        (slow_chunk, "body-too-slow"),
+    ] {
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (408, code),
+            "{answer:?}"
+        );
+    }
+    let status = forebay.status().await?;
+    assert_eq!(status["accepted"], 20, "{status}");
+    Ok(())
+}

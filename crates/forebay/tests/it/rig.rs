@@ -2,6 +2,7 @@
 //!
 //! A configuration is put together from pieces: sections of TOML stand beside each other in any order.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -139,6 +140,15 @@ pub(crate) async fn assert_delivered(
     );
     assert_balanced(forebay).await?;
     Ok(verdict)
+}
+
+/// Copies the files of a directory, which has no others in it.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }
 
 /// Waits until so many payloads are acknowledged.

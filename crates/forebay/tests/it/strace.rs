@@ -75,7 +75,7 @@ async fn a_journal_write_without_room_ends_it_and_nothing_is_lost() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_sync_that_failed_ends_it_and_nothing_is_lost() -> Result<()> {
-    let fault = "fsync,fdatasync:error=EIO:when=5";
+    let fault = "fsync,fdatasync:error=EIO:when=15";
     ends_and_recovers(fault, "state.db-wal", "state failed").await
 }
 

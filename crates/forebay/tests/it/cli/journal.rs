@@ -10,14 +10,6 @@ use testbed::judge::Judge;
 use super::{data, json};
 use crate::rig::{self, ROUTE_NAME};
 
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for file in std::fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
-}
-
 /// The first sealed segment of a copy, with one bit of an event's bytes flipped.
 fn damage(data_dir: &Path, segment: &str) -> PathBuf {
     let file = data_dir.join("journal").join(segment);
@@ -62,7 +54,7 @@ async fn inspect_and_verify_look_at_files_and_damage_ends_with_4() -> Result<()>
     assert!(sound.contains("400 events: sound"), "{sound}");
 
     let copy = tempfile::tempdir().unwrap();
-    copy_dir(
+    rig::copy_dir(
         &forebay.data_dir().join("journal"),
         &copy.path().join("journal"),
     );

@@ -1,7 +1,7 @@
 //! Data directories that lost something, or got something that is not theirs: refused, in words that name
 //! the way out, and never quietly begun anew.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use testbed::Result;
 
@@ -23,14 +23,6 @@ fn files(world: &World, ending: &str) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     paths
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for file in std::fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +87,7 @@ async fn a_journal_of_another_installation_is_refused() -> Result<()> {
     let journal = world.forebay.data_dir().join("journal");
     let aside = world.forebay.data_dir().join("own-journal");
     std::fs::rename(&journal, &aside).unwrap();
-    copy_dir(&stranger.forebay.data_dir().join("journal"), &journal);
+    rig::copy_dir(&stranger.forebay.data_dir().join("journal"), &journal);
     world
         .refused(&["installation", "put back the one that belongs here"])
         .await?;
