@@ -1,64 +1,15 @@
 //! Reading a body within its limits: its size while it streams, its time, and its share of the memory.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
+use crate::budget::Share;
 use crate::refusal::Refused;
 
-/// Bytes of bodies that may be in memory over all requests.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    limit: u64,
-    used: AtomicU64,
-}
-
-impl Budget {
-    pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self {
-            limit,
-            used: AtomicU64::new(0),
-        })
-    }
-
-    fn share(self: &Arc<Self>) -> Share {
-        Share {
-            budget: Arc::clone(self),
-            bytes: 0,
-        }
-    }
-}
-
-/// One request's part of the budget, given back when it is dropped. Taken as bytes arrive: what a sender
-/// merely announces costs nothing.
-#[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<Budget>,
-    bytes: u64,
-}
-
-impl Share {
-    fn grow(&mut self, by: u64) -> Result<(), Refused> {
-        let before = self.budget.used.fetch_add(by, Ordering::Relaxed);
-        self.bytes += by;
-        if before + by > self.budget.limit {
-            return Err(Refused::Busy);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// Reads the whole body. The share is to be kept until the event is durable.
+/// Reads the whole body. The share grows by it, and is to be kept until the event is durable.
 ///
 /// # Errors
 /// [`Refused::BodyTooLarge`] (before anything is read if `Content-Length` says so),
@@ -67,18 +18,16 @@ pub(crate) async fn read<B>(
     body: B,
     limit: u64,
     timeout: Duration,
-    budget: &Arc<Budget>,
-) -> Result<(Bytes, Share), Refused>
+    share: &mut Share,
+) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     if body.size_hint().lower() > limit {
         return Err(Refused::BodyTooLarge { limit });
     }
-    let mut share = budget.share();
-    let read = tokio::time::timeout(timeout, collect(body, limit, &mut share)).await;
-    let bytes = read.unwrap_or(Err(Refused::BodyTooSlow))?;
-    Ok((bytes, share))
+    let read = tokio::time::timeout(timeout, collect(body, limit, share)).await;
+    read.unwrap_or(Err(Refused::BodyTooSlow))
 }
 
 async fn collect<B>(mut body: B, limit: u64, share: &mut Share) -> Result<Bytes, Refused>
@@ -119,6 +68,7 @@ mod tests {
     use hyper::body::Frame;
 
     use super::*;
+    use crate::budget::Budget;
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -136,34 +86,39 @@ mod tests {
             (pieces(&["one"]), "one"),
             (pieces(&["one", "two", "", "three"]), "onetwothree"),
         ] {
-            let (bytes, share) = read(body, 11, TIMEOUT, &budget).await.unwrap();
+            let mut share = budget.share();
+            let bytes = read(body, 11, TIMEOUT, &mut share).await.unwrap();
             assert_eq!(bytes, whole);
-            assert_eq!(budget.used.load(Ordering::Relaxed), whole.len() as u64);
-            drop(share);
+            assert_eq!(budget.used(), whole.len() as u64);
         }
-        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_whole_announced_or_not() {
         let budget = Budget::new(100);
-        let announced = read(Full::new(Bytes::from_static(b"12345")), 4, TIMEOUT, &budget).await;
+        let announced = Full::new(Bytes::from_static(b"12345"));
+        let announced = read(announced, 4, TIMEOUT, &mut budget.share()).await;
         assert_eq!(announced.unwrap_err(), Refused::BodyTooLarge { limit: 4 });
-        let streamed = read(pieces(&["12", "345"]), 4, TIMEOUT, &budget).await;
+        let streamed = read(pieces(&["12", "345"]), 4, TIMEOUT, &mut budget.share()).await;
         assert_eq!(streamed.unwrap_err(), Refused::BodyTooLarge { limit: 4 });
-        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.used(), 0);
     }
 
     #[tokio::test]
     async fn what_does_not_fit_beside_the_others_is_told_to_come_again() {
         let budget = Budget::new(8);
-        let (_, held) = read(pieces(&["12345"]), 100, TIMEOUT, &budget)
+        let mut held = budget.share();
+        read(pieces(&["12345"]), 100, TIMEOUT, &mut held)
             .await
             .unwrap();
-        let refused = read(pieces(&["1234"]), 100, TIMEOUT, &budget).await;
-        assert_eq!(refused.unwrap_err(), Refused::Busy);
+        let beside = || async {
+            let mut share = budget.share();
+            read(pieces(&["1234"]), 100, TIMEOUT, &mut share).await
+        };
+        assert_eq!(beside().await.unwrap_err(), Refused::Busy);
         drop(held);
-        assert!(read(pieces(&["1234"]), 100, TIMEOUT, &budget).await.is_ok());
+        assert!(beside().await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,7 +126,7 @@ mod tests {
         let never = StreamBody::new(stream::pending::<
             Result<Frame<Bytes>, std::convert::Infallible>,
         >());
-        let refused = read(never, 100, TIMEOUT, &Budget::new(8)).await;
+        let refused = read(never, 100, TIMEOUT, &mut Budget::new(8).share()).await;
         assert_eq!(refused.unwrap_err(), Refused::BodyTooSlow);
     }
 }

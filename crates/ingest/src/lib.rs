@@ -8,6 +8,7 @@
 mod admit;
 mod answer;
 mod body;
+mod budget;
 pub mod dedup;
 mod event;
 mod json;

@@ -20,12 +20,12 @@ pub struct ListenerOptions {
     pub header_timeout: HumanDuration,
     /// How long a client may take to send a body. Default `"30s"`; slower is told 408.
     pub body_timeout: HumanDuration,
-    /// The largest head of a request, all headers together. Default `"64KiB"`; more is told 431.
+    /// The largest head of a request, all headers together. Default `"32KiB"`; more is told 431.
     pub max_header_bytes: ByteSize,
-    /// The most bytes of bodies in memory over all requests. Default `"64MiB"`; a request that would
-    /// go over it is told 503.
+    /// The most bytes of heads and bodies in memory over all requests; a quarter of it is for what
+    /// connections have half read. Default `"64MiB"`; a request that would go over it is told 503.
     pub max_in_flight_bytes: ByteSize,
-    /// The most requests at once on one HTTP/2 connection. Default 128.
+    /// The most requests at once on one HTTP/2 connection. Default 64.
     pub max_streams: u32,
     /// How many of the newest deduplication keys are remembered, over all sources. Default 1,000,000;
     /// each takes 40 bytes of memory. What the journal still holds of them is back after a restart.
@@ -38,9 +38,9 @@ impl Default for ListenerOptions {
             max_connections: 10_000,
             header_timeout: HumanDuration::from_secs(30),
             body_timeout: HumanDuration::from_secs(30),
-            max_header_bytes: ByteSize(64 << 10),
+            max_header_bytes: ByteSize(32 << 10),
             max_in_flight_bytes: ByteSize::mib(64),
-            max_streams: 128,
+            max_streams: 64,
             dedup_keys: 1_000_000,
         }
     }
@@ -56,7 +56,6 @@ impl ListenerOptions {
             ("max_connections", self.max_connections as u64),
             ("max_streams", u64::from(self.max_streams)),
             ("dedup_keys", u64::from(self.dedup_keys)),
-            ("max_in_flight_bytes", self.max_in_flight_bytes.0),
         ];
         if let Some((key, _)) = above_zero.iter().find(|(_, value)| *value == 0) {
             return Err((key, "must be at least 1".into()));
@@ -70,6 +69,14 @@ impl ListenerOptions {
         let header_bytes = usize::try_from(self.max_header_bytes.0).unwrap_or(usize::MAX);
         if !(8 << 10..=256 << 10).contains(&header_bytes) {
             return Err(("max_header_bytes", "must be from 8KiB to 256KiB".into()));
+        }
+        // Half a head may be twice the limit of a whole one, and has a quarter of the memory.
+        let least = (1 << 20).max(8 * header_bytes as u64);
+        if self.max_in_flight_bytes.0 < least {
+            return Err((
+                "max_in_flight_bytes",
+                "must be at least 1MiB, and at least 8 times max_header_bytes".into(),
+            ));
         }
         Ok(Limits {
             connections: self.max_connections,
@@ -94,12 +101,24 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Bytes of a request's head.
     pub header_bytes: usize,
-    /// Bytes of bodies over all requests.
+    /// Bytes of heads and bodies over all requests.
     pub in_flight_bytes: u64,
     /// Requests at once on an HTTP/2 connection.
     pub streams: u32,
     /// Deduplication keys remembered.
     pub dedup_keys: u32,
+}
+
+impl Limits {
+    /// The part of the memory for what connections have half read: a quarter.
+    pub(crate) const fn for_half_read(&self) -> u64 {
+        self.in_flight_bytes / 4
+    }
+
+    /// The part of the memory for requests: the rest.
+    pub(crate) const fn for_requests(&self) -> u64 {
+        self.in_flight_bytes - self.for_half_read()
+    }
 }
 
 /// A `[sources.NAME]` section.

@@ -3,6 +3,7 @@
 use domain::ports::AppendError;
 use http::StatusCode;
 
+use crate::budget::Full;
 use crate::verify;
 
 /// A request that got no 2xx. The text is what the sender reads: never what another party could use, and
@@ -79,6 +80,12 @@ impl Refused {
             Self::Busy | Self::AckTimeout | Self::Append(_) => Some("2"),
             _ => None,
         }
+    }
+}
+
+impl From<Full> for Refused {
+    fn from(_: Full) -> Self {
+        Self::Busy
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use domain::ports::{Journal, KnownSource, Readiness, SourceStatus, Sources};
 use domain::{Clock, SourceName};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admit::Admission;
 use crate::answer::{self, Answer};
-use crate::body::{self, Budget};
+use crate::body;
+use crate::budget::Budget;
 use crate::dedup::Window;
 use crate::event::Unverified;
 use crate::listener::{Handler, Peer};
@@ -51,6 +52,12 @@ pub struct BuildError {
     /// What would be right.
     pub reason: String,
 }
+
+/// What a request takes of the memory besides its text: its task, its place in the connection.
+const REQUEST: usize = 2 << 10;
+
+/// What a header takes besides its text: its place in the map.
+const FIELD: usize = 100;
 
 /// What answers on a path.
 #[derive(Debug, Clone)]
@@ -114,7 +121,7 @@ impl Ingest {
         Ok(Self {
             sources: built,
             targets,
-            budget: Budget::new(settings.limits.in_flight_bytes),
+            budget: Budget::new(settings.limits.for_requests()),
             limits: settings.limits,
             admission: Admission {
                 journal: Arc::clone(&ports.journal),
@@ -166,18 +173,15 @@ impl Ingest {
         if request.method() != Method::POST {
             return Err(Refused::MethodNotAllowed);
         }
-        self.check_headers(request.headers())?;
+        let head_bytes = self.head_bytes(&request)?;
         // What could not be stored anyway is not read.
         self.ports.journal.can_append()?;
         let received_at = self.ports.clock.now();
+        // The head is in memory until the event is durable, and its body may take its time.
+        let mut share = self.budget.share();
+        share.grow(head_bytes)?;
         let (head, body) = request.into_parts();
-        let (body, share) = body::read(
-            body,
-            source.max_body,
-            self.limits.body_timeout,
-            &self.budget,
-        )
-        .await?;
+        let body = body::read(body, source.max_body, self.limits.body_timeout, &mut share).await?;
         let unverified = Unverified {
             source: Arc::clone(source),
             head,
@@ -193,15 +197,20 @@ impl Ingest {
         Ok(answer::admitted(source, admitted))
     }
 
-    fn check_headers(&self, headers: &HeaderMap) -> Result<(), Refused> {
+    /// What the request takes of the memory before its body.
+    fn head_bytes(&self, request: &Request<Incoming>) -> Result<u64, Refused> {
+        let headers = request.headers();
         let sizes = headers
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let text: usize = sizes.sum();
         let limit = self.limits.header_bytes;
-        if sizes.sum::<usize>() > limit {
+        if text > limit {
             return Err(Refused::HeadersTooLarge { limit });
         }
-        Ok(())
+        let path = request.uri().path_and_query();
+        let path = path.map_or(0, |path| path.as_str().len());
+        Ok((REQUEST + path + text + FIELD * headers.len()) as u64)
     }
 
     fn refuse(&self, source: Option<&Source>, refused: &Refused) -> Answer {

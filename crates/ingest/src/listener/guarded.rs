@@ -1,6 +1,7 @@
 //! A client's connection with what hyper leaves to us: a deadline for the head of a request that covers
-//! protocol detection and idleness too, one for a client that does not read its answer, and a lingering
-//! close, so that an answer given before the whole request was read is not lost to a reset.
+//! protocol detection and idleness too, one for a client that does not read its answer, a share of the
+//! memory for what is half read, and a lingering close, so that an answer given before the whole request
+//! was read is not lost to a reset.
 
 use std::io;
 use std::pin::Pin;
@@ -14,13 +15,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::wire::Wire;
+use crate::budget::{Full, Share};
+
 /// Said to a client whose request's head did not arrive in time.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
 content-length: 137\r\nconnection: close\r\n\r\n\
 {\"code\":\"head-too-slow\",\"detail\":\"the request's head did not arrive in time\",\"status\":408,\"title\":\"Request Timeout\",\"type\":\"about:blank\"}";
 
-/// The first bytes of HTTP/2 (RFC 9113, 3.4).
-const HTTP2: &[u8] = b"PRI";
+/// Said to a client whose half head does not fit beside the others'.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+content-length: 143\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
+{\"code\":\"busy\",\"detail\":\"too much is under way; nothing was stored, try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
+
+/// The most that is read at once: so much may come behind a request in one read without being counted.
+/// It is also what hyper's buffer takes at first, and what every connection may hold for nothing.
+const READ: usize = 8 << 10;
 
 /// A lingering close reads on for so long, and so much, and throws it away.
 const LINGER: Duration = Duration::from_secs(2);
@@ -122,7 +132,9 @@ pub(super) struct Guarded {
     waiting_since: u64,
     /// Bytes of a head that is not complete.
     head_begun: bool,
-    http2: Option<bool>,
+    wire: Wire,
+    /// What `wire` holds beyond the first [`READ`].
+    share: Share,
     head: Deadline,
     write: Deadline,
     closing: Closing,
@@ -130,13 +142,19 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, head_timeout: Duration) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        head_timeout: Duration,
+        share: Share,
+    ) -> Self {
         Self {
             stream,
             activity,
             waiting_since: 0,
             head_begun: false,
-            http2: None,
+            wire: Wire::new(),
+            share,
             head: Deadline::new(head_timeout),
             write: Deadline::new(head_timeout),
             closing: Closing::Open,
@@ -144,32 +162,63 @@ impl Guarded {
         }
     }
 
-    /// Called when there is nothing to read: ready when the client has had its time for a head.
-    fn poll_head_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Takes note of requests that have begun.
+    fn note_begun(&mut self) {
         let begun = self.activity.begun.load(Ordering::Relaxed);
         if begun != self.waiting_since {
             self.waiting_since = begun;
             self.head_begun = false;
             self.head.disarm();
+            self.wire.begun();
+            // It can only have become less, which always fits.
+            let fits = self.hold();
+            debug_assert!(fits.is_ok(), "less than before always fits");
         }
+    }
+
+    /// Called when there is nothing to read: ready when the client has had its time for a head.
+    fn poll_head_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.activity.in_flight.load(Ordering::Relaxed) > 0 {
             self.head.disarm();
             return Poll::Pending;
         }
         ready!(self.head.poll(context));
-        if self.head_begun && self.http2 == Some(false) {
+        if self.head_begun && self.wire.is_http1() {
             // Nothing else is being written while no request is in flight. Best effort.
             drop(self.stream.try_write(TOO_SLOW));
         }
         Poll::Ready(())
     }
 
-    fn note_read(&mut self, bytes: &[u8]) {
+    fn note_read(&mut self, bytes: &[u8]) -> Result<(), Full> {
         if bytes.is_empty() {
-            return;
+            return Ok(());
         }
-        self.http2.get_or_insert_with(|| bytes.starts_with(HTTP2));
         self.head_begun = true;
+        let waiting = self.activity.in_flight.load(Ordering::Relaxed) == 0;
+        self.wire.read(bytes, waiting);
+        self.hold()
+    }
+
+    /// Makes the share what is held.
+    fn hold(&mut self) -> Result<(), Full> {
+        let held = self.wire.held().saturating_sub(READ as u64);
+        self.share.resize(held)
+    }
+
+    fn poll_stream(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buffer.remaining() <= READ {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(READ));
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+        let read = part.filled().len();
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
     }
 
     /// Passes a write's result on, but not a wait that takes too long.
@@ -213,9 +262,18 @@ impl AsyncRead for Guarded {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
-            this.note_read(&buffer.filled()[before..]);
-            return Poll::Ready(read);
+        this.note_begun();
+        if let Poll::Ready(read) = this.poll_stream(context, buffer) {
+            if this.note_read(&buffer.filled()[before..]).is_ok() {
+                return Poll::Ready(read);
+            }
+            if !this.wire.is_http1() {
+                return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+            }
+            // As with a head that comes too late: best effort, then the end of the stream, for hyper.
+            drop(this.stream.try_write(BUSY));
+            buffer.set_filled(before);
+            return Poll::Ready(Ok(()));
         }
         ready!(this.poll_head_deadline(context));
         // The end of the stream, for hyper.
@@ -230,6 +288,7 @@ impl AsyncWrite for Guarded {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.note_begun();
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
         this.bounded(context, written)
     }
@@ -284,15 +343,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_raw_answer_says_its_own_length() {
-        let text = std::str::from_utf8(TOO_SLOW).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("content-length: {}", body.len())),
-            "{}",
-            body.len()
-        );
-        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(problem["status"], 408);
+    fn the_raw_answers_say_their_own_length() {
+        for (raw, status) in [(TOO_SLOW, 408), (BUSY, 503)] {
+            let text = std::str::from_utf8(raw).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.contains(&format!("content-length: {}\r\n", body.len())),
+                "{}",
+                body.len()
+            );
+            let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(problem["status"], status);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The HTTP listener: accepts connections, HTTP/1.1 or HTTP/2, and gives requests to a [`Handler`].
 //!
 //! Owns the limits that hold before a request exists: connections, time for a head, size of a head,
-//! streams. Knows nothing of sources. Stops in two steps: no new connections, then a bounded wait for
+//! streams, the memory of what is half read. Knows nothing of sources. Stops in two steps: no new connections, then a bounded wait for
 //! what is in flight.
 
 mod guarded;
+mod wire;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
+use crate::budget::Budget;
 use crate::options::Limits;
 use guarded::{Activity, Guarded};
 
@@ -33,6 +35,11 @@ const REST: Duration = Duration::from_millis(100);
 
 /// How much of a request's body, per HTTP/2 connection, may be on its way to us.
 const H2_WINDOW: u32 = 1 << 20;
+
+/// HTTP/2 counts so much for each header besides its text (RFC 9113, 6.5.2). With as many headers as
+/// hyper takes in HTTP/1, both protocols have the same limit.
+const H2_FIELD: usize = 32;
+const H2_FIELDS: usize = 100;
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +84,7 @@ impl Listener {
             protocol: protocol(limits),
             connections: Arc::new(Semaphore::new(limits.connections)),
             head_timeout: limits.header_timeout,
+            budget: Budget::new(limits.for_half_read()),
             serving: listener.serving.clone(),
             tasks: listener.tasks.clone(),
             handler,
@@ -108,6 +116,7 @@ impl Listener {
 }
 
 fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let list_size = limits.header_bytes + H2_FIELDS * H2_FIELD;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -121,7 +130,7 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(list_size).unwrap_or(u32::MAX))
         .initial_connection_window_size(H2_WINDOW)
         .initial_stream_window_size(H2_WINDOW / 4);
     builder
@@ -131,6 +140,7 @@ struct Server<H> {
     protocol: auto::Builder<TokioExecutor>,
     connections: Arc<Semaphore>,
     head_timeout: Duration,
+    budget: Arc<Budget>,
     serving: CancellationToken,
     tasks: TaskTracker,
     handler: Arc<H>,
@@ -168,6 +178,7 @@ impl<H: Handler> Server<H> {
             stream,
             Arc::clone(&activity),
             self.head_timeout,
+            self.budget.share(),
         ));
         let handler = Arc::clone(&self.handler);
         let protocol = self.protocol.clone();

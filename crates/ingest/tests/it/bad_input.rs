@@ -109,7 +109,7 @@ fn cases() -> Vec<Case> {
                 "/in/open",
                 &format!(
                     "x-big: {}\r\ncontent-length: 2\r\n\r\n{{}}",
-                    "x".repeat(100_000)
+                    "x".repeat(50_000)
                 ),
             ),
             431,

@@ -11,3 +11,5 @@ mod bad_input;
 mod door;
 mod fate;
 mod good_input;
+mod http_details;
+mod memory;

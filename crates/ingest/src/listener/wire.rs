@@ -1,0 +1,179 @@
+//! What of a connection's bytes no request has been made of yet: the half head of HTTP/1, the half
+//! frame or header block of HTTP/2. hyper keeps them in its buffers; here they are only counted.
+
+/// What an HTTP/2 client says first (RFC 9113, 3.4). Whoever says anything else speaks HTTP/1.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Of HTTP/2: the types of the frames that make up a header block, and the flag that ends one.
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+/// The count.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// So many bytes of the preface came.
+    Unknown(usize),
+    /// Bytes since the last request began.
+    Http1(u64),
+    Http2(Frames),
+}
+
+impl Wire {
+    pub(super) const fn new() -> Self {
+        Self::Unknown(0)
+    }
+
+    pub(super) const fn is_http1(&self) -> bool {
+        matches!(self, Self::Http1(_))
+    }
+
+    /// Bytes that were read. `waiting`: no request is under way, so that in HTTP/1 they belong to a head.
+    pub(super) fn read(&mut self, bytes: &[u8], waiting: bool) {
+        match self {
+            Self::Unknown(came) => {
+                let expected = &PREFACE[*came..];
+                let common = expected.len().min(bytes.len());
+                if expected[..common] != bytes[..common] {
+                    *self = Self::Http1((*came + bytes.len()) as u64);
+                } else if common < expected.len() {
+                    *came += common;
+                } else {
+                    let mut frames = Frames::default();
+                    frames.read(&bytes[common..]);
+                    *self = Self::Http2(frames);
+                }
+            }
+            Self::Http1(bytes_of_head) if waiting => *bytes_of_head += bytes.len() as u64,
+            Self::Http1(_) => {}
+            Self::Http2(frames) => frames.read(bytes),
+        }
+    }
+
+    /// A request has begun: in HTTP/1 its head is no longer ours. What came behind it in the same read
+    /// is forgotten with it, which is why a read must be small.
+    pub(super) fn begun(&mut self) {
+        if let Self::Http1(bytes_of_head) = self {
+            *bytes_of_head = 0;
+        }
+    }
+
+    /// Bytes that no request has been made of.
+    pub(super) const fn held(&self) -> u64 {
+        match self {
+            Self::Unknown(came) => *came as u64,
+            Self::Http1(bytes_of_head) => *bytes_of_head,
+            Self::Http2(frames) => frames.block + frames.frame,
+        }
+    }
+}
+
+/// Where in HTTP/2's frames the connection is.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    /// The head of the present frame, as far as it came.
+    head: [u8; 9],
+    head_came: usize,
+    /// Bytes that the present frame still lacks, once its head is there.
+    lacks: usize,
+    /// Bytes of the present frame.
+    frame: u64,
+    /// Bytes of a header block that has not ended, of whole frames.
+    block: u64,
+}
+
+impl Frames {
+    fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.head_came < self.head.len() {
+                let more = bytes.len().min(self.head.len() - self.head_came);
+                self.head[self.head_came..self.head_came + more].copy_from_slice(&bytes[..more]);
+                self.head_came += more;
+                self.frame += more as u64;
+                bytes = &bytes[more..];
+                if self.head_came < self.head.len() {
+                    return;
+                }
+                let [one, two, three, ..] = self.head;
+                self.lacks = usize::from(one) << 16 | usize::from(two) << 8 | usize::from(three);
+            }
+            let more = bytes.len().min(self.lacks);
+            self.lacks -= more;
+            self.frame += more as u64;
+            bytes = &bytes[more..];
+            if self.lacks == 0 {
+                self.end_of_frame();
+            }
+        }
+    }
+
+    fn end_of_frame(&mut self) {
+        let [_, _, _, kind, flags, ..] = self.head;
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.block = if flags & END_HEADERS == 0 {
+                self.block + self.frame
+            } else {
+                0
+            };
+        }
+        self.frame = 0;
+        self.head_came = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
+        let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        frame.resize(9 + usize::from(length), b'x');
+        frame
+    }
+
+    /// The counts after each piece of a connection, cut into pieces of every size.
+    fn http2(frames: &[Vec<u8>], held: u64) {
+        let all = [PREFACE, &frames.concat()].concat();
+        for size in 1..=all.len() {
+            let mut wire = Wire::new();
+            for piece in all.chunks(size) {
+                wire.read(piece, true);
+            }
+            assert!(matches!(wire, Wire::Http2(_)), "{size}");
+            assert_eq!(wire.held(), held, "{size}");
+        }
+    }
+
+    #[test]
+    fn of_http2_what_is_no_whole_frame_or_header_block_is_held() {
+        http2(&[], 0);
+        http2(&[frame(4, 0, 0), frame(HEADERS, END_HEADERS, 30)], 0);
+        http2(&[frame(HEADERS, 0, 30)], 39);
+        http2(&[frame(HEADERS, 0, 30), frame(CONTINUATION, 0, 7)], 55);
+        http2(
+            &[frame(HEADERS, 0, 30), frame(CONTINUATION, END_HEADERS, 7)],
+            0,
+        );
+        http2(&[frame(0, 1, 200), vec![0, 1, 0, 0, 0]], 5);
+        http2(
+            &[frame(0, 1, 200), vec![0, 1, 0, 0, 0, 0, 0, 0, 1, 9, 9]],
+            11,
+        );
+    }
+
+    #[test]
+    fn of_http1_what_came_since_the_last_request_is_held() {
+        let mut wire = Wire::new();
+        wire.read(b"P", true);
+        assert!(!wire.is_http1());
+        wire.read(b"OST", true);
+        assert!(wire.is_http1());
+        assert_eq!(wire.held(), 4);
+        wire.begun();
+        wire.read(b"a body", false);
+        assert_eq!(wire.held(), 0);
+        wire.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true);
+        assert!(wire.is_http1());
+        assert_eq!(wire.held(), 24);
+    }
+}

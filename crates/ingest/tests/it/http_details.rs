@@ -1,0 +1,114 @@
+//! What HTTP/1.1 allows a client to do, and what it must not get away with.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::door::{Answered, Door, journal, sources, stored};
+
+const POST: &str = "POST /in/open HTTP/1.1\r\nhost: x\r\n";
+
+async fn door(directory: &std::path::Path) -> (Door, std::sync::Arc<journal::EmbeddedJournal>) {
+    let journal = journal(directory);
+    let open = sources(r#"{"open": {"type": "http"}}"#);
+    (Door::open(&open, journal.clone(), |_| {}).await, journal)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_closes_its_side_after_sending_still_gets_its_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, journal) = door(directory.path()).await;
+    let mut client = door.connect().await;
+    let request = format!("{POST}content-length: 2\r\n\r\n{{}}");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(Answered::read(&mut client).await.status, 200);
+    assert_eq!(stored(&journal).await.len(), 1);
+    assert!(door.close().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_sent_ahead_are_answered_one_by_one_in_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, journal) = door(directory.path()).await;
+    let mut client = door.connect().await;
+    let (first, second, third) = (
+        format!("{POST}content-length: 1\r\n\r\n1"),
+        "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n",
+        format!("{POST}transfer-encoding: chunked\r\nconnection: close\r\n\r\n1\r\n3\r\n0\r\n\r\n"),
+    );
+    let all = format!("{first}{second}{third}");
+    client.write_all(all.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    client.read_to_string(&mut said).await.unwrap();
+    let statuses: Vec<_> = said
+        .match_indices("HTTP/1.1 ")
+        .map(|(at, _)| &said[at + 9..at + 12])
+        .collect();
+    assert_eq!(statuses, ["200", "404", "200"], "{said}");
+    let events = stored(&journal).await;
+    let bodies: Vec<_> = events.iter().map(|event| &event.event.body[..]).collect();
+    assert_eq!(bodies, [b"1", b"3"]);
+    // The answers name the events in the same order.
+    let at = |event: &domain::StoredEvent| said.find(&event.id.to_string()).unwrap();
+    assert!(at(&events[0]) < at(&events[1]));
+    assert!(door.close().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_asks_first_is_told_to_go_on_and_not_when_it_would_be_for_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, journal) = door(directory.path()).await;
+    let mut client = door.connect().await;
+    let head = format!("{POST}expect: 100-continue\r\ncontent-length: 2\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(Answered::read(&mut client).await.status, 100);
+    client.write_all(b"{}").await.unwrap();
+    assert_eq!(Answered::read(&mut client).await.status, 200);
+    assert_eq!(stored(&journal).await.len(), 1);
+
+    let too_large = head.replace("content-length: 2", "content-length: 99999999");
+    assert_eq!(door.say(too_large.as_bytes()).await.status, 413);
+    assert!(door.close().await);
+}
+
+/// What two readers could take for different requests (RFC 9112, 6.1 and 11.2). Where both lengths are
+/// given, chunks count, and whatever follows on the connection is not a request any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_smuggled_behind_a_request_with_two_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, journal) = door(directory.path()).await;
+    let smuggled = format!("0\r\n\r\n{POST}content-length: 1\r\n\r\n1");
+    let length = smuggled.len();
+    for (status, framing) in [
+        (
+            200,
+            format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n"),
+        ),
+        (
+            200,
+            format!("transfer-encoding: chunked\r\ncontent-length: {length}\r\n"),
+        ),
+        (
+            400,
+            format!("content-length: {length}\r\ncontent-length: 5\r\n"),
+        ),
+        (400, "transfer-encoding: chunked, identity\r\n".into()),
+        (400, "transfer-encoding: gzip\r\n".into()),
+        (400, format!("content-length: +{length}\r\n")),
+        (400, format!("content-length : {length}\r\n")),
+    ] {
+        let mut client = door.connect().await;
+        let request = format!("{POST}{framing}\r\n{smuggled}");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{framing}: {said}"
+        );
+        assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{framing}: {said}");
+    }
+    let events = stored(&journal).await;
+    assert_eq!(events.len(), 2);
+    assert!(events.iter().all(|stored| stored.event.body.is_empty()));
+    assert!(door.close().await);
+}
