@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// The most events that a route has read and not settled. Default 20,000, from 1 to 1,000,000.
+    /// The most events that a route has read and not settled. Default 10,000, from 1 to 1,000,000.
     pub window_events: usize,
     /// The most memory for events read and not settled, all routes together; each route has an
-    /// equal share, and at least one event. Default `"64MiB"`, at least `"1MiB"`.
+    /// equal share, and at least one event. Default `"32MiB"`, at least `"1MiB"`.
     pub window_bytes: ByteSize,
     /// How often progress is committed while nothing more urgent is. Default `"200ms"`, from
     /// `"1ms"` to `"10s"`. After a crash at most so much is delivered a second time.
@@ -21,8 +21,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            window_events: 20_000,
-            window_bytes: ByteSize::mib(64),
+            window_events: 10_000,
+            window_bytes: ByteSize::mib(32),
             settle_interval: HumanDuration::from_millis(200),
         }
     }

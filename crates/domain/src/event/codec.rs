@@ -80,7 +80,7 @@ pub fn encoded_len(event: &Event) -> usize {
 /// Appends the event's stored form to `out`.
 ///
 /// Written field by field from the event itself: it is on the way of every acknowledgement, and making
-/// an [`EventRecord`] first would copy every header. A test holds the two to the same bytes.
+/// a message first would copy every header. A test holds the two to the same bytes.
 pub fn encode(event: &Event, out: &mut BytesMut) {
     out.reserve(encoded_len(event));
     put_field(1, event.source.as_str().as_bytes(), out);

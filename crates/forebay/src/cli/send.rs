@@ -49,7 +49,7 @@ pub struct Args {
     /// How many posts may be under way at once
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
-    /// Where the server is, if not at server.listen: as in https://hooks.example.com
+    /// Where the server is, if not at server.listen: scheme, host and port
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The summary as one JSON object

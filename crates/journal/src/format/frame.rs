@@ -187,8 +187,9 @@ impl FrameBuilder {
     /// Gives back memory that it has no use for: frames are kept for readers, and a small one must not
     /// hold the room of a large one.
     pub fn shrink(&mut self) {
-        if self.buffer.capacity() > 2 * padded(self.buffer.len()) {
-            let mut exact = BytesMut::with_capacity(padded(self.buffer.len()));
+        let needed = padded(self.buffer.len());
+        if self.buffer.capacity() > needed + needed / 8 {
+            let mut exact = BytesMut::with_capacity(needed);
             exact.extend_from_slice(&self.buffer);
             self.buffer = exact;
         }
