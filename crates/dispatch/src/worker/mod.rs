@@ -25,6 +25,7 @@ use crate::attempt::{self, Attempted, Batch, LiveMark, Marks};
 use crate::breaker::Breaker;
 use crate::options::WindowLimit;
 use crate::route::{Ports, Route};
+use crate::trouble::Trouble;
 use crate::window::{Waiting, Window};
 use parked::{DueQueue, Fetched};
 use reading::Reading;
@@ -67,6 +68,9 @@ pub(crate) struct Worker {
     throttles: u32,
     tasks: JoinSet<Done>,
     attempts: usize,
+    /// What keeps the journal from being read, and parked events from being fetched.
+    unreadable: Trouble,
+    unfetched: Trouble,
     stop: CancellationToken,
 }
 
@@ -95,6 +99,8 @@ impl Worker {
             throttles: 0,
             tasks: JoinSet::new(),
             attempts: 0,
+            unreadable: Trouble::default(),
+            unfetched: Trouble::default(),
             route,
             ports,
             stop,

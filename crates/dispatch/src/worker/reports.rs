@@ -34,11 +34,16 @@ impl Worker {
     pub(super) fn take_in(&mut self, read: Result<ReadBatch, JournalError>) {
         match read {
             Ok(batch) => {
+                if self.unreadable.has_passed() {
+                    tracing::info!(route = %self.route.name, "the route reads its events again");
+                }
                 let done = self.window.take_in(batch);
                 self.route.outbox.add_progress(done);
             }
             Err(error) => {
-                tracing::error!(route = %self.route.name, %error, "the route cannot read its events and tries again");
+                if self.unreadable.is_worth_a_line("journal") {
+                    tracing::error!(route = %self.route.name, %error, "the route cannot read its events and tries again");
+                }
                 self.show_error(Cause::new("journal", error.to_string()));
             }
         }
@@ -173,11 +178,14 @@ impl Worker {
     fn fetched(&mut self, fetched: Result<Fetched, StateError>) {
         match fetched {
             Ok(fetched) => {
+                self.unfetched.has_passed();
                 let (events, bytes) = self.due.end(fetched);
                 self.window.charge(events, bytes);
             }
             Err(error) => {
-                tracing::error!(route = %self.route.name, %error, "parked events cannot be fetched; the route tries again");
+                if self.unfetched.is_worth_a_line("state") {
+                    tracing::error!(route = %self.route.name, %error, "parked events cannot be fetched; the route tries again");
+                }
                 self.show_error(Cause::new("state", error.to_string()));
                 self.due.failed(later(self.ports.clock.now(), FETCH_AGAIN));
             }

@@ -14,6 +14,7 @@ mod world;
 
 mod control;
 mod flow;
+mod lines;
 mod outage;
 mod retries;
 mod sources;

@@ -30,6 +30,7 @@ pub(crate) struct MemoryJournal {
     end: watch::Sender<Seq>,
     released: Mutex<BTreeMap<RouteName, Seq>>,
     miscounts: Mutex<u64>,
+    fails: Mutex<bool>,
 }
 
 impl MemoryJournal {
@@ -40,6 +41,7 @@ impl MemoryJournal {
             end: watch::Sender::new(Seq::ZERO),
             released: Mutex::default(),
             miscounts: Mutex::default(),
+            fails: Mutex::default(),
         }
     }
 
@@ -64,6 +66,11 @@ impl MemoryJournal {
     /// From now on counts so many events too many in every stretch that is not empty.
     pub(crate) fn miscount(&self, by: u64) {
         *self.miscounts.lock().unwrap() = by;
+    }
+
+    /// Whether its readers fail.
+    pub(crate) fn fail_reads(&self, fail: bool) {
+        *self.fails.lock().unwrap() = fail;
     }
 
     /// Numbers that are gone.
@@ -99,6 +106,9 @@ struct MemoryReader {
 #[async_trait]
 impl Reader for MemoryReader {
     async fn read(&mut self, limit: BatchLimit) -> Result<ReadBatch, JournalError> {
+        if *self.journal.fails.lock().unwrap() {
+            return Err(JournalError("Input/output error".into()));
+        }
         let position = self.position;
         let end = *self.end.wait_for(|end| *end > position).await.unwrap();
         let mut events = self.journal.of(&self.sources, position, end);
@@ -220,6 +230,8 @@ pub(crate) struct MemoryState {
     rows_meet: Mutex<Option<StateError>>,
     /// What any settling meets.
     all_meet: Mutex<Option<StateError>>,
+    /// What listing the routes meets.
+    lists_meet: Mutex<Option<StateError>>,
     commits: Mutex<Vec<tokio::time::Instant>>,
 }
 
@@ -230,6 +242,10 @@ impl MemoryState {
 
     pub(crate) fn all_meet(&self, error: Option<StateError>) {
         *self.all_meet.lock().unwrap() = error;
+    }
+
+    pub(crate) fn lists_meet(&self, error: Option<StateError>) {
+        *self.lists_meet.lock().unwrap() = error;
     }
 
     pub(crate) fn parked(&self, route: &str) -> Vec<Park> {
@@ -295,6 +311,9 @@ fn apply(rows: &mut Rows, step: Settlement) {
 #[async_trait]
 impl State for MemoryState {
     async fn routes(&self) -> Result<Vec<RouteRecord>, StateError> {
+        if let Some(error) = &*self.lists_meet.lock().unwrap() {
+            return Err(error.clone());
+        }
         let routes = self.routes.lock().unwrap();
         Ok(routes
             .values()
