@@ -5,15 +5,16 @@
 //! journal never miss a segment that went in between: it takes them too, at most each second, and
 //! whenever somebody asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::ports::{JournalError, RouteRecord, RouteStatus};
-use domain::{RangeSet, Seq, Timestamp};
+use domain::ports::{JournalError, LastError, RouteRecord, RouteStatus};
+use domain::{Cause, RangeSet, Seq, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::route::{Committed, Ports, Route};
+use crate::trouble::Trouble;
 
 /// How old what status shows may become.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -35,6 +36,8 @@ struct Part {
     accepted: u64,
     /// The reader's count minus the journal's; always 0.
     drift: i64,
+    /// What keeps the journal from being counted.
+    uncounted: Trouble,
     /// The oldest event that is not settled, by the cursor it was looked up for.
     oldest: Option<(Seq, Timestamp)>,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Auditor {
     asked: mpsc::Receiver<Asked>,
     statuses: Statuses,
     refreshed: Option<Instant>,
+    /// What keeps statuses from being refreshed.
+    trouble: Trouble,
 }
 
 impl Auditor {
@@ -62,6 +67,7 @@ impl Auditor {
             audited: route.record.cursor,
             accepted: 0,
             drift: 0,
+            uncounted: Trouble::default(),
             oldest: None,
         };
         Self {
@@ -71,6 +77,7 @@ impl Auditor {
             asked,
             statuses,
             refreshed: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -120,41 +127,78 @@ impl Auditor {
         let records = match self.ports.state.routes().await {
             Ok(records) => records,
             Err(error) => {
-                tracing::warn!(%error, "status cannot be refreshed; it shows what was last known");
+                let last = self.lock().clone();
+                *self.lock() = self.grown_old(last, &error);
                 return;
             }
         };
         let mut statuses = Vec::with_capacity(self.parts.len());
+        let mut failed = None;
         for part in &mut self.parts {
             let record = records.iter().find(|record| record.name == part.route.name);
             let Some(record) = record else { continue };
             match part.status(record, &self.ports).await {
                 Ok(status) => statuses.push(status),
-                Err(error) => {
-                    tracing::warn!(route = %part.route.name, %error, "status cannot be refreshed");
-                    return;
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            None => {
+                if self.trouble.has_passed() {
+                    tracing::info!("status is refreshed again");
                 }
+            }
+            Some(error) => {
+                let mut last = self.lock().clone();
+                last.retain(|last| statuses.iter().all(|status| status.name != last.name));
+                statuses.extend(self.grown_old(last, &error));
             }
         }
         statuses.sort_by(|a, b| a.name.cmp(&b.name));
         self.refreshed = Some(Instant::now());
-        *self.statuses.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
+        *self.lock() = statuses;
+    }
+
+    /// What was last known, saying so.
+    fn grown_old(
+        &mut self,
+        mut last: Vec<RouteStatus>,
+        error: &dyn std::fmt::Display,
+    ) -> Vec<RouteStatus> {
+        if self.trouble.is_worth_a_line("status") {
+            tracing::warn!(%error, "status cannot be refreshed; it shows what was last known");
+        }
+        let at = self.ports.clock.now();
+        let detail = format!("this is what was last known; it cannot be refreshed: {error}");
+        for status in &mut last {
+            let cause = Cause::new("status is old", &detail);
+            status.last_error = Some(LastError { at, cause });
+        }
+        last
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<RouteStatus>> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Part {
     async fn audit(&mut self, committed: &Committed, ports: &Ports) {
-        let seen = committed.accepted - self.accepted;
+        let (seen, before) = (committed.accepted - self.accepted, self.drift);
         match self
             .count(committed.cursor, &committed.damaged, ports)
             .await
         {
-            Ok(counted) => self.drift += difference(seen, counted),
-            Err(error) => {
+            Ok(counted) => {
+                self.uncounted.has_passed();
+                self.drift += difference(seen, counted);
+            }
+            Err(error) if self.uncounted.is_worth_a_line("journal") => {
                 tracing::warn!(route = %self.route.name, %error, "a settled stretch cannot be counted a second time");
             }
+            Err(_) => {}
         }
-        if self.drift != 0 {
+        if self.drift != before {
             tracing::error!(route = %self.route.name, drift = self.drift, cursor = committed.cursor.0,
                 "the route saw another number of events than the journal counts: this is a defect");
         }

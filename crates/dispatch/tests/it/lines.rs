@@ -94,3 +94,31 @@ async fn an_hour_of_unreadable_sectors_is_a_line_a_minute() {
         .await;
     rig.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn statuses_that_cannot_be_refreshed_say_so_and_the_log_once_a_minute() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 5);
+    rig.until("r", |status| status.ledger.delivered == 5).await;
+    memory
+        .state
+        .lists_meet(Some(StateError::Busy("database is locked".into())));
+    hour(&memory).await;
+    let status = rig.status("r").await;
+    assert_eq!(status.ledger.delivered, 5, "what was last known");
+    let said = status.last_error.unwrap();
+    assert_eq!(said.cause.code, "status is old");
+    assert!(said.cause.detail.contains("database is locked"));
+    let count = lines.count();
+    assert!((50..=70).contains(&count), "{count}");
+    memory.state.lists_meet(None);
+    let status = rig
+        .until("r", |status| status.ledger.delivered == 1805)
+        .await;
+    assert_eq!(status.last_error, None);
+    rig.stop().await;
+}
