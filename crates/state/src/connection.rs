@@ -1,5 +1,6 @@
 //! A SQLite connection on a thread of its own, so that nobody in the runtime ever blocks on it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use domain::ports::StateError;
@@ -21,7 +22,7 @@ type Call = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionThread {
     calls: mpsc::Sender<Call>,
-    /// Set once a write failed for good; nothing is tried after it.
+    /// Set once a write failed for good, or a call panicked; nothing is tried after it.
     failure: watch::Sender<Option<String>>,
     /// Whether a failure here is that of a write.
     writes: bool,
@@ -78,21 +79,11 @@ impl ConnectionThread {
         let (reply, answer) = oneshot::channel();
         let (failure, writes) = (self.failure.clone(), self.writes);
         let call: Call = Box::new(move |connection| {
-            let result = match &*failure.borrow() {
-                Some(reason) => Err(StateError::Failed(reason.clone())),
-                None => Ok(()),
+            let refused = failure.borrow().clone();
+            let result = match refused {
+                Some(reason) => Err(StateError::Failed(reason)),
+                None => run(act, connection, &failure, writes),
             };
-            let result = result.and_then(|()| {
-                act(connection).map_err(|error| match error {
-                    CallError::State(error) => error,
-                    CallError::Sqlite(error) => {
-                        if writes && is_final(&error) {
-                            failure.send_replace(Some(error.to_string()));
-                        }
-                        classify(&error)
-                    }
-                })
-            });
             // The caller may be gone; the work is done all the same.
             let _ = reply.send(result);
         });
@@ -100,6 +91,30 @@ impl ConnectionThread {
         self.calls.send(call).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+}
+
+/// Runs one call. A write that failed for good, and a panic, which is a defect and leaves the connection
+/// in who knows what state, are the end of the store: nobody may wait in vain for a thread that died.
+fn run<T>(
+    act: impl FnOnce(&mut Connection) -> Result<T, CallError>,
+    connection: &mut Connection,
+    failure: &watch::Sender<Option<String>>,
+    writes: bool,
+) -> Result<T, StateError> {
+    let Ok(result) = catch_unwind(AssertUnwindSafe(|| act(connection))) else {
+        let reason = "a call of the state store panicked: a defect; what is on disk is whole";
+        failure.send_replace(Some(reason.into()));
+        return Err(StateError::Failed(reason.into()));
+    };
+    result.map_err(|error| match error {
+        CallError::State(error) => error,
+        CallError::Sqlite(error) => {
+            if writes && is_final(&error) {
+                failure.send_replace(Some(error.to_string()));
+            }
+            classify(&error)
+        }
+    })
 }
 
 /// Opens the file for writing: WAL, and every commit synced. A file that is not ours, or newer, is
@@ -133,4 +148,31 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
         Ok(connection)
     };
     open().map_err(|source| OpenError::sqlite(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_call_is_told_to_its_caller_and_ends_the_store() {
+        for writes in [true, false] {
+            let failure = watch::Sender::new(None);
+            let connection = Connection::open_in_memory().unwrap();
+            let thread = ConnectionThread::start("test", connection, failure.clone(), writes);
+            let thread = thread.unwrap();
+            let panicked =
+                thread.call(|_| -> Result<(), CallError> { panic!("as the test asked") });
+            let told = panicked.await.unwrap_err();
+            assert!(told.to_string().contains("panicked"), "{told}");
+            assert!(
+                failure
+                    .borrow()
+                    .as_ref()
+                    .is_some_and(|why| why.contains("panicked"))
+            );
+            let after = thread.call(|_| Ok(())).await.unwrap_err();
+            assert!(after.to_string().contains("panicked"), "{after}");
+        }
+    }
 }
