@@ -4,7 +4,7 @@
 use domain::ports::{
     BatchLimit, Bury, Journal, ReadBatch, RetireFate, RouteRecord, SettledRange, Settlement, State,
 };
-use domain::{Cause, Clock, Reason, RouteName, Seq, SourceSet, StoredEvent};
+use domain::{Cause, Clock, Reason, RouteName, Seq, SeqRange, SourceSet, StoredEvent};
 
 use super::stores::Stores;
 use crate::exit::{Exit, Failure, Outcome};
@@ -61,9 +61,11 @@ fn settle(
     clock: &dyn Clock,
 ) -> (Settlement, u64) {
     let mut step = Settlement::at(record.name.clone(), batch.through);
-    let damaged: u64 = batch.damaged.iter().map(domain::SeqRange::count).sum();
-    step.accepted = batch.events.len() as u64 + damaged;
-    step.counters.damaged = damaged;
+    for lost in &batch.damaged {
+        step.accepted += lost.count();
+        step.counters.damaged += lost.count() - settled_already(record, *lost);
+    }
+    step.accepted += batch.events.len() as u64;
     let mut pending = 0;
     for stored in batch.events {
         if let Some(settled) = record
@@ -90,10 +92,24 @@ fn settle(
     (step, pending)
 }
 
+/// How many of the lost numbers lie in settled ranges, where they are counted already; they move to what
+/// lies below the cursor.
+fn settled_already(record: &mut RouteRecord, lost: SeqRange) -> u64 {
+    let mut already = 0;
+    for settled in &mut record.ranges {
+        let first = settled.range.first.max(lost.first);
+        if let Some(both) = SeqRange::new(first, settled.range.last.min(lost.last)) {
+            already += both.count();
+            settled.events = settled.events.saturating_sub(both.count());
+        }
+    }
+    already
+}
+
 /// What of a range lies above the cursor.
 fn above(settled: SettledRange, cursor: Seq) -> Option<SettledRange> {
     let first = settled.range.first.max(cursor.next());
-    let range = domain::SeqRange::new(first, settled.range.last)?;
+    let range = SeqRange::new(first, settled.range.last)?;
     Some(SettledRange {
         range,
         events: settled.events,

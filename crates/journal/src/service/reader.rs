@@ -297,11 +297,17 @@ fn finish_segment(
 ) -> DiskCursor {
     let (last, data_end) = cursor.segment.bound();
     let expected = cursor.scanner.expected();
-    if let Some(lost) = SeqRange::new(expected, last) {
+    if let Some(lost) = SeqRange::new(expected, last.min(end)) {
+        // Frames that were synced while this was read lie behind the damage, and are read next.
+        let behind =
+            shared.with_index(&cursor.segment, |index| index.frame_of(end.next()).copied());
+        let behind = behind.ok().flatten().filter(|_| last > end);
+        let (offset, next) =
+            behind.map_or((data_end, last.next()), |frame| (frame.offset, frame.first));
         shared.found_damaged(&cursor.segment);
         fetched.push(Fetched::Damaged(lost));
         cursor.scanner.extend(data_end);
-        cursor.scanner.seek(data_end, last.next());
+        cursor.scanner.seek(offset, next);
         return cursor;
     }
     let Some(next) = shared.room.segment_after(cursor.segment.first()) else {
