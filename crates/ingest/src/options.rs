@@ -23,7 +23,8 @@ pub struct ListenerOptions {
     /// The largest head of a request, all headers together. Default `"32KiB"`; more is told 431.
     pub max_header_bytes: ByteSize,
     /// The most bytes of heads and bodies in memory over all requests; a quarter of it is for what
-    /// connections have half read. Default `"64MiB"`; a request that would go over it is told 503.
+    /// connections have half read, where one of HTTP/2 counts as 16 KiB at least. Default `"64MiB"`; a
+    /// request that would go over it is told 503.
     pub max_in_flight_bytes: ByteSize,
     /// The most requests at once on one HTTP/2 connection. Default 64.
     pub max_streams: u32,

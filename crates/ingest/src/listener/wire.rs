@@ -9,6 +9,10 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
+/// What a connection of HTTP/2 counts for before it says anything: its tables, buffers and streams that
+/// were answered take several times as much as a connection of HTTP/1, measured as up to 125 KiB.
+pub(super) const HTTP2: u64 = 24 << 10;
+
 /// The count.
 #[derive(Debug)]
 pub(super) enum Wire {
@@ -63,7 +67,7 @@ impl Wire {
         match self {
             Self::Unknown(came) => *came as u64,
             Self::Http1(bytes_of_head) => *bytes_of_head,
-            Self::Http2(frames) => frames.block + frames.frame,
+            Self::Http2(frames) => HTTP2 + frames.block + frames.frame,
         }
     }
 }
@@ -140,7 +144,7 @@ mod tests {
                 wire.read(piece, true);
             }
             assert!(matches!(wire, Wire::Http2(_)), "{size}");
-            assert_eq!(wire.held(), held, "{size}");
+            assert_eq!(wire.held(), HTTP2 + held, "{size}");
         }
     }
 

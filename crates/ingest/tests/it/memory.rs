@@ -138,6 +138,26 @@ async fn half_heads_count_over_all_connections() {
     assert!(door.close().await);
 }
 
+/// A connection of HTTP/2 costs more than one of HTTP/1, and there may be fewer of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_http2_count_although_they_say_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let door = door(directory.path()).await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let says = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat();
+    let mut held = clients(&door, 10, &says).await;
+    let closed = select_all(held.iter_mut().map(|client| {
+        Box::pin(async move {
+            let mut scratch = [0; 1 << 10];
+            while client.read(&mut scratch).await.is_ok_and(|read| read > 0) {}
+        })
+    }));
+    tokio::time::timeout(LONG, closed).await.unwrap();
+    drop(held);
+    until(&door, 200).await;
+    assert!(door.close().await);
+}
+
 /// Header blocks of HTTP/2 that never end, on connections that have a request under way besides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_header_blocks_of_http2_count_over_all_connections() {

@@ -113,7 +113,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "All headers of a request together. More is told 431.")
                 .edges(&["\"8KiB\"", "\"256KiB\""], &["\"8191\"", "\"262145\""]),
             key("max_in_flight_bytes", "size", "at least 1MiB, and 8 times `max_header_bytes`",
-                "Heads and bodies in memory over all requests; a quarter of it is for what connections have half read. A request that would go over it is told 503.")
+                "Heads and bodies in memory over all requests; a quarter of it is for what connections have half read, where one of HTTP/2 counts as 16 KiB at least. A request that would go over it is told 503.")
                 .edges(&["\"1MiB\""], &["\"1048575\""]),
             key("max_streams", "integer", "at least 1",
                 "Requests at once on one HTTP/2 connection.").edges(&["1"], &["0"]),
