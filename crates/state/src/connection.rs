@@ -1,5 +1,6 @@
 //! A SQLite connection on a thread of its own, so that nobody in the runtime ever blocks on it.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -117,10 +118,21 @@ fn run<T>(
     })
 }
 
+/// Makes the file, for the owner alone, unless it is there: it will hold payloads. SQLite gives its log
+/// and its index the same mode.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Opens the file for writing: WAL, and every commit synced. A file that is not ours, or newer, is
 /// left as it is.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::sqlite(path, source);
+    make_private(path).map_err(|error| OpenError::io(path, error))?;
     let mut connection = Connection::open(path).map_err(failed)?;
     connection
         .busy_timeout(std::time::Duration::from_secs(5))

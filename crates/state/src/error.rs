@@ -41,6 +41,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Trouble beside SQLite's own.
+    pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
+        Self::Sqlite {
+            path: path.to_owned(),
+            source: Error::ToSqlConversionFailure(Box::new(error)),
+        }
+    }
+
     pub(crate) fn sqlite(path: &Path, source: Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {

@@ -41,12 +41,8 @@ impl SqliteState {
         let reader = open_reader(path)?;
         let failure = watch::Sender::new(None);
         let start = |name, connection, writes| {
-            ConnectionThread::start(name, connection, failure.clone(), writes).map_err(|error| {
-                OpenError::Sqlite {
-                    path: path.to_owned(),
-                    source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
-                }
-            })
+            ConnectionThread::start(name, connection, failure.clone(), writes)
+                .map_err(|error| OpenError::io(path, error))
         };
         let (writer, reader) = (
             start("state-writer", writer, true)?,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, backup::Backup};
 
+use crate::connection::make_private;
 use crate::error::OpenError;
 use crate::row::int;
 
@@ -85,11 +86,12 @@ fn apply(connection: &mut Connection, steps: &[&str], found: u32) -> rusqlite::R
     transaction.commit()
 }
 
-/// Copies the file aside as `state.db.v{N}.bak`, synced.
+/// Copies the file aside as `state.db.v{N}.bak`, synced, for the owner alone.
 fn snapshot(connection: &Connection, path: &Path, version: u32) -> Result<(), OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".v{version}.bak"));
     let target = PathBuf::from(name);
+    make_private(&target).map_err(|error| OpenError::io(&target, error))?;
     let copy = || {
         let mut copy = Connection::open(&target)?;
         copy.pragma_update(None, "synchronous", "FULL")?;

@@ -1,5 +1,7 @@
 //! Migration, by steps of a version that does not exist yet.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 const NEXT: &[&str] = &[
@@ -35,6 +37,8 @@ fn an_older_file_is_copied_aside_and_then_migrated() {
     assert_eq!(version(&connection).unwrap(), 3);
     assert_eq!(colour(&connection).unwrap(), "green");
 
+    let mode = std::fs::metadata(snapshot_of(&path)).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600, "it holds payloads");
     let copy = Connection::open(snapshot_of(&path)).unwrap();
     assert_eq!(version(&copy).unwrap(), 1);
     let cursor: i64 = copy

@@ -67,6 +67,21 @@ async fn stretches_of_one_time_are_one_row_in_whatever_order_they_come() {
 }
 
 #[tokio::test]
+async fn files_that_hold_payloads_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = SqliteFile::fresh().await;
+    let state = file.open().await;
+    let name = route("r");
+    state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
+    for end in ["", "-wal", "-shm"] {
+        let mut path = file.path().into_os_string();
+        path.push(end);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}: {mode:o}", path.display());
+    }
+}
+
+#[tokio::test]
 async fn a_lock_of_another_program_is_waited_out_and_ends_nothing() {
     let file = SqliteFile::fresh().await;
     let state = file.open().await;
