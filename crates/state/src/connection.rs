@@ -3,6 +3,7 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use domain::ports::StateError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -16,6 +17,9 @@ const WAITING_CALLS: usize = 256;
 
 /// Prepared statements kept; a little above the number there are.
 const CACHED_STATEMENTS: usize = 64;
+
+/// How long a call waits for another program's lock.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 type Call = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -134,9 +138,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::sqlite(path, source);
     make_private(path).map_err(|error| OpenError::io(path, error))?;
     let mut connection = Connection::open(path).map_err(failed)?;
-    connection
-        .busy_timeout(std::time::Duration::from_secs(5))
-        .map_err(failed)?;
+    connection.busy_timeout(LOCK_PATIENCE).map_err(failed)?;
     schema::check(&connection, path, schema::VERSION)?;
     let set = || {
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -155,7 +157,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.busy_timeout(LOCK_PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         Ok(connection)
     };

@@ -1,6 +1,7 @@
 //! [`SqliteState`]: the state port on one SQLite file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{
@@ -12,7 +13,7 @@ use domain::{
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::watch;
 
-use crate::connection::{ConnectionThread, open_reader, open_writer};
+use crate::connection::{ConnectionThread, LOCK_PATIENCE, open_reader, open_writer};
 use crate::error::OpenError;
 use crate::metrics::Metrics;
 use crate::{events, routes, schema, settle, sources};
@@ -63,17 +64,27 @@ impl SqliteState {
         self.failure.subscribe()
     }
 
-    /// Folds the write-ahead log back into the file. Not needed for safety; it makes the next start and
-    /// a plain copy of the file simpler.
+    /// Folds the write-ahead log back into the file, within `deadline`. Not needed for safety; it makes
+    /// the next start and a plain copy of the file simpler.
     ///
     /// # Errors
-    /// What SQLite reports.
-    pub async fn checkpoint(&self) -> Result<(), StateError> {
-        self.writer
-            .call(|connection| {
-                Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
-            })
-            .await
+    /// [`StateError::Busy`] when another program, or a call before this one, kept it from that until the
+    /// deadline; else what SQLite reports.
+    pub async fn checkpoint(&self, deadline: Duration) -> Result<(), StateError> {
+        let late = || StateError::Busy("its log could not be folded back in time".into());
+        let folding = self.writer.call(move |connection| {
+            connection.busy_timeout(deadline.min(LOCK_PATIENCE))?;
+            let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, bool>(0)
+            });
+            connection.busy_timeout(LOCK_PATIENCE)?;
+            Ok(folded?)
+        });
+        let held = tokio::time::timeout(deadline, folding).await;
+        match held.map_err(|_| late())?? {
+            true => Err(late()),
+            false => Ok(()),
+        }
     }
 
     /// `accepted + Σ ranges.events − (delivered + parked + dead + discarded + damaged)` of a route, from

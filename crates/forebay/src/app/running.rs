@@ -161,7 +161,7 @@ impl Running {
         {
             tracing::debug!("admin connections were cut");
         }
-        if let Err(error) = self.stores.state.checkpoint().await {
+        if let Err(error) = self.stores.state.checkpoint(left()).await {
             tracing::warn!(%error, "state could not be folded together; the next start does it");
         }
         closed.map_err(|error| {

@@ -115,7 +115,11 @@ impl Stores {
         self.journal
             .close(std::time::Duration::from_secs(20))
             .await?;
-        self.state.checkpoint().await?;
+        // Not needed for safety: the next start folds what is left.
+        let folded = self.state.checkpoint(std::time::Duration::from_secs(5));
+        if let Err(error) = folded.await {
+            tracing::warn!(%error, "state could not be folded together; the next start does it");
+        }
         Ok(())
     }
 
@@ -129,6 +133,16 @@ impl Stores {
                 .ok()
                 .filter(|free| *free > 0),
         })
+    }
+}
+
+/// Waits until no process holds the data directory. Another may still be quicker to take it.
+pub async fn wait_until_free(data_dir: &Path) {
+    if DirectoryLock::is_held(data_dir) {
+        tracing::info!(data_dir = %data_dir.display(), "waiting for another process to let go of the data directory");
+    }
+    while DirectoryLock::is_held(data_dir) {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
 
@@ -175,9 +189,6 @@ fn open_state(
     let journal_dir = data_dir.join("journal");
     make_durable(&journal_dir)
         .with_context(|| format!("cannot make the data directory {}", journal_dir.display()))?;
-    if flags.wait_for_lock && DirectoryLock::is_held(data_dir) {
-        tracing::info!(data_dir = %data_dir.display(), "waiting for another process to let go of the data directory");
-    }
     let lock = DirectoryLock::acquire(data_dir, flags.wait_for_lock).map_err(journal_failure)?;
     let path = state_path(data_dir);
     if !path.exists() && !flags.accept_loss && has_segments(&journal_dir)? {

@@ -12,7 +12,7 @@ use state::SqliteState;
 
 use crate::contract::{Store, imbalance};
 use crate::samples::{at, bury, park, range, route};
-use crate::sqlite::{SqliteFile, open};
+use crate::sqlite::{PATIENT, SqliteFile, open};
 
 /// Set in the process that is to be killed: the file it settles into.
 const VICTIM: &str = "FOREBAY_STATE_VICTIM";
@@ -105,7 +105,7 @@ async fn a_torn_log_keeps_whole_steps_up_to_the_tear() {
         .register_route(&route("r"), Seq::ZERO, at(0))
         .await
         .unwrap();
-    state.checkpoint().await.unwrap();
+    state.checkpoint(PATIENT).await.unwrap();
     let log_path = |path: &Path| path.with_file_name("state.db-wal");
     // Ends of the log after each step: all through there was synced.
     let mut ends = vec![0];
@@ -144,7 +144,7 @@ async fn a_write_that_failed_is_final_and_only_a_new_start_clears_it() {
         .await
         .unwrap();
     state.settle(vec![step(1)]).await.unwrap();
-    state.checkpoint().await.unwrap();
+    state.checkpoint(PATIENT).await.unwrap();
     drop(state);
     let (page, kept) = break_page(&file.path(), "parked");
 

@@ -7,7 +7,7 @@ use domain::{Reason, Seq};
 
 use crate::contract::{Store, imbalance};
 use crate::samples::{at, bury, park, range, route, stored};
-use crate::sqlite::SqliteFile;
+use crate::sqlite::{PATIENT, SqliteFile};
 
 fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1.db")
@@ -61,7 +61,7 @@ async fn write() {
         .retire_route(&route("old"), domain::ports::RetireFate::Discard, at(9))
         .await
         .unwrap();
-    state.checkpoint().await.unwrap();
+    state.checkpoint(PATIENT).await.unwrap();
     drop(state);
     let target = rusqlite::Connection::open(file.path()).unwrap();
     target

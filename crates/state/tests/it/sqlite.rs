@@ -1,6 +1,7 @@
 //! The contract on SQLite, and what only its files have: a schema, and words for one that does not fit.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use domain::Seq;
 use domain::ports::{DeliveredRange, Settlement, State, StateError};
@@ -8,6 +9,9 @@ use state::{Metrics, OpenError, SqliteState};
 
 use crate::contract::{Store, contract};
 use crate::samples::{at, range, route};
+
+/// Longer than any test waits.
+pub(crate) const PATIENT: Duration = Duration::from_secs(60);
 
 /// A state file in a folder of its own.
 pub(crate) struct SqliteFile(tempfile::TempDir);
@@ -82,6 +86,24 @@ async fn files_that_hold_payloads_are_the_owners_alone() {
 }
 
 #[tokio::test]
+async fn folding_the_log_gives_up_at_its_deadline_while_another_program_reads() {
+    let file = SqliteFile::fresh().await;
+    let state = file.open().await;
+    let raw = rusqlite::Connection::open(file.path()).unwrap();
+    raw.execute_batch("BEGIN; SELECT count(*) FROM routes")
+        .unwrap();
+    let name = route("r");
+    state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
+    let late = state.checkpoint(Duration::from_millis(50)).await;
+    assert!(matches!(late, Err(StateError::Busy(_))), "{late:?}");
+    // The thread is free again, with its old patience.
+    let step = vec![Settlement::at(name.clone(), Seq(7))];
+    state.settle(step).await.unwrap();
+    raw.execute_batch("COMMIT").unwrap();
+    state.checkpoint(PATIENT).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_lock_of_another_program_is_waited_out_and_ends_nothing() {
     let file = SqliteFile::fresh().await;
     let state = file.open().await;
@@ -102,7 +124,7 @@ async fn a_lock_of_another_program_is_waited_out_and_ends_nothing() {
 #[tokio::test]
 async fn a_newer_schema_is_refused_in_words_and_the_file_left_alone() {
     let file = SqliteFile::fresh().await;
-    file.open().await.checkpoint().await.unwrap();
+    file.open().await.checkpoint(PATIENT).await.unwrap();
     let raw = rusqlite::Connection::open(file.path()).unwrap();
     raw.pragma_update(None, "user_version", 99).unwrap();
     raw.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
