@@ -1,6 +1,6 @@
 //! Single events in state: what is due, and what became of one.
 
-use domain::ports::{Fate, Park, Parked};
+use domain::ports::{BatchLimit, Fate, Park, Parked};
 use domain::{EventId, Reason, RouteName, Seq, SeqRange, StoredEvent, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -15,7 +15,7 @@ pub(crate) fn due(
     route: &RouteName,
     now: Timestamp,
     busy: &[Seq],
-    limit: usize,
+    limit: BatchLimit,
 ) -> Result<Vec<Parked>, CallError> {
     let route = route_key(connection, route)?;
     let mut statement = connection.prepare_cached(
@@ -24,8 +24,8 @@ pub(crate) fn due(
          FROM parked WHERE route = ?1 AND due_at <= ?2 ORDER BY due_at, seq",
     )?;
     let mut rows = statement.query(params![route, now.as_microsecond()])?;
-    let mut found = Vec::new();
-    while found.len() < limit
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while found.len() < limit.events
         && let Some(row) = rows.next()?
     {
         if busy.contains(&seq(row, 0)?) {
@@ -39,6 +39,10 @@ pub(crate) fn due(
             last_failure_at: time(row, 6)?,
             cause: cause(row, 7)?,
         };
+        bytes += park.stored.event.weight();
+        if bytes > limit.bytes && !found.is_empty() {
+            break;
+        }
         found.push(Parked {
             park,
             redrives: row.get(10)?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{
-    Fate, KnownSource, Parked, RetireFate, RouteRecord, Settlement, State, StateError,
+    BatchLimit, Fate, KnownSource, Parked, RetireFate, RouteRecord, Settlement, State, StateError,
 };
 use domain::{
     EventId, InstallationId, RouteName, Seq, SeqRange, SourceName, StoredEvent, Timestamp,
@@ -234,7 +234,7 @@ impl State for SqliteState {
         route: &RouteName,
         now: Timestamp,
         busy: &[Seq],
-        limit: usize,
+        limit: BatchLimit,
     ) -> Result<Vec<Parked>, StateError> {
         let (route, busy) = (route.clone(), busy.to_vec());
         self.reader

@@ -379,7 +379,7 @@ impl State for World {
         _: &RouteName,
         _: Timestamp,
         _: &[Seq],
-        _: usize,
+        _: domain::ports::BatchLimit,
     ) -> Result<Vec<Parked>, StateError> {
         unreachable!("admin does not ask")
     }

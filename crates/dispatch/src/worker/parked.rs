@@ -12,14 +12,12 @@ use domain::{Clock, RouteName, Seq, Timestamp};
 
 use crate::attempt::{Batch, Marks, ParkedMark};
 
-/// Rows in hand at most, and fetched at once while they are small.
-const MAX_FETCH: usize = 500;
-
-/// Rows fetched at first: how large they are is not known yet.
-const FIRST_FETCH: usize = 16;
-
-/// Bytes that one fetch aims for at most.
-const FETCH_BYTES: usize = 4 << 20;
+/// Fetched at once at most, whatever room the window has: the next fetch waits until all of one are
+/// under way. No more rows than that are in hand either.
+const FETCH: BatchLimit = BatchLimit {
+    events: 500,
+    bytes: 4 << 20,
+};
 
 /// The longest sleep before the wall clock is looked at again: it may have jumped.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -38,8 +36,6 @@ pub(crate) struct DueQueue {
     busy: BTreeSet<Seq>,
     next: Option<Timestamp>,
     fetching: bool,
-    /// Rows to ask for.
-    fetch: usize,
 }
 
 impl DueQueue {
@@ -50,7 +46,6 @@ impl DueQueue {
             busy: BTreeSet::new(),
             next: (parked > 0).then_some(now),
             fetching: false,
-            fetch: FIRST_FETCH,
         }
     }
 
@@ -72,15 +67,15 @@ impl DueQueue {
         now: Timestamp,
     ) -> Option<impl Future<Output = Result<Fetched, StateError>> + Send + use<>> {
         let due = self.next.is_some_and(|next| next <= now);
-        if !due || self.fetching || !self.fetched.is_empty() || self.busy.len() >= MAX_FETCH {
+        if !due || self.fetching || !self.fetched.is_empty() || self.busy.len() >= FETCH.events {
             return None;
         }
         self.fetching = true;
         self.next = None;
         let mut busy: Vec<Seq> = self.busy.iter().copied().collect();
-        let (route, limit) = (route.clone(), self.fetch);
+        let route = route.clone();
         Some(async move {
-            let rows = state.due(&route, now, &busy, limit).await?;
+            let rows = state.due(&route, now, &busy, FETCH).await?;
             busy.extend(rows.iter().map(|row| row.park.stored.seq));
             let next = state.next_due(&route, &busy).await?;
             Ok(Fetched { rows, next })
@@ -110,11 +105,6 @@ impl DueQueue {
             };
             self.fetched.push_back((delivery, mark));
         }
-        self.fetch = if charged.1 > FETCH_BYTES {
-            (self.fetch / 2).max(1)
-        } else {
-            (self.fetch * 2).min(MAX_FETCH)
-        };
         charged
     }
 
@@ -144,7 +134,7 @@ impl DueQueue {
 
     /// How long to sleep until the next fetch, as far as the wall clock now tells.
     pub(crate) fn sleep(&self, clock: &dyn Clock) -> Option<Duration> {
-        if self.fetching || !self.fetched.is_empty() || self.busy.len() >= MAX_FETCH {
+        if self.fetching || !self.fetched.is_empty() || self.busy.len() >= FETCH.events {
             return None;
         }
         let until = self.next?.duration_since(clock.now());

@@ -362,13 +362,20 @@ impl State for MemoryState {
         route: &RouteName,
         now: Timestamp,
         busy: &[Seq],
-        limit: usize,
+        limit: BatchLimit,
     ) -> Result<Vec<Parked>, StateError> {
         let routes = self.routes.lock().unwrap();
         let mut due: Vec<_> = routes[route].parked.values().cloned().collect();
         due.retain(|park| park.due_at <= now && !busy.contains(&park.stored.seq));
         due.sort_by_key(|park| (park.due_at, park.stored.seq));
-        due.truncate(limit);
+        due.truncate(limit.events);
+        let mut bytes = 0;
+        let mut fits = |park: &Park| {
+            bytes += park.stored.event.weight();
+            bytes <= limit.bytes
+        };
+        let fitting = due.iter().take_while(|park| fits(park)).count();
+        due.truncate(fitting.max(1));
         let parked = |park| Parked { park, redrives: 0 };
         Ok(due.into_iter().map(parked).collect())
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::BatchLimit;
 use crate::{
     Cause, EventId, InstallationId, Ledger, Reason, RouteName, Seq, SeqRange, SourceName,
     StoredEvent,
@@ -325,14 +326,15 @@ pub trait State: Send + Sync {
     /// [`StateError::Busy`] nothing was applied, and the same steps may be tried again.
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
 
-    /// Parked events of `route` due at or before `now`, those due first first, at most `limit`,
-    /// leaving out those whose sequence number is in `busy` (an attempt is under way).
+    /// Parked events of `route` due at or before `now`, those due first first, within `limit`, leaving
+    /// out those whose sequence number is in `busy` (an attempt is under way). One that is due is given
+    /// even if it alone is over the bytes.
     async fn due(
         &self,
         route: &RouteName,
         now: Timestamp,
         busy: &[Seq],
-        limit: usize,
+        limit: BatchLimit,
     ) -> Result<Vec<Parked>, StateError>;
 
     /// When the next parked event of `route` not in `busy` is due.

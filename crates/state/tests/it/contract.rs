@@ -2,12 +2,12 @@
 //! [`contract!`](crate::contract::contract).
 
 use domain::ports::{
-    Counters, DeliveredRange, Fate, KnownSource, Resolution, RetireFate, SettledRange, Settlement,
-    State, StateError,
+    BatchLimit, Counters, DeliveredRange, Fate, KnownSource, Resolution, RetireFate, SettledRange,
+    Settlement, State, StateError,
 };
 use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
 
-use crate::samples::{at, bury, park, range, route, stored};
+use crate::samples::{TEN, at, bury, park, range, route, stored};
 
 /// A place that a state store is kept in. Opening it again finds what was committed.
 pub(crate) trait Store: Sized {
@@ -36,6 +36,7 @@ macro_rules! contract {
             a_step_is_applied_whole_and_survives_reopening,
             one_bad_step_of_several_undoes_them_all,
             parked_events_come_back_when_due_and_leave_once,
+            parked_events_come_back_within_bytes_and_at_least_one,
             delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds,
             routes_are_renamed_retired_and_registered_again,
             state_is_bound_to_one_installation,
@@ -132,6 +133,28 @@ pub(crate) async fn a_step_is_applied_whole_and_survives_reopening<S: Store>() {
     assert_eq!(state.find(stored(12).id).await.unwrap(), Some(stored(12)));
 }
 
+pub(crate) async fn parked_events_come_back_within_bytes_and_at_least_one<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let step = Settlement {
+        accepted: 4,
+        parks: (1..=4).map(|seq| park(seq, 1, 0)).collect(),
+        ..Settlement::at(name.clone(), Seq(4))
+    };
+    state.settle(vec![step]).await.unwrap();
+    let one = stored(1).event.weight();
+    for (events, bytes, expected) in [
+        (10, 3 * one, 3),
+        (10, 3 * one - 1, 2),
+        (2, 3 * one, 2),
+        (10, 1, 1),
+        (10, usize::MAX, 4),
+    ] {
+        let limit = BatchLimit { events, bytes };
+        let due = state.due(&name, at(9), &[], limit).await.unwrap();
+        assert_eq!(due.len(), expected, "{limit:?}");
+    }
+}
+
 pub(crate) async fn one_bad_step_of_several_undoes_them_all<S: Store>() {
     let (_store, state, name) = with_route::<S>().await;
     let good = Settlement {
@@ -171,7 +194,7 @@ pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() 
     let due = |now, busy: &'static [Seq]| {
         let (state, name) = (&state, &name);
         async move {
-            let due = state.due(name, at(now), busy, 10).await.unwrap();
+            let due = state.due(name, at(now), busy, TEN).await.unwrap();
             due.iter()
                 .map(|parked| parked.park.stored.seq.0)
                 .collect::<Vec<_>>()
@@ -199,7 +222,7 @@ pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() 
     assert_eq!(imbalance(&state, &name).await, 0);
     assert_eq!(due(99, &[]).await, [3]);
     assert_eq!(
-        state.due(&name, at(99), &[], 10).await.unwrap()[0]
+        state.due(&name, at(99), &[], TEN).await.unwrap()[0]
             .park
             .attempts,
         2

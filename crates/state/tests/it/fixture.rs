@@ -6,7 +6,7 @@ use domain::ports::{Fate, State};
 use domain::{Reason, Seq};
 
 use crate::contract::{Store, imbalance};
-use crate::samples::{at, bury, park, range, route, stored};
+use crate::samples::{TEN, at, bury, park, range, route, stored};
 use crate::sqlite::{PATIENT, SqliteFile};
 
 fn fixture() -> PathBuf {
@@ -103,7 +103,7 @@ async fn a_store_of_version_1_opens_with_everything_it_holds() {
     let reason = Reason::Rejected;
     assert!(matches!(fate(12).await, Fate::Dead { reason: said, .. } if said == reason));
     assert_eq!(fate(11).await, Fate::Pending);
-    let due = state.due(&name, at(60), &[], 10).await.unwrap();
+    let due = state.due(&name, at(60), &[], TEN).await.unwrap();
     assert_eq!(due[0].park, park(9, 2, 60));
     assert_eq!(state.find(stored(12).id).await.unwrap(), Some(stored(12)));
 }

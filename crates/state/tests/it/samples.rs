@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use domain::ports::{Bury, Park};
+use domain::ports::{BatchLimit, Bury, Park};
 use domain::{
     Cause, Event, EventId, Reason, RouteName, Seq, SeqRange, SourceName, StoredEvent, Timestamp,
+};
+
+/// Ten small events.
+pub(crate) const TEN: BatchLimit = BatchLimit {
+    events: 10,
+    bytes: 1 << 20,
 };
 
 pub(crate) fn route(name: &str) -> RouteName {
