@@ -1,7 +1,7 @@
 //! What a destination says of an attempt.
 //!
 //! A destination classifies its own errors into these words, beside its client; dispatch acts on the
-//! words alone and never looks at which destination it talks to. DESIGN section 4 has the table.
+//! words alone and never looks at which destination it talks to. ARCHITECTURE.md has the table.
 
 use std::time::Duration;
 

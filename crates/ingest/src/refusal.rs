@@ -37,7 +37,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// The status of section 7's table. Whatever is our own trouble is 503: several senders never retry
+    /// The status, as docs/http-api.md lists them. Whatever is our own trouble is 503: several senders never retry
     /// a 4xx.
     pub(crate) fn status(&self) -> StatusCode {
         match self {

@@ -20,7 +20,7 @@ pub(super) enum Class {
     Unavailable,
 }
 
-/// DESIGN section 4, the outcomes table.
+/// The outcomes table of ARCHITECTURE.md.
 pub(super) fn class(sqlstate: &str) -> Class {
     match sqlstate {
         "40001" | "40P01" | "55P03" | "57014" | "23503" => return Class::Retry,

@@ -2,7 +2,7 @@
 //! and one that vanished with anything left stops the start.
 
 use domain::ports::{Archive, EventQuery, Journal, RetireFate, RouteRecord, State};
-use domain::{Clock, Seq, SourceSet};
+use domain::{Clock, Seq, SourceName, SourceSet};
 
 use super::stores::{Past, Stores};
 use crate::config::{Config, Start};
@@ -21,7 +21,9 @@ pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -
         retire_if_settled(config, stores, route, clock).await?;
     }
     for (name, route) in &config.routes {
-        if !registered.iter().any(|known| known.name == *name) {
+        if let Some(record) = registered.iter().find(|known| known.name == *name) {
+            leaves_nothing_behind(stores, record, &route.from).await?;
+        } else {
             // From here on nothing is reclaimed that the route may begin with.
             stores.journal.release(name, Seq::ZERO);
             let sources = route.from.iter().cloned().collect();
@@ -33,6 +35,39 @@ pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -
         }
         let (state, journal) = (&*stores.state, &*stores.journal);
         dispatch::change_sources(state, journal, name, route.from.clone()).await?;
+    }
+    Ok(())
+}
+
+/// A source that a route no longer takes must have nothing waiting on it: nobody would deliver that any
+/// more, and nobody would see it.
+async fn leaves_nothing_behind(
+    stores: &Stores,
+    route: &RouteRecord,
+    from: &[SourceName],
+) -> Outcome {
+    let before = stores.state.route_sources(&route.name).await?;
+    for source in before.iter().filter(|source| !from.contains(source)) {
+        let only: SourceSet = [source.clone()].into_iter().collect();
+        let (mut after, mut waiting) = (route.cursor, 0);
+        for settled in &route.ranges {
+            let first = settled.range.first.previous();
+            waiting += stores.journal.count(&only, after, first).await?;
+            after = settled.range.last;
+        }
+        waiting += stores
+            .journal
+            .count(&only, after, stores.journal.end())
+            .await?;
+        if waiting > 0 {
+            let name = &route.name;
+            return Err(Failure::say(
+                Exit::Usage,
+                format!(
+                    "route {name} no longer takes source {source}, but {waiting} of its events wait on it: put {source} back into routes.{name}.from until `forebay status` shows them delivered, then take it out"
+                ),
+            ));
+        }
     }
     Ok(())
 }

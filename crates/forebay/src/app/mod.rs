@@ -40,6 +40,10 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What kept it from starting, or made it end.
 pub async fn serve(config: Config, flags: OpenFlags) -> Outcome {
     let mut signals = signals::Signals::install().context("cannot listen for signals")?;
+    if flags.wait_for_lock {
+        // Whoever has the data directory has the ports, too, as often as not.
+        stores::wait_until_free(&config.server.data_dir).await;
+    }
     // First of all: who is in the way is told before anything is opened.
     let sockets = Sockets {
         ingest: bind(config.server.listen, "listen").await?,

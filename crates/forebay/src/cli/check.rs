@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{Clock, SystemClock};
 
 use super::output;
-use super::serve::ConfigArgs;
+use super::serve::{ConfigArgs, ListenerArgs};
 use crate::app;
 use crate::config::Config;
 use crate::exit::{Exit, Failure, Outcome};
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_secs(30);
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    listeners: ListenerArgs,
     /// Also reach every destination, and name what is set up weaker there than Forebay promises
     #[arg(long)]
     connect: bool,
@@ -28,7 +30,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
-    let config = args.config.load()?;
+    let config = args.config.load_with(&args.listeners)?;
     let file = config
         .file
         .as_ref()

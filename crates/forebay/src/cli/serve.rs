@@ -17,6 +17,8 @@ use crate::exit::{Exit, Failure, Outcome};
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArgs,
+    #[command(flatten)]
+    pub listeners: ListenerArgs,
     /// Wait until another process lets go of the data directory, instead of exiting with code 1
     #[arg(long)]
     wait_for_lock: bool,
@@ -26,19 +28,24 @@ pub struct Args {
     accept_loss: bool,
 }
 
+/// The addresses, for commands that have to do with them.
+#[derive(Debug, Default, clap::Args)]
+pub struct ListenerArgs {
+    /// Where events are taken, address and port
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where the admin API and /metrics are served, address and port
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+}
+
 /// What every command takes that reads the configuration.
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {
     /// The configuration file [default: ./forebay.toml, else /etc/forebay/forebay.toml, else built in]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to take events, address and port
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-    /// Where to serve the admin API and /metrics, address and port
-    #[arg(long, value_name = "ADDR")]
-    admin: Option<String>,
-    /// Where journal and state live
+    /// The data directory, where journal and state live
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
 }
@@ -49,9 +56,17 @@ impl ConfigArgs {
     /// # Errors
     /// The first mistake, exit code 2.
     pub fn load(&self) -> Outcome<config::Config> {
+        self.load_with(&ListenerArgs::default())
+    }
+
+    /// Reads the configuration, with addresses from the command line.
+    ///
+    /// # Errors
+    /// The first mistake, exit code 2.
+    pub fn load_with(&self, listeners: &ListenerArgs) -> Outcome<config::Config> {
         let flags = Flags {
-            listen: self.listen.clone(),
-            admin: self.admin.clone(),
+            listen: listeners.listen.clone(),
+            admin: listeners.admin.clone(),
             data_dir: self.data_dir.clone(),
         };
         config::load(self.config.as_deref(), &flags)
@@ -61,7 +76,7 @@ impl ConfigArgs {
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
-    let config = args.config.load()?;
+    let config = args.config.load_with(&args.listeners)?;
     telemetry::start(&config.log);
     let flags = OpenFlags {
         wait_for_lock: args.wait_for_lock,

@@ -28,6 +28,7 @@ pub(super) fn check(
     let journal = file.journal.validate().map_err(at("journal"))?;
     file.dispatch.validate().map_err(at("dispatch"))?;
     log_level(&file.log.level).map_err(|reason| document.error(&["log", "level"], reason))?;
+    let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
     let mut destinations = BTreeMap::new();
     for (name, options) in &file.destinations {
@@ -44,7 +45,7 @@ pub(super) fn check(
         log: file.log.clone(),
         journal,
         dispatch: file.dispatch,
-        routes: routes(document, &file)?,
+        routes,
         sources: file.sources,
         destinations,
     })

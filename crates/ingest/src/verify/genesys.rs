@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_vector_github_publishes_holds_in_hex_and_not_in_base64() {
-        // facts: the header and algorithm are GitHub's; only the spelling differs.
+        // The header and algorithm are GitHub's; only the spelling differs.
         let value = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         let case = Case::new(&[(HEADER, value)], "Hello, World!", 0);
         let secret = "It's a Secret to Everybody";

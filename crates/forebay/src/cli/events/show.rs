@@ -68,10 +68,34 @@ fn show(event: &Value) -> std::io::Result<()> {
             at => format!(" at {at}"),
         };
         output::line(&format!(
-            "route {}: {}{when}",
+            "route {}: {}{when}{}",
             output::text(route, "route"),
-            output::text(route, "state")
+            output::text(route, "state"),
+            why(route)
         ))?;
     }
     Ok(())
+}
+
+/// What a parked event or a dead letter has to say for itself.
+fn why(route: &Value) -> String {
+    let Some(attempts) = route["attempts"].as_u64() else {
+        return String::new();
+    };
+    let mut why = format!(" after {attempts} attempts");
+    if route["reason"].is_string() {
+        why += &format!(" ({})", output::text(route, "reason"));
+    }
+    if route["due_at"].is_string() {
+        why += &format!(", next at {}", output::time(route, "due_at"));
+    }
+    let cause = &route["cause"];
+    if cause.is_object() {
+        why += &format!(
+            ": {} {}",
+            output::text(cause, "code"),
+            output::text(cause, "detail")
+        );
+    }
+    why
 }

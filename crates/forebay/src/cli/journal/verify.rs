@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Outcome {
     if verification.is_damaged() {
         return Err(Failure::say(
             Exit::Damage,
-            "damage was found; what it took is counted as damaged at the next start, and everything else is served",
+            "damage was found; routes that had not settled what it took count it as damaged, and everything else is served",
         ));
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::exit::Outcome;
 
 /// End a route that the configuration no longer has (the server must be stopped)
 ///
-/// Its dead letters stay listed under its name unless --pending is discard.
+/// State keeps its dead letters, those that this makes included, unless --pending is discard.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

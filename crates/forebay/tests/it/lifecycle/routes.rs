@@ -1,6 +1,7 @@
 //! Routes and sources that change their names, or leave the configuration.
 
 use testbed::judge::BodyHash;
+use testbed::proxy::Mode;
 use testbed::{Result, http};
 
 use super::World;
@@ -67,7 +68,7 @@ async fn retired(pending: &str) -> Result<World> {
     assert!(output.stderr.contains("50 pending events"), "{output:?}");
     world.forebay.start().await?;
     let fresh = http_accepted(&world).await?;
-    world.proxy.set(testbed::proxy::Mode::Pass).await?;
+    world.proxy.set(Mode::Pass).await?;
     rig::drained(&world.forebay, "new").await?;
     let stored = world.server.events(TABLE).await?;
     assert_eq!(stored, [(fresh, BodyHash::of(FRESH))]);
@@ -127,7 +128,7 @@ async fn a_route_that_has_settled_everything_may_go_without_a_word() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_taken_out_is_told_503_and_one_that_never_was_404() -> Result<()> {
+async fn a_source_leaves_once_nothing_of_it_waits_and_is_told_503_then() -> Result<()> {
     let with = |sources: &str, from: &str, url: &str| {
         let route = format!("[routes.all]\nfrom = {from}\nto = \"db\"\n");
         [GENESYS, sources, &rig::postgres(url, ""), &route].concat()
@@ -140,7 +141,22 @@ async fn a_source_taken_out_is_told_503_and_one_that_never_was_404() -> Result<(
     };
     assert_eq!(post(&world, "/second").await?.status, 200);
     world.stop().await?;
+    // Its event waits: nobody else would deliver it, so the source must stay until it is gone.
     let config = with("", "[\"genesys\"]", &world.url());
+    world.forebay.launch().set_config(config.clone());
+    let words = [
+        "route all no longer takes source second",
+        "1 of its events",
+        "put second back",
+    ];
+    world.refused(&words).await?;
+    let both = with(second, "[\"genesys\", \"second\"]", &world.url());
+    world.forebay.launch().set_config(both);
+    world.forebay.start().await?;
+    world.proxy.set(Mode::Pass).await?;
+    rig::drained(&world.forebay, "all").await?;
+    rig::assert_balanced(&world.forebay).await?;
+    world.stop().await?;
     world.forebay.launch().set_config(config);
     world.forebay.start().await?;
     for path in ["/second", "/in/second"] {
