@@ -43,10 +43,12 @@ pub(crate) fn admitted(source: &Source, admitted: Admitted) -> Answer {
         Admitted::Accepted(id) => (id, "accepted"),
         Admitted::Duplicate(id) => (id, "duplicate"),
     };
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let id = id.as_uuid().hyphenated().encode_lower(&mut text);
     answer(
         StatusCode::OK,
         JSON,
-        format!("{{\"id\":\"{id}\",\"status\":\"{word}\"}}"),
+        ["{\"id\":\"", id, "\",\"status\":\"", word, "\"}"].concat(),
     )
 }
 

@@ -187,7 +187,7 @@ impl Ingest {
             head,
             body,
             received_at,
-            remote: Some(peer.address.ip().to_string()),
+            remote: Some(peer.ip.as_ref().to_owned()),
         };
         let admitted = self.admission.admit(unverified.verify()?).await?;
         drop(share);

@@ -9,9 +9,6 @@ use crate::tree::{Fault, Text, Tree, assert_at, assert_none};
 const METRICS: &str = "docs/operating.md";
 const CODES: &str = "docs/http-api.md";
 
-/// Written last, because its figures come from the finished code.
-const LATER: &str = "docs/performance.md";
-
 /// Links within the tree that lead to no file or no heading.
 pub(crate) fn dead_links(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();

@@ -8,8 +8,10 @@ mod guarded;
 mod wire;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -42,10 +44,12 @@ const H2_FIELD: usize = 32;
 const H2_FIELDS: usize = 100;
 
 /// Who sent a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// The other end of the connection.
     pub address: SocketAddr,
+    /// Its IP address as text, written once a connection.
+    pub ip: Arc<str>,
 }
 
 /// Answers requests. Dropping the call gives the request up: the client has gone.
@@ -61,6 +65,7 @@ pub struct Listener {
     address: SocketAddr,
     accepting: CancellationToken,
     serving: CancellationToken,
+    stopped: Arc<AtomicBool>,
     tasks: TaskTracker,
 }
 
@@ -78,6 +83,7 @@ impl Listener {
             address: socket.local_addr()?,
             accepting: CancellationToken::new(),
             serving: CancellationToken::new(),
+            stopped: Arc::default(),
             tasks: TaskTracker::new(),
         };
         let server = Server {
@@ -86,6 +92,7 @@ impl Listener {
             head_timeout: limits.header_timeout,
             budget: Budget::new(limits.for_half_read()),
             serving: listener.serving.clone(),
+            stopped: Arc::clone(&listener.stopped),
             tasks: listener.tasks.clone(),
             handler,
         };
@@ -107,6 +114,7 @@ impl Listener {
     /// of it ended before the deadline; the rest is cut off when the runtime ends.
     pub async fn stop(self, deadline: Duration) -> bool {
         self.accepting.cancel();
+        self.stopped.store(true, Ordering::Relaxed);
         self.serving.cancel();
         self.tasks.close();
         tokio::time::timeout(deadline, self.tasks.wait())
@@ -142,6 +150,8 @@ struct Server<H> {
     head_timeout: Duration,
     budget: Arc<Budget>,
     serving: CancellationToken,
+    /// Set ahead of `serving`.
+    stopped: Arc<AtomicBool>,
     tasks: TaskTracker,
     handler: Arc<H>,
 }
@@ -182,11 +192,15 @@ impl<H: Handler> Server<H> {
         ));
         let handler = Arc::clone(&self.handler);
         let protocol = self.protocol.clone();
-        let serving = self.serving.clone();
+        let (serving, stopped) = (self.serving.clone(), Arc::clone(&self.stopped));
         self.tasks.spawn(async move {
-            let peer = Peer { address };
+            let peer = Peer {
+                address,
+                ip: address.ip().to_string().into(),
+            };
             let service = service_fn(|request| {
                 let (handler, under_way) = (Arc::clone(&handler), activity.begin());
+                let peer = peer.clone();
                 async move {
                     let answer = handler.handle(request, peer).await;
                     under_way.answered(answer.status());
@@ -194,14 +208,22 @@ impl<H: Handler> Server<H> {
                 }
             });
             let connection = protocol.serve_connection(io, service);
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = serving.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let stopping = serving.cancelled();
+            tokio::pin!(connection, stopping);
+            // Told once to end after what is in flight. The token is asked once, which registers this
+            // task to be woken, and then not before its flag is up: asking it takes a lock.
+            let (mut registered, mut told) = (false, false);
+            let ended = poll_fn(|context| {
+                if !told && (!registered || stopped.load(Ordering::Relaxed)) {
+                    registered = true;
+                    if stopping.as_mut().poll(context).is_ready() {
+                        told = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
-            };
+                connection.as_mut().poll(context)
+            })
+            .await;
             if let Err(error) = ended {
                 // The client's doing: reset, malformed, gone. Its own end told it more.
                 tracing::trace!(%error, "a connection ended early");
