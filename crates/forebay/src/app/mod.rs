@@ -40,18 +40,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What kept it from starting, or made it end.
 pub async fn serve(config: Config, flags: OpenFlags) -> Outcome {
     let mut signals = signals::Signals::install().context("cannot listen for signals")?;
-    if flags.wait_for_lock {
-        // Whoever has the data directory has the ports, too, as often as not.
-        stores::wait_until_free(&config.server.data_dir).await;
-    }
-    // First of all: who is in the way is told before anything is opened.
-    let sockets = Sockets {
-        ingest: bind(config.server.listen, "listen").await?,
-        admin: bind(config.server.admin, "admin").await?,
-    };
     // Starting may take long: the data directory is locked, or the journal has much to recover.
     let running = tokio::select! {
-        started = start(&config, flags, sockets) => started?,
+        started = start(&config, flags) => started?,
         () = signals.told_to_stop() => {
             tracing::info!("told to stop before it was started; nothing was accepted");
             return Ok(());
@@ -84,7 +75,16 @@ async fn bind(address: std::net::SocketAddr, key: &str) -> Outcome<TcpListener> 
     })
 }
 
-async fn start(config: &Config, flags: OpenFlags, sockets: Sockets) -> Outcome<Running> {
+async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
+    if flags.wait_for_lock {
+        // Whoever has the data directory has the ports, too, as often as not.
+        stores::wait_until_free(&config.server.data_dir).await;
+    }
+    // Before anything is opened: who is in the way is told first.
+    let sockets = Sockets {
+        ingest: bind(config.server.listen, "listen").await?,
+        admin: bind(config.server.admin, "admin").await?,
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
     registry.register(

@@ -93,7 +93,7 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
         ),
         (
             with("from = [\"gc\"]", "from = [\"cg\"]"),
-            "forebay.toml:6: sources.gc: no route takes this source's events",
+            "forebay.toml:14: routes.gc-to-db.from: there is no source cg; there is gc",
         ),
         (
             with("${DATABASE_URL}", "${NOT_THERE}"),

@@ -87,9 +87,7 @@ fn dead(tree: &Tree, from: &Text, link: &str) -> Option<String> {
         file => plain(&from.path.parent()?.join(file)),
     };
     // Files without an extension (a licence) are not read.
-    if path.extension().is_none() || path == Path::new(LATER) {
-        return None;
-    }
+    path.extension()?;
     let Some(target) = tree.text(&path) else {
         return Some(format!("there is no {}", path.display()));
     };
