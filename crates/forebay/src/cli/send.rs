@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use domain::{Clock, SourceName, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
-use ingest::verify::{Scheme, VerifyOptions};
+use ingest::verify::{Scheme, Unsigned, VerifyOptions};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -81,6 +81,7 @@ pub fn run(args: &Args) -> Outcome {
 struct Sender {
     http: reqwest::Client,
     url: String,
+    path: String,
     scheme: Box<dyn Scheme>,
     bodies: Bodies,
 }
@@ -108,12 +109,14 @@ impl Sender {
             listen.to_string()
         };
         let base = args.url.clone().unwrap_or_else(|| format!("http://{host}"));
+        let path = format!("/in/{}", args.source);
         Ok(Self {
             http: reqwest::Client::builder()
                 .timeout(TIMEOUT)
                 .no_proxy()
                 .build()?,
-            url: format!("{}/in/{}", base.trim_end_matches('/'), args.source),
+            url: format!("{}{path}", base.trim_end_matches('/')),
+            path,
             scheme: scheme.map_err(|reason| {
                 Failure::say(
                     Exit::Usage,
@@ -126,7 +129,12 @@ impl Sender {
 
     async fn post(&self) -> Sent {
         let (id, body) = self.bodies.next();
-        let signed = self.scheme.sign(&body, SystemClock.now(), &id);
+        let signed = self.scheme.sign(&Unsigned {
+            path: &self.path,
+            body: &body,
+            id: &id,
+            now: SystemClock.now(),
+        });
         let mut request = self
             .http
             .post(&self.url)

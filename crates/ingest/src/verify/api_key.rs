@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use domain::{Secret, Timestamp};
+use domain::Secret;
 use http::HeaderName;
 use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, plain, same};
+use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, plain, same};
 
 /// The keys that are taken, and where they stand.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -75,7 +75,7 @@ impl Scheme for ApiKey {
         }
     }
 
-    fn sign(&self, _: &[u8], _: Timestamp, _: &str) -> Signed {
+    fn sign(&self, _: &Unsigned<'_>) -> Signed {
         let key = self.keys.current()[0].expose().to_owned();
         Signed {
             headers: vec![(self.header.as_str().to_owned(), key)],

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::{Secret, Timestamp};
+use domain::Secret;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, same, text};
+use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, same, text};
 
 /// The credentials that are taken, each written `user:password`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -74,7 +74,7 @@ impl Scheme for Basic {
         }
     }
 
-    fn sign(&self, _: &[u8], _: Timestamp, _: &str) -> Signed {
+    fn sign(&self, _: &Unsigned<'_>) -> Signed {
         let encoded = STANDARD.encode(self.credentials.current()[0].expose());
         Signed {
             headers: vec![("authorization".into(), format!("Basic {encoded}"))],

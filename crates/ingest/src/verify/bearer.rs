@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use domain::{Secret, Timestamp};
+use domain::Secret;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, plain, same, text};
+use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, plain, same, text};
 
 /// The tokens that are taken.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -63,7 +63,7 @@ impl Scheme for Bearer {
         }
     }
 
-    fn sign(&self, _: &[u8], _: Timestamp, _: &str) -> Signed {
+    fn sign(&self, _: &Unsigned<'_>) -> Signed {
         let token = self.tokens.current()[0].expose().to_owned();
         Signed {
             headers: vec![("authorization".into(), format!("Bearer {token}"))],

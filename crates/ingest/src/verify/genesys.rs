@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::{Secret, Timestamp};
+use domain::Secret;
 use serde::Deserialize;
 
 use crate::json;
 
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, text};
+use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
 
 const HEADER: &str = "x-hub-signature-256";
 const PREFIX: &str = "sha256=";
@@ -175,8 +175,8 @@ impl Scheme for Genesys {
         }
     }
 
-    fn sign(&self, body: &[u8], _: Timestamp, _: &str) -> Signed {
-        let signature = hmac::sign(&self.keys.current()[0], body);
+    fn sign(&self, request: &Unsigned<'_>) -> Signed {
+        let signature = hmac::sign(&self.keys.current()[0], request.body);
         let spelt = match self.encoding {
             Encoding::Base64 => STANDARD.encode(signature),
             Encoding::Hex => hex::encode(signature),
@@ -216,7 +216,7 @@ mod tests {
     fn both_secrets_of_a_rotation_are_taken() {
         let rotating = scheme(&["the new secret of the two", "the old secret of the two"]);
         signs_what_it_takes(&rotating, &scheme(&["a stranger's secret"]), true);
-        let old = scheme(&["the old secret of the two"]).sign(b"{}", Timestamp::UNIX_EPOCH, "");
+        let old = scheme(&["the old secret of the two"]).sign(&Unsigned::of(b"{}"));
         let headers: Vec<_> = old
             .headers
             .iter()
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_compact_form_is_taken_only_on_request() {
-        let compact = scheme(&["secret"]).sign(b"{\"a\":1}", Timestamp::UNIX_EPOCH, "");
+        let compact = scheme(&["secret"]).sign(&Unsigned::of(b"{\"a\":1}"));
         let headers: Vec<_> = compact
             .headers
             .iter()
@@ -276,7 +276,7 @@ mod tests {
         })
         .unwrap();
         let check = |signed: &str, body: &str| {
-            let signed = lenient.sign(signed.as_bytes(), Timestamp::UNIX_EPOCH, "");
+            let signed = lenient.sign(&Unsigned::of(signed.as_bytes()));
             let headers: Vec<_> = signed
                 .headers
                 .iter()

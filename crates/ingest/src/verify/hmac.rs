@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::{HumanDuration, Secret, Timestamp};
+use domain::{HumanDuration, Secret};
 use http::HeaderName;
 use serde::Deserialize;
 
 use super::genesys::Encoding;
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, text};
+use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
 
 /// How the sender signs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -230,10 +230,11 @@ impl Scheme for Hmac {
         Ok(Proven::default())
     }
 
-    fn sign(&self, body: &[u8], now: Timestamp, _: &str) -> Signed {
-        let timestamp = now.as_second().to_string();
+    fn sign(&self, request: &Unsigned<'_>) -> Signed {
+        let timestamp = request.now.as_second().to_string();
+        let (key, body) = (&self.keys.current()[0], request.body);
         let tag = self
-            .digest(&self.keys.current()[0], &timestamp, "POST", "", body)
+            .digest(key, &timestamp, "POST", request.path, body)
             .sign();
         let spelt = match self.encoding {
             Encoding::Hex => hex::encode(tag),
@@ -273,6 +274,18 @@ mod tests {
             timestamp_header: None,
             tolerance: default_tolerance(),
         }
+    }
+
+    #[test]
+    fn method_and_path_are_signed_where_the_template_says_so() {
+        let scheme = |secret| {
+            Hmac::new(&Options {
+                signed: "{method} {path}\n{body}".into(),
+                ..options(secret)
+            })
+            .unwrap()
+        };
+        signs_what_it_takes(&scheme("one"), &scheme("two"), true);
     }
 
     #[test]

@@ -62,6 +62,19 @@ pub struct Proven {
     pub consumed: Option<http::HeaderName>,
 }
 
+/// A POST that is to be signed.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsigned<'a> {
+    /// Path and query.
+    pub path: &'a str,
+    /// The body, byte for byte.
+    pub body: &'a [u8],
+    /// Names the message where the scheme wants a name.
+    pub id: &'a str,
+    /// When it is sent.
+    pub now: Timestamp,
+}
+
 /// A request as a sender of this scheme would sign it.
 #[derive(Debug, Clone, Default)]
 pub struct Signed {
@@ -80,9 +93,8 @@ pub trait Scheme: Send + Sync + std::fmt::Debug {
     /// [`Refusal`].
     fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal>;
 
-    /// Signs a body as a sender would, with the first secret. `id` names the message where the scheme
-    /// wants a name.
-    fn sign(&self, body: &[u8], now: Timestamp, id: &str) -> Signed;
+    /// Signs a request as a sender would, with the first secret.
+    fn sign(&self, request: &Unsigned<'_>) -> Signed;
 
     /// Reads secret files again. On an error the secrets stay as they were.
     ///
@@ -171,6 +183,18 @@ mod cases {
 
     use super::*;
 
+    impl<'a> Unsigned<'a> {
+        /// Where only the body counts.
+        pub(super) const fn of(body: &'a [u8]) -> Self {
+            Self {
+                path: "/in/x",
+                body,
+                id: "",
+                now: Timestamp::UNIX_EPOCH,
+            }
+        }
+    }
+
     /// A request with these headers and this body, now.
     pub(super) struct Case {
         pub headers: HeaderMap,
@@ -223,7 +247,13 @@ mod cases {
                 .collect();
             Case::new(&headers, body, 1_790_000_000)
         };
-        let signed = scheme.sign(b"{\"id\":\"1\"}", now, "msg_1");
+        let post = Unsigned {
+            path: "/in/x",
+            body: b"{\"id\":\"1\"}",
+            id: "msg_1",
+            now,
+        };
+        let signed = scheme.sign(&post);
         case(&signed, "{\"id\":\"1\"}").check(scheme).unwrap();
         if covers_body {
             assert_eq!(
@@ -231,7 +261,7 @@ mod cases {
                 Err(Refusal::Wrong)
             );
         }
-        let strange = stranger.sign(b"{\"id\":\"1\"}", now, "msg_1");
+        let strange = stranger.sign(&post);
         assert_eq!(
             case(&strange, "{\"id\":\"1\"}").check(scheme),
             Err(Refusal::Wrong)

@@ -1,9 +1,8 @@
 //! `none`: takes everything. For loopback, and for senders that a proxy has already checked.
 
-use domain::Timestamp;
 use serde::Deserialize;
 
-use super::{Proven, Received, Refusal, Scheme, Signed};
+use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned};
 
 /// There is nothing to set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -23,7 +22,7 @@ impl Scheme for None {
         Ok(Proven::default())
     }
 
-    fn sign(&self, _: &[u8], _: Timestamp, _: &str) -> Signed {
+    fn sign(&self, _: &Unsigned<'_>) -> Signed {
         Signed::default()
     }
 

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use aws_lc_rs::{hmac, signature};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::{HumanDuration, Secret, Timestamp};
+use domain::{HumanDuration, Secret};
 use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, text};
+use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
 
 /// More signatures than this in one header are refused: a sender needs one for each of its keys.
 const SIGNATURES: usize = 16;
@@ -180,7 +180,8 @@ impl Scheme for StandardWebhooks {
         })
     }
 
-    fn sign(&self, body: &[u8], now: Timestamp, id: &str) -> Signed {
+    fn sign(&self, request: &Unsigned<'_>) -> Signed {
+        let Unsigned { id, now, body, .. } = *request;
         let timestamp = now.as_second().to_string();
         let keys = self.keys.current();
         let signatures: Vec<_> = keys

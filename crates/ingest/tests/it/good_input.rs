@@ -54,10 +54,12 @@ async fn a_credential_is_taken_off_before_storing_and_a_signature_is_kept() {
         "scheme": "genesys-open-messaging", "secrets": ["a-secret-of-many-letters"]
     }))
     .unwrap();
-    let signed = verify
-        .build()
-        .unwrap()
-        .sign(body, domain::Clock::now(&SystemClock), "m1");
+    let signed = verify.build().unwrap().sign(&ingest::verify::Unsigned {
+        path: "/webhook/gc",
+        body,
+        id: "m1",
+        now: domain::Clock::now(&SystemClock),
+    });
     let headers: Vec<_> = signed
         .headers
         .iter()
