@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{Append, AppendError, Journal};
-use domain::{EventId, Timestamp};
+use domain::{Event, EventId, Timestamp};
 
 use crate::answer::Admitted;
+use crate::deadline::Patience;
 use crate::dedup::{Claim, Leader, Window};
 use crate::event::Verified;
 use crate::refusal::Refused;
@@ -32,13 +33,25 @@ impl Admission {
     ///
     /// # Errors
     /// [`Refused::Append`], [`Refused::AckTimeout`].
-    pub(crate) async fn admit(&self, verified: Verified) -> Result<Admitted, Refused> {
-        let waited = tokio::time::timeout(self.ack_timeout, self.confirmed(verified)).await;
+    pub(crate) async fn admit(
+        &self,
+        verified: Verified<'_>,
+        patience: &Patience,
+    ) -> Result<Admitted, Refused> {
+        let (source, event) = verified.into_parts();
+        let confirmed = std::pin::pin!(self.confirmed(source, vec![event]));
+        let waited = patience.wait(self.ack_timeout, confirmed).await;
         waited.unwrap_or(Err(Refused::AckTimeout))
     }
 
-    async fn confirmed(&self, verified: Verified) -> Result<Admitted, Refused> {
-        let (source, event) = verified.into_parts();
+    async fn confirmed(
+        &self,
+        source: &Arc<Source>,
+        events: Vec<Event>,
+    ) -> Result<Admitted, Refused> {
+        let Some(event) = events.first() else {
+            return Err(AppendError::Closed.into());
+        };
         let received_at = event.received_at;
         let leader = match event.dedup {
             None => None,
@@ -49,15 +62,15 @@ impl Admission {
                         source.note_duplicate();
                         return Ok(Admitted::Duplicate(id));
                     }
-                    Claim::Wait(decided) => decided.await,
+                    Claim::Wait(decided) => Box::pin(decided).await,
                 }
             },
         };
         let mut under_way = UnderWay {
-            append: Some(self.journal.append(vec![event])),
+            source,
+            append: Some(self.journal.append(events)),
             fate: Some(Fate {
                 leader,
-                source,
                 received_at,
             }),
         };
@@ -69,28 +82,32 @@ impl Admission {
 /// Who has to hear of an append's end.
 struct Fate {
     leader: Option<Leader>,
-    source: Arc<Source>,
     received_at: Timestamp,
 }
 
 impl Fate {
-    fn decided(self, ids: Result<Vec<EventId>, AppendError>) -> Result<EventId, AppendError> {
+    fn decided(
+        self,
+        source: &Source,
+        ids: Result<Vec<EventId>, AppendError>,
+    ) -> Result<EventId, AppendError> {
         let id = ids?.into_iter().next().ok_or(AppendError::Closed)?;
         if let Some(leader) = self.leader {
             leader.commit(id);
         }
-        self.source.note_accepted(self.received_at);
+        source.note_accepted(self.received_at);
         Ok(id)
     }
 }
 
 /// An append that sees itself to its end, also when nobody waits for it any more.
-struct UnderWay {
+struct UnderWay<'r> {
+    source: &'r Arc<Source>,
     append: Option<Append>,
     fate: Option<Fate>,
 }
 
-impl UnderWay {
+impl UnderWay<'_> {
     async fn finish(&mut self) -> Result<EventId, AppendError> {
         let Some(append) = self.append.as_mut() else {
             return Err(AppendError::Closed);
@@ -98,13 +115,13 @@ impl UnderWay {
         let ids = append.await;
         self.append = None;
         match self.fate.take() {
-            Some(fate) => fate.decided(ids),
+            Some(fate) => fate.decided(self.source, ids),
             None => Err(AppendError::Closed),
         }
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let (Some(mut append), Some(fate)) = (self.append.take(), self.fate.take()) else {
             return;
@@ -114,8 +131,9 @@ impl Drop for UnderWay {
         }
         // In a frame: its sync decides within a moment. At the end of the runtime nobody is left to ask.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let source = Arc::clone(self.source);
             runtime.spawn(async move {
-                if let Err(error) = fate.decided(append.await) {
+                if let Err(error) = fate.decided(&source, append.await) {
                     tracing::debug!(%error, "an event that its sender gave up on was not stored");
                 }
             });

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use crate::budget::Share;
+use crate::budget::{Budget, Share};
 use crate::refusal::Refused;
 
 /// Reads the whole body. The share grows by it, and is to be kept until the event is durable.
@@ -19,7 +19,7 @@ pub(crate) async fn read<B>(
     body: B,
     limit: u64,
     timeout: Duration,
-    share: &mut Share,
+    share: &mut Share<&Budget>,
 ) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -37,7 +37,7 @@ where
     read.unwrap_or(Err(Refused::BodyTooSlow))
 }
 
-async fn collect<B>(mut body: B, limit: u64, share: &mut Share) -> Result<Bytes, Refused>
+async fn collect<B>(mut body: B, limit: u64, share: &mut Share<&Budget>) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -75,7 +75,6 @@ mod tests {
     use hyper::body::Frame;
 
     use super::*;
-    use crate::budget::Budget;
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 

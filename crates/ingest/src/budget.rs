@@ -4,7 +4,7 @@
 //!
 //! Taken as bytes arrive: what a sender merely announces costs nothing.
 
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// There is no room beside the others.
@@ -19,18 +19,16 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) const fn new(limit: u64) -> Self {
+        Self {
             limit,
             used: AtomicU64::new(0),
-        })
+        }
     }
 
-    pub(crate) fn share(self: &Arc<Self>) -> Share {
-        Share {
-            budget: Arc::clone(self),
-            bytes: 0,
-        }
+    /// A share for a request, which the budget outlives.
+    pub(crate) const fn share(&self) -> Share<&Self> {
+        Share::of(self)
     }
 
     #[cfg(test)]
@@ -41,12 +39,17 @@ impl Budget {
 
 /// One part of the budget, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<Budget>,
+pub(crate) struct Share<B: Deref<Target = Budget>> {
+    budget: B,
     bytes: u64,
 }
 
-impl Share {
+impl<B: Deref<Target = Budget>> Share<B> {
+    /// Nothing yet.
+    pub(crate) const fn of(budget: B) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
     /// Takes more.
     ///
     /// # Errors
@@ -78,7 +81,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl<B: Deref<Target = Budget>> Drop for Share<B> {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -16,26 +16,27 @@ use crate::source::{Dedup, Source};
 use crate::verify::{Proven, Received};
 
 /// A request with its whole body, not yet checked.
-pub(crate) struct Unverified {
-    pub source: Arc<Source>,
-    pub head: request::Parts,
+pub(crate) struct Unverified<'r> {
+    pub source: &'r Arc<Source>,
+    /// Let go of once the event is made of it: it keeps the connection's buffer.
+    pub head: &'r mut request::Parts,
     pub body: Bytes,
     pub received_at: Timestamp,
     pub remote: Option<String>,
 }
 
 /// An event that proved where it comes from.
-pub(crate) struct Verified {
-    source: Arc<Source>,
+pub(crate) struct Verified<'r> {
+    source: &'r Arc<Source>,
     event: Event,
 }
 
-impl Unverified {
+impl<'r> Unverified<'r> {
     /// Checks the signature, then what the source demands of the body.
     ///
     /// # Errors
     /// [`Refused::NotVerified`], [`Refused::NotJson`].
-    pub(crate) fn verify(self) -> Result<Verified, Refused> {
+    pub(crate) fn verify(self) -> Result<Verified<'r>, Refused> {
         let path = self
             .head
             .uri
@@ -56,12 +57,14 @@ impl Unverified {
             received_at: self.received_at,
             method: self.head.method.as_str().to_owned(),
             path: path.to_owned(),
-            headers: kept_headers(&self.head, &proven),
+            headers: kept_headers(self.head, &proven),
             dedup: self.dedup_key(&proven),
             event_type: proven.event_type,
             remote: self.remote,
             body: self.body,
         };
+        self.head.uri = http::Uri::default();
+        self.head.headers = http::HeaderMap::new();
         Ok(Verified {
             source: self.source,
             event,
@@ -113,9 +116,9 @@ fn key<'a>(source: &'a str, parts: impl IntoIterator<Item = &'a [u8]>) -> DedupK
     DedupKey(key)
 }
 
-impl Verified {
+impl<'r> Verified<'r> {
     /// Takes it apart, for admission only.
-    pub(crate) fn into_parts(self) -> (Arc<Source>, Event) {
+    pub(crate) fn into_parts(self) -> (&'r Arc<Source>, Event) {
         (self.source, self.event)
     }
 }

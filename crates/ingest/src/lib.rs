@@ -9,7 +9,8 @@ mod admit;
 mod answer;
 mod body;
 mod budget;
-pub mod dedup;
+pub mod deadline;
+mod dedup;
 mod event;
 mod json;
 pub mod listener;
@@ -22,7 +23,7 @@ pub mod verify;
 
 pub use answer::Answer;
 pub use dedup::Window;
-pub use listener::{Handler, Listener, Peer};
+pub use listener::{Connection, Handler, Listener, Peer};
 pub use metrics::Metrics;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
 pub use service::{BuildError, Ingest, NoOp, Ports, Settings};

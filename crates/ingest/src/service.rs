@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use domain::ports::{Journal, KnownSource, Readiness, SourceStatus, Sources};
 use domain::{Clock, SourceName};
+use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
@@ -15,7 +16,7 @@ use crate::body;
 use crate::budget::Budget;
 use crate::dedup::Window;
 use crate::event::Unverified;
-use crate::listener::{Handler, Peer};
+use crate::listener::{Connection, Handler, Peer};
 use crate::metrics::{Metrics, RefusedLabel, UNKNOWN_SOURCE};
 use crate::options::{Limits, SourceOptions};
 use crate::refusal::Refused;
@@ -74,7 +75,7 @@ pub struct Ingest {
     sources: BTreeMap<SourceName, Arc<Source>>,
     targets: HashMap<String, Target>,
     limits: Limits,
-    budget: Arc<Budget>,
+    budget: Budget,
     admission: Admission,
     ports: Ports,
     metrics: Metrics,
@@ -166,30 +167,31 @@ impl Ingest {
     async fn accept(
         &self,
         source: &Arc<Source>,
-        request: Request<Incoming>,
-        peer: Peer,
+        head: &mut Parts,
+        body: Incoming,
+        peer: &Peer,
     ) -> Result<Answer, Refused> {
         let begun = Instant::now();
-        if request.method() != Method::POST {
+        if head.method != Method::POST {
             return Err(Refused::MethodNotAllowed);
         }
-        let head_bytes = self.head_bytes(&request)?;
+        let head_bytes = self.head_bytes(head)?;
         // What could not be stored anyway is not read.
         self.ports.journal.can_append()?;
         let received_at = self.ports.clock.now();
         // The head is in memory until the event is durable, and its body may take its time.
         let mut share = self.budget.share();
         share.grow(head_bytes)?;
-        let (head, body) = request.into_parts();
         let body = body::read(body, source.max_body, self.limits.body_timeout, &mut share).await?;
         let unverified = Unverified {
-            source: Arc::clone(source),
+            source,
             head,
             body,
             received_at,
-            remote: Some(peer.ip.as_ref().to_owned()),
+            remote: Some(peer.ip.clone()),
         };
-        let admitted = self.admission.admit(unverified.verify()?).await?;
+        let verified = unverified.verify()?;
+        let admitted = self.admission.admit(verified, &peer.patience).await?;
         drop(share);
         self.metrics
             .ack_seconds
@@ -198,8 +200,8 @@ impl Ingest {
     }
 
     /// What the request takes of the memory before its body.
-    fn head_bytes(&self, request: &Request<Incoming>) -> Result<u64, Refused> {
-        let headers = request.headers();
+    fn head_bytes(&self, head: &Parts) -> Result<u64, Refused> {
+        let headers = &head.headers;
         let sizes = headers
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + 4);
@@ -208,9 +210,22 @@ impl Ingest {
         if text > limit {
             return Err(Refused::HeadersTooLarge { limit });
         }
-        let path = request.uri().path_and_query();
+        let path = head.uri.path_and_query();
         let path = path.map_or(0, |path| path.as_str().len());
         Ok((REQUEST + path + text + FIELD * headers.len()) as u64)
+    }
+
+    async fn answer(&self, head: &mut Parts, body: Incoming, peer: &Peer) -> Answer {
+        match self.targets.get(head.uri.path()) {
+            Some(Target::Source(source)) => {
+                let accepted = self.accept(source, head, body, peer).await;
+                accepted.unwrap_or_else(|refused| self.refuse(Some(source), &refused))
+            }
+            Some(Target::Removed) => self.refuse(None, &Refused::SourceRemoved),
+            Some(Target::Alive) => answer::health(Ok(())),
+            Some(Target::Ready) => answer::health(self.ports.readiness.ready()),
+            None => self.refuse(None, &Refused::NoSuchSource),
+        }
     }
 
     fn refuse(&self, source: Option<&Source>, refused: &Refused) -> Answer {
@@ -233,16 +248,16 @@ impl Ingest {
 }
 
 impl Handler for Ingest {
-    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Answer {
-        match self.targets.get(request.uri().path()) {
-            Some(Target::Source(source)) => {
-                let answered = self.accept(source, request, peer).await;
-                answered.unwrap_or_else(|refused| self.refuse(Some(source), &refused))
-            }
-            Some(Target::Removed) => self.refuse(None, &Refused::SourceRemoved),
-            Some(Target::Alive) => answer::health(Ok(())),
-            Some(Target::Ready) => answer::health(self.ports.readiness.ready()),
-            None => self.refuse(None, &Refused::NoSuchSource),
+    fn handle(
+        connection: Arc<Connection<Self>>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        // Taken apart ahead of the future and lent to what it calls: each level that takes a request as it
+        // is keeps room for one of its own, and the whole is moved when the request begins.
+        let (mut head, body) = request.into_parts();
+        async move {
+            let Connection { handler, peer } = &*connection;
+            handler.answer(&mut head, body, peer).await
         }
     }
 }
@@ -261,7 +276,7 @@ impl Sources for Ingest {
 pub struct NoOp;
 
 impl Handler for NoOp {
-    async fn handle(&self, request: Request<Incoming>, _: Peer) -> Answer {
+    async fn handle(_: Arc<Connection<Self>>, request: Request<Incoming>) -> Answer {
         use http_body_util::BodyExt;
         let mut answer = Answer::default();
         if request.into_body().collect().await.is_err() {

@@ -13,10 +13,10 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 
 use super::wire::Wire;
-use crate::budget::{Full, Share};
+use crate::budget::{Budget, Full, Share};
+use crate::deadline::Deadline;
 
 /// Said to a client whose request's head did not arrive in time.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
@@ -76,45 +76,6 @@ impl Drop for Answering {
     }
 }
 
-/// A deadline that costs next to nothing while it is met: it is moved by noting the time, and the timer
-/// is set anew only when it fires too early.
-#[derive(Debug)]
-struct Deadline {
-    after: Duration,
-    due: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Deadline {
-    const fn new(after: Duration) -> Self {
-        Self {
-            after,
-            due: None,
-            sleep: None,
-        }
-    }
-
-    /// Ready once it has been armed for its whole time.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let after = self.after;
-        let due = *self.due.get_or_insert_with(|| Instant::now() + after);
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        loop {
-            ready!(sleep.as_mut().poll(context));
-            if sleep.deadline() >= due {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(due);
-        }
-    }
-
-    fn disarm(&mut self) {
-        self.due = None;
-    }
-}
-
 /// How far closing is.
 #[derive(Debug)]
 enum Closing {
@@ -134,7 +95,7 @@ pub(super) struct Guarded {
     head_begun: bool,
     wire: Wire,
     /// What `wire` holds beyond the first [`READ`].
-    share: Share,
+    share: Share<Arc<Budget>>,
     head: Deadline,
     write: Deadline,
     closing: Closing,
@@ -146,7 +107,7 @@ impl Guarded {
         stream: TcpStream,
         activity: Arc<Activity>,
         head_timeout: Duration,
-        share: Share,
+        share: Share<Arc<Budget>>,
     ) -> Self {
         Self {
             stream,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -25,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
+use crate::deadline::Patience;
 use crate::options::Limits;
 use guarded::{Activity, Guarded};
 
@@ -44,19 +46,33 @@ const H2_FIELD: usize = 32;
 const H2_FIELDS: usize = 100;
 
 /// Who sent a request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Peer {
     /// The other end of the connection.
     pub address: SocketAddr,
     /// Its IP address as text, written once a connection.
-    pub ip: Arc<str>,
+    pub ip: String,
+    /// For waiting on behalf of its requests.
+    pub patience: Patience,
 }
 
-/// Answers requests. Dropping the call gives the request up: the client has gone.
-pub trait Handler: Send + Sync + 'static {
-    /// Answers one request.
-    fn handle(&self, request: Request<Incoming>, peer: Peer)
-    -> impl Future<Output = Answer> + Send;
+/// What the requests of one connection share. A request holds on to this one count and to none that
+/// other connections hold as well: with many cores those are where they meet.
+#[derive(Debug)]
+pub struct Connection<H> {
+    /// Answers them.
+    pub handler: Arc<H>,
+    /// Who sent them.
+    pub peer: Peer,
+}
+
+/// Answers requests.
+pub trait Handler: Sized + Send + Sync + 'static {
+    /// Answers one request. Dropping the future gives the request up: the client has gone.
+    fn handle(
+        connection: Arc<Connection<Self>>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Answer> + Send + 'static;
 }
 
 /// A running listener.
@@ -90,7 +106,7 @@ impl Listener {
             protocol: protocol(limits),
             connections: Arc::new(Semaphore::new(limits.connections)),
             head_timeout: limits.header_timeout,
-            budget: Budget::new(limits.for_half_read()),
+            budget: Arc::new(Budget::new(limits.for_half_read())),
             serving: listener.serving.clone(),
             stopped: Arc::clone(&listener.stopped),
             tasks: listener.tasks.clone(),
@@ -188,24 +204,25 @@ impl<H: Handler> Server<H> {
             stream,
             Arc::clone(&activity),
             self.head_timeout,
-            self.budget.share(),
+            Share::of(Arc::clone(&self.budget)),
         ));
-        let handler = Arc::clone(&self.handler);
+        let connection = Arc::new(Connection {
+            handler: Arc::clone(&self.handler),
+            peer: Peer {
+                address,
+                ip: address.ip().to_string(),
+                patience: Patience::default(),
+            },
+        });
         let protocol = self.protocol.clone();
         let (serving, stopped) = (self.serving.clone(), Arc::clone(&self.stopped));
         self.tasks.spawn(async move {
-            let peer = Peer {
-                address,
-                ip: address.ip().to_string().into(),
-            };
-            let service = service_fn(|request| {
-                let (handler, under_way) = (Arc::clone(&handler), activity.begin());
-                let peer = peer.clone();
-                async move {
-                    let answer = handler.handle(request, peer).await;
+            let service = service_fn(move |request| {
+                let under_way = activity.begin();
+                H::handle(Arc::clone(&connection), request).map(|answer| {
                     under_way.answered(answer.status());
                     Ok::<_, Infallible>(answer)
-                }
+                })
             });
             let connection = protocol.serve_connection(io, service);
             let stopping = serving.cancelled();

@@ -184,11 +184,17 @@ impl FrameBuilder {
         padded(self.buffer.len()) as u64
     }
 
+    /// Bytes of memory it takes, used or not.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Gives back memory that it has no use for: frames are kept for readers, and a small one must not
-    /// hold the room of a large one.
+    /// hold the room of a large one. What it keeps is less than half as much again as it needs.
     pub fn shrink(&mut self) {
         let needed = padded(self.buffer.len());
-        if self.buffer.capacity() > needed + needed / 8 {
+        if self.buffer.capacity() > needed + needed / 2 {
             let mut exact = BytesMut::with_capacity(needed);
             exact.extend_from_slice(&self.buffer);
             self.buffer = exact;

@@ -4,6 +4,7 @@
 //! with [`Journal::close`], or when the last handle is dropped.
 
 mod archive;
+mod fate;
 mod keeper;
 mod queue;
 mod reader;
@@ -36,7 +37,7 @@ use crate::options::Config;
 use crate::recovery::{self, Known, Recovered};
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
-use queue::Refused;
+use fate::Refused;
 use reader::RouteReader;
 use shared::Shared;
 
@@ -123,9 +124,8 @@ impl EmbeddedJournal {
         let shared = Arc::clone(&self.shared);
         let watched = move || {
             if catch_unwind(AssertUnwindSafe(|| run(&shared))).is_err() {
-                let reason = format!("the thread {name} panicked: a defect");
                 shared.queue.close();
-                shared.failure.send_replace(Some(reason));
+                shared.fail(format!("the thread {name} panicked: a defect"));
             }
         };
         let spawned = std::thread::Builder::new().name(name.into()).spawn(watched);

@@ -1,148 +1,39 @@
-//! What waits to be written, and how each waiter learns its fate.
+//! What waits to be written: frames that are filled in place, and taken whole by the writer.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
-use domain::ports::{AppendError, Appending};
-use domain::{Event, EventId};
+use domain::Event;
+use domain::ports::AppendError;
 
+use super::fate::{Group, Ticket, Waiters};
 use crate::format::frame::FrameBuilder;
+use crate::format::record;
 
 /// The most bytes that may wait. Far above what ingest lets in at once; a bound against mistakes.
 const MAX_WAITING_BYTES: usize = 256 << 20;
 
-/// What an append comes to.
-pub(super) type Fate = Result<Vec<EventId>, AppendError>;
-
-#[derive(Debug)]
-enum SlotState {
-    /// In the queue; may still be withdrawn.
-    Queued(Option<Waker>),
-    /// In a frame; its fate is being decided.
-    Taken(Option<Waker>),
-    /// Decided, not yet picked up.
-    Decided(Fate),
-    /// Withdrawn, or picked up.
-    Over,
-}
-
-/// One append, shared by its waiter and the writer.
-#[derive(Debug)]
-pub(super) struct Slot(Mutex<SlotState>);
-
-impl Slot {
-    fn state(&self) -> MutexGuard<'_, SlotState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The writer's claim; `false` if it was withdrawn.
-    fn claim(&self) -> bool {
-        let mut state = self.state();
-        match &mut *state {
-            SlotState::Queued(waker) => {
-                *state = SlotState::Taken(waker.take());
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Decides the fate and wakes the waiter.
-    pub(super) fn decide(&self, fate: Fate) {
-        let before = std::mem::replace(&mut *self.state(), SlotState::Decided(fate));
-        if let SlotState::Queued(Some(waker)) | SlotState::Taken(Some(waker)) = before {
-            waker.wake();
-        }
-    }
-}
-
-/// The waiter's end. Dropping it withdraws if that is still possible.
-#[derive(Debug)]
-pub(super) struct Ticket(pub(super) Arc<Slot>);
-
-impl Future for Ticket {
-    type Output = Fate;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fate> {
-        let mut state = self.0.state();
-        match &mut *state {
-            SlotState::Queued(waker) | SlotState::Taken(waker) => {
-                match waker {
-                    Some(waker) => waker.clone_from(context.waker()),
-                    None => *waker = Some(context.waker().clone()),
-                }
-                Poll::Pending
-            }
-            SlotState::Decided(_) => match std::mem::replace(&mut *state, SlotState::Over) {
-                SlotState::Decided(fate) => Poll::Ready(fate),
-                _ => Poll::Pending,
-            },
-            // Polled after its end; the contract of a future allows anything but unsoundness.
-            SlotState::Over => Poll::Pending,
-        }
-    }
-}
-
-impl Appending for Ticket {
-    fn withdraw(self: Pin<&mut Self>) -> bool {
-        let mut state = self.0.state();
-        let queued = matches!(*state, SlotState::Queued(_));
-        if queued {
-            *state = SlotState::Over;
-        }
-        queued
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        Pin::new(self).withdraw();
-    }
-}
-
-/// An append that was over before it began.
-#[derive(Debug)]
-pub(super) struct Refused(pub(super) Option<AppendError>);
-
-impl Future for Refused {
-    type Output = Fate;
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Fate> {
-        self.0
-            .take()
-            .map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
-    }
-}
-
-impl Appending for Refused {
-    fn withdraw(self: Pin<&mut Self>) -> bool {
-        true
-    }
-}
-
-/// An append in the queue.
-#[derive(Debug)]
-struct Waiting {
-    /// Bytes of its records in the frame that is being filled.
-    bytes: usize,
-    records: u32,
-    slot: Arc<Slot>,
-}
-
-/// What the writer takes: a frame, and whose records are in it, in order.
+/// What the writer takes: a frame, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub frame: FrameBuilder,
-    pub owners: Vec<(Arc<Slot>, u32)>,
+    pub waiters: Waiters,
 }
 
-/// A frame being filled, and what waits in it.
-#[derive(Debug, Default)]
+/// A frame being filled, and who waits for it.
+#[derive(Debug)]
 struct Filling {
     frame: FrameBuilder,
-    waiting: Vec<Waiting>,
+    appends: usize,
+    group: Arc<Group>,
+}
+
+/// What frames usually hold, so that the next one need not grow while others wait for the lock.
+#[derive(Debug, Default, Clone, Copy)]
+struct Usual {
+    bytes: usize,
+    appends: usize,
 }
 
 #[derive(Debug, Default)]
@@ -151,8 +42,7 @@ struct Inner {
     frames: VecDeque<Filling>,
     /// Bytes of all records in them.
     bytes: usize,
-    /// What the last frame taken held: the next will likely be as large.
-    usual: usize,
+    usual: Usual,
     closed: bool,
     /// The writer waits on the condition; nobody needs to signal while it works.
     idle: bool,
@@ -185,8 +75,6 @@ impl Queue {
 
     /// Queues events. `bytes` is what their records take.
     pub(super) fn push(&self, events: &[Event], bytes: usize) -> Result<Ticket, AppendError> {
-        let slot = Arc::new(Slot(Mutex::new(SlotState::Queued(None))));
-        let ticket = Ticket(Arc::clone(&slot));
         let mut inner = self.inner();
         if inner.closed {
             return Err(AppendError::Closed);
@@ -197,12 +85,11 @@ impl Queue {
         inner.bytes += bytes;
         let usual = inner.usual;
         let filling = inner.last_with_room(bytes, self.frame_bytes, usual);
+        let first = filling.frame.count();
         events.iter().for_each(|event| filling.frame.push(event));
-        filling.waiting.push(Waiting {
-            bytes,
-            records: u32::try_from(events.len()).unwrap_or(u32::MAX),
-            slot,
-        });
+        let records = first..filling.frame.count();
+        let ticket = Ticket::new(Arc::clone(&filling.group), filling.appends, records);
+        filling.appends += 1;
         let wake = std::mem::take(&mut inner.idle);
         drop(inner);
         if wake {
@@ -219,11 +106,13 @@ impl Queue {
             if let Some(filled) = inner.frames.pop_front() {
                 let bytes = filled.frame.payload().len();
                 inner.bytes -= bytes;
-                inner.usual = bytes;
+                inner.usual.note(bytes, filled.appends);
+                drop(inner);
                 let batch = claim(filled);
-                if !batch.owners.is_empty() {
+                if batch.frame.count() > 0 {
                     return Some(batch);
                 }
+                inner = self.inner();
             } else if inner.closed {
                 return None;
             } else {
@@ -245,12 +134,13 @@ impl Queue {
 
 impl Inner {
     /// The frame to fill: the last one if `bytes` more fit into it, else a new one behind it.
-    fn last_with_room(&mut self, bytes: usize, most: usize, usual: usize) -> &mut Filling {
+    fn last_with_room(&mut self, bytes: usize, most: usize, usual: Usual) -> &mut Filling {
         let full = |filling: &Filling| filling.frame.payload().len() + bytes > most;
         if self.frames.back().is_none_or(full) {
             self.frames.push_back(Filling {
-                frame: FrameBuilder::with_capacity(usual.max(bytes)),
-                waiting: Vec::new(),
+                frame: FrameBuilder::with_capacity(usual.bytes.max(bytes)),
+                appends: 0,
+                group: Arc::new(Group::with_capacity(usual.appends)),
             });
         }
         let last = self.frames.len() - 1;
@@ -258,40 +148,58 @@ impl Inner {
     }
 }
 
+impl Usual {
+    /// Follows growth at once, and forgets it an eighth a frame.
+    fn note(&mut self, bytes: usize, appends: usize) {
+        self.bytes = bytes.max(self.bytes - self.bytes / 8);
+        self.appends = appends.max(self.appends - self.appends / 8);
+    }
+}
+
 /// Claims every append for the writer, and takes the records of those that were withdrawn out of the
 /// frame.
-fn claim(Filling { mut frame, waiting }: Filling) -> Batch {
-    let claimed: Vec<bool> = waiting.iter().map(|waiting| waiting.slot.claim()).collect();
-    if claimed.contains(&false) {
-        let mut left = FrameBuilder::with_capacity(frame.payload().len());
-        let mut at = 0;
-        for (waiting, claimed) in waiting.iter().zip(&claimed) {
-            if *claimed {
-                left.push_all(&frame.payload()[at..at + waiting.bytes], waiting.records);
-            }
-            at += waiting.bytes;
-        }
-        frame = left;
+fn claim(
+    Filling {
+        mut frame, group, ..
+    }: Filling,
+) -> Batch {
+    let waiters = group.claim();
+    if !waiters.withdrawn.is_empty() {
+        frame = without(&frame, &waiters.withdrawn);
     }
     frame.shrink();
-    let owners = waiting
-        .into_iter()
-        .zip(claimed)
-        .filter(|(_, claimed)| *claimed);
-    Batch {
-        frame,
-        owners: owners
-            .map(|(waiting, _)| (waiting.slot, waiting.records))
-            .collect(),
+    Batch { frame, waiters }
+}
+
+/// The frame without some of its records.
+fn without(frame: &FrameBuilder, withdrawn: &[Range<u32>]) -> FrameBuilder {
+    let payload = frame.payload();
+    let ends = record::starts(payload).skip(1).chain([payload.len()]);
+    let mut left = FrameBuilder::with_capacity(payload.len());
+    let mut withdrawn = withdrawn.iter().peekable();
+    for (position, (start, end)) in (0..).zip(record::starts(payload).zip(ends)) {
+        while withdrawn
+            .next_if(|records| records.end <= position)
+            .is_some()
+        {}
+        if withdrawn
+            .peek()
+            .is_none_or(|records| position < records.start)
+        {
+            left.push_all(&payload[start..end], 1);
+        }
     }
+    left
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
+    use domain::ports::Appending;
     use domain::{SourceName, Timestamp};
 
     use super::*;
-    use crate::format::record;
 
     /// An event whose record has this many bytes.
     fn event(len: usize) -> Event {
@@ -331,7 +239,7 @@ mod tests {
         assert!(Pin::new(&mut first).withdraw());
         drop(second);
         let taken = queue.take().unwrap();
-        assert_eq!((taken.owners.len(), taken.frame.count()), (1, 1));
+        assert_eq!(taken.frame.count(), 1);
         assert_eq!(lens(&taken), [60]);
         assert!(
             !Pin::new(&mut third).withdraw(),
@@ -356,7 +264,7 @@ mod tests {
         let _ticket = push(&queue, 60).unwrap();
         queue.close();
         assert_eq!(push(&queue, 60).unwrap_err(), AppendError::Closed);
-        assert_eq!(queue.take().unwrap().owners.len(), 1);
+        assert_eq!(queue.take().unwrap().frame.count(), 1);
         assert!(queue.take().is_none());
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub failure: watch::Sender<Option<String>>,
     /// Set once the writer has written and synced the last of it.
     pub written_out: watch::Sender<bool>,
+    /// Set with `failure`: every append asks, and this costs it one load.
+    failed: AtomicBool,
     /// Set while appends meet `NoRoom`, so that they are refused before any work.
     full: AtomicBool,
     keeping: Mutex<Keeping>,
@@ -88,6 +90,7 @@ impl Shared {
             end: watch::Sender::new(end),
             failure: watch::Sender::new(None),
             written_out: watch::Sender::new(false),
+            failed: AtomicBool::new(false),
             full: AtomicBool::new(false),
             keeping: Mutex::default(),
             keeper_wake: Condvar::new(),
@@ -103,7 +106,9 @@ impl Shared {
 
     /// Whether an append could be taken now.
     pub(super) fn can_append(&self) -> Result<(), AppendError> {
-        if let Some(reason) = &*self.failure.borrow() {
+        if self.failed.load(Ordering::Acquire)
+            && let Some(reason) = &*self.failure.borrow()
+        {
             return Err(AppendError::Failed(reason.clone()));
         }
         if self.full.load(Ordering::Acquire) {
@@ -115,6 +120,16 @@ impl Shared {
             return Err(AppendError::NoRoom(why));
         }
         Ok(())
+    }
+
+    /// Says why the journal accepts nothing more. The first reason stands.
+    pub(super) fn fail(&self, reason: String) {
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert(reason);
+            first
+        });
+        self.failed.store(true, Ordering::Release);
     }
 
     /// Waits until there is a spare, or it is known that there is no room for one.

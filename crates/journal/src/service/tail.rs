@@ -12,6 +12,8 @@ pub(super) struct TailFrame {
     pub first: Seq,
     pub last: Seq,
     pub payload: Bytes,
+    /// Bytes of memory that the payload keeps from being used otherwise.
+    pub held: usize,
 }
 
 #[derive(Debug, Default)]
@@ -42,12 +44,12 @@ impl Tail {
     /// Adds the next frame, and lets the oldest go.
     pub(super) fn push(&self, frame: TailFrame) {
         let mut inner = self.inner();
-        inner.bytes += frame.payload.len();
+        inner.bytes += frame.held;
         inner.frames.push_back(frame);
         while inner.bytes > self.max_bytes
             && let Some(oldest) = inner.frames.pop_front()
         {
-            inner.bytes -= oldest.payload.len();
+            inner.bytes -= oldest.held;
         }
     }
 
@@ -82,6 +84,7 @@ mod tests {
                 first: Seq(n * 2 + 1),
                 last: Seq(n * 2 + 2),
                 payload,
+                held: 100,
             });
         }
         assert!(tail.after(Seq(3), 1000).is_none());

@@ -4,69 +4,49 @@
 //! runtime, not from here: waking a task from a foreign thread costs a system call each, waking it
 //! from within a worker is a push onto that worker's own queue (docs/performance.md has the figures).
 
-use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use domain::ports::AppendError;
 use tokio::sync::mpsc;
 
-use super::queue::{Batch, Fate, Slot};
+use super::fate::{Fate, Waiters};
+use super::queue::Batch;
 use super::shared::Shared;
 use super::tail::TailFrame;
-use crate::format::frame::FrameBuilder;
+use crate::format::frame::{FrameBuilder, FrameHeader};
 use crate::log::{CommitError, Committed, Log};
 
 /// Frames whose waiters are not yet woken.
 pub(super) const DECIDED_FRAMES: usize = 64;
 
-/// The fates of one frame's waiters.
-pub(super) type Decided = Vec<(Arc<Slot>, Fate)>;
+/// A frame's waiters, and what became of it.
+pub(super) type Decided = (Waiters, Fate);
 
 /// Writes until the queue is closed and empty, or the log has failed.
 pub(super) fn run(mut log: Log, shared: &Shared, decided: &mpsc::Sender<Decided>) {
-    while let Some(batch) = shared.queue.take() {
-        let fates = write(&mut log, shared, batch);
-        if let Err(unsent) = decided.blocking_send(fates) {
+    while let Some(Batch { mut frame, waiters }) = shared.queue.take() {
+        let held = frame.capacity();
+        let written = commit(&mut log, shared, &mut frame).map(|committed| {
+            publish(shared, committed.header, committed.payload, held);
+            committed.ids
+        });
+        if let Err(unsent) = decided.blocking_send((waiters, written)) {
             // The runtime is gone; nobody may be left to listen, but nobody is left waiting either.
-            wake(unsent.0);
+            let (waiters, written) = unsent.0;
+            waiters.decide(written);
         }
     }
     if let Err(error) = log.mark_end() {
-        shared.failure.send_replace(Some(error.to_string()));
+        shared.fail(error.to_string());
     }
     shared.written_out.send_replace(true);
 }
 
 /// Wakes the waiters of frame after frame, inside the runtime.
 pub(super) async fn wake_waiters(mut decided: mpsc::Receiver<Decided>) {
-    while let Some(fates) = decided.recv().await {
-        wake(fates);
-    }
-}
-
-fn wake(fates: Decided) {
-    for (slot, fate) in fates {
-        slot.decide(fate);
-    }
-}
-
-fn write(log: &mut Log, shared: &Shared, mut batch: Batch) -> Decided {
-    match commit(log, shared, &mut batch.frame) {
-        Ok(committed) => {
-            let mut ids = committed.ids.iter().copied();
-            let fates = batch
-                .owners
-                .into_iter()
-                .map(|(slot, count)| (slot, Ok(ids.by_ref().take(count as usize).collect())))
-                .collect();
-            publish(shared, committed);
-            fates
-        }
-        Err(error) => batch
-            .owners
-            .into_iter()
-            .map(|(slot, _)| (slot, Err(error.clone())))
-            .collect(),
+    while let Some((waiters, fate)) = decided.recv().await {
+        waiters.decide(fate);
     }
 }
 
@@ -119,21 +99,18 @@ fn rotate(log: &mut Log, shared: &Shared) -> Result<(), AppendError> {
 }
 
 fn fail(shared: &Shared, reason: String) -> AppendError {
-    shared.failure.send_if_modified(|failure| {
-        let first = failure.is_none();
-        failure.get_or_insert_with(|| reason.clone());
-        first
-    });
+    shared.fail(reason.clone());
     AppendError::Failed(reason)
 }
 
 /// Makes the frame visible: only now that it is synced do readers, counters and waiters see it.
-fn publish(shared: &Shared, committed: Committed) {
-    let (first, last) = (committed.header.first, committed.header.last());
+fn publish(shared: &Shared, header: FrameHeader, payload: Bytes, held: usize) {
+    let (first, last) = (header.first, header.last());
     shared.tail.push(TailFrame {
         first,
         last,
-        payload: committed.payload,
+        payload,
+        held,
     });
     shared.end.send_replace(last);
 }
