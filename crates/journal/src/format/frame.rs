@@ -139,7 +139,14 @@ impl FrameBuilder {
     /// An empty frame with room for `payload_bytes`.
     #[must_use]
     pub fn with_capacity(payload_bytes: usize) -> Self {
-        let mut buffer = BytesMut::with_capacity(padded(FRAME_HEADER_BYTES + payload_bytes));
+        Self::reusing(BytesMut::new(), payload_bytes)
+    }
+
+    /// An empty frame with room for `payload_bytes`, in the memory of one that is no longer needed.
+    #[must_use]
+    pub fn reusing(mut buffer: BytesMut, payload_bytes: usize) -> Self {
+        buffer.clear();
+        buffer.reserve(padded(FRAME_HEADER_BYTES + payload_bytes));
         buffer.put_bytes(0, FRAME_HEADER_BYTES);
         Self { buffer, count: 0 }
     }

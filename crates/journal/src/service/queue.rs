@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use bytes::BytesMut;
 use domain::Event;
 use domain::ports::AppendError;
 
@@ -13,6 +14,9 @@ use crate::format::record;
 
 /// The most bytes that may wait. Far above what ingest lets in at once; a bound against mistakes.
 const MAX_WAITING_BYTES: usize = 256 << 20;
+
+/// Spare memory is kept for so many frames: one is filled while one is written.
+const SPARES: usize = 2;
 
 /// What the writer takes: a frame, and who waits for it.
 #[derive(Debug)]
@@ -43,6 +47,9 @@ struct Inner {
     /// Bytes of all records in them.
     bytes: usize,
     usual: Usual,
+    /// Memory of frames that nobody needs any more. New memory would have to be mapped in page by page:
+    /// with 1 KiB events one page fault for every three of them.
+    spares: Vec<BytesMut>,
     closed: bool,
     /// The writer waits on the condition; nobody needs to signal while it works.
     idle: bool,
@@ -125,6 +132,14 @@ impl Queue {
         }
     }
 
+    /// Takes memory for a later frame.
+    pub(super) fn give_back(&self, memory: BytesMut) {
+        let mut inner = self.inner();
+        if inner.spares.len() < SPARES {
+            inner.spares.push(memory);
+        }
+    }
+
     /// Refuses everything from now on; what is queued is still taken.
     pub(super) fn close(&self) {
         self.inner().closed = true;
@@ -137,8 +152,9 @@ impl Inner {
     fn last_with_room(&mut self, bytes: usize, most: usize, usual: Usual) -> &mut Filling {
         let full = |filling: &Filling| filling.frame.payload().len() + bytes > most;
         if self.frames.back().is_none_or(full) {
+            let spare = self.spares.pop().unwrap_or_default();
             self.frames.push_back(Filling {
-                frame: FrameBuilder::with_capacity(usual.bytes.max(bytes)),
+                frame: FrameBuilder::reusing(spare, usual.bytes.max(bytes)),
                 appends: 0,
                 group: Arc::new(Group::with_capacity(usual.appends)),
             });

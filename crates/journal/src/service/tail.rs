@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::Seq;
 
 /// A synced frame.
@@ -41,16 +41,21 @@ impl Tail {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the next frame, and lets the oldest go.
-    pub(super) fn push(&self, frame: TailFrame) {
+    /// Adds the next frame, and lets the oldest go. Returns the memory of one that went, if no reader
+    /// holds on to it.
+    pub(super) fn push(&self, frame: TailFrame) -> Option<BytesMut> {
         let mut inner = self.inner();
         inner.bytes += frame.held;
         inner.frames.push_back(frame);
+        let mut last = None;
         while inner.bytes > self.max_bytes
             && let Some(oldest) = inner.frames.pop_front()
         {
             inner.bytes -= oldest.held;
+            last = Some(oldest);
         }
+        drop(inner);
+        last?.payload.try_into_mut().ok()
     }
 
     /// The frames that go on directly after `after`, up to about `max_bytes`; `None` when the number

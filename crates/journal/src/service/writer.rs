@@ -106,11 +106,14 @@ fn fail(shared: &Shared, reason: String) -> AppendError {
 /// Makes the frame visible: only now that it is synced do readers, counters and waiters see it.
 fn publish(shared: &Shared, header: FrameHeader, payload: Bytes, held: usize) {
     let (first, last) = (header.first, header.last());
-    shared.tail.push(TailFrame {
+    let memory = shared.tail.push(TailFrame {
         first,
         last,
         payload,
         held,
     });
     shared.end.send_replace(last);
+    if let Some(memory) = memory {
+        shared.queue.give_back(memory);
+    }
 }
