@@ -27,7 +27,8 @@ pub(super) fn check(
     };
     let journal = file.journal.validate().map_err(at("journal"))?;
     file.dispatch.validate().map_err(at("dispatch"))?;
-    log_level(&file.log.level).map_err(|reason| document.error(&["log", "level"], reason))?;
+    let level = file.log.validate();
+    level.map_err(|reason| document.error(&["log", "level"], reason))?;
     let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
     let mut destinations = BTreeMap::new();
@@ -113,13 +114,6 @@ fn token(options: &ServerOptions) -> Result<Option<Secret>, (&'static str, Strin
         return Err((key, "is empty; leave it out if there is to be none".into()));
     }
     Ok(Some(token))
-}
-
-fn log_level(level: &str) -> Result<(), String> {
-    let parsed = level.parse::<tracing_subscriber::filter::Targets>();
-    parsed.map(drop).map_err(|_| {
-        format!("{level:?} must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or directives as \"info,ingest=debug\"")
-    })
 }
 
 fn sources(

@@ -23,7 +23,7 @@ use domain::{DestinationName, RouteName, Secret, SourceName};
 use ingest::{Limits, SourceOptions};
 
 pub use error::ConfigError;
-pub use options::{LogFormat, LogOptions, Start};
+pub use options::{LogFormat, LogOptions, Start, is_a_part};
 
 use document::{Document, Origin};
 
