@@ -1,6 +1,7 @@
 //! The commands as people and scripts run them: data on stdout, everything else on stderr, exit codes.
 
 mod asking;
+mod bench;
 mod check;
 mod journal;
 mod send;
