@@ -174,8 +174,9 @@ impl Scheme for StandardWebhooks {
         if !self.keys.current().iter().any(fits) {
             return Err(Refusal::Wrong);
         }
+        let id = Some(id.to_owned()).filter(|id| !id.is_empty());
         Ok(Proven {
-            dedup: vec![id.to_owned()],
+            dedup: id.into_iter().collect(),
             ..Proven::default()
         })
     }
