@@ -9,9 +9,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Whether this is one JSON value and nothing else.
+/// Whether this is one JSON value and nothing else, in UTF-8: a parser that skips a string does not look at
+/// its bytes.
 pub(crate) fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+    std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Hands on the text in pieces, less the white space between its tokens: what `JSON.stringify` makes of
@@ -233,6 +234,12 @@ mod tests {
         for broken in ["", "{", r#"{"a":1"#, r#"{"a":1} x"#, "a", r#"{"a":1,}"#] {
             assert_eq!(find("/a", broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn json_is_utf_8_within_strings_too() {
+        assert!(is_json("{\"ä\":\"€\"}".as_bytes()));
+        assert!(!is_json(b"{\"a\":\"\xff\"}") && !is_json(b"{\"\xc3\":1}"));
     }
 
     #[test]

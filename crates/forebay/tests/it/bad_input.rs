@@ -50,8 +50,14 @@ async fn bad_requests_are_refused_and_only_odd_ones_are_stored() -> Result<()> {
     let get = "GET /in/open HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let wrong = signed("another-secret-of-many-letters", b"{}");
     let other_body = signed(SECRET, b"{ }");
-    let refused: [(&str, Vec<u8>, u16, &str); 10] = [
+    let refused: [(&str, Vec<u8>, u16, &str); 11] = [
         ("not JSON", post("/in/json", "", b"{a}"), 400, "not-json"),
+        (
+            "not UTF-8",
+            post("/in/json", "", b"{\"a\":\"\xff\"}"),
+            400,
+            "not-json",
+        ),
         (
             "wrong secret",
             post("/in/genesys", &wrong, b"{}"),

@@ -44,6 +44,16 @@ fn cases() -> Vec<Case> {
             "not-json",
         ),
         case(
+            "JSON but for its encoding",
+            [
+                post("/in/json", "content-length: 9\r\n\r\n").as_bytes(),
+                b"{\"a\":\"\xe9\"}",
+            ]
+            .concat(),
+            400,
+            "not-json",
+        ),
+        case(
             "wrong signature",
             post(
                 "/in/signed",
@@ -173,7 +183,7 @@ async fn every_kind_of_bad_input_has_its_status_and_nothing_of_it_is_stored() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &door.registry).unwrap();
     for line in [
-        "forebay_events_refused_total{source=\"json\",code=\"not-json\"} 1",
+        "forebay_events_refused_total{source=\"json\",code=\"not-json\"} 2",
         "forebay_events_refused_total{source=\"signed\",code=\"not-verified\"} 2",
         "forebay_events_refused_total{source=\"unknown\",code=\"no-such-source\"} 2",
         "forebay_events_accepted_total{source=\"open\"} 0",
