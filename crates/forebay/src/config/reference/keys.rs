@@ -260,7 +260,7 @@ const TOLERANCE: Key = key("tolerance", "duration", "", "How far the signed time
 pub(super) const SCHEMES: &[Section] = &[
     Section { title: "none", at: &[], about: "Takes everything. For loopback, and for senders that a proxy has checked already.", keys: &[] },
     Section { title: "bearer", at: &[], about: "`Authorization: Bearer TOKEN`. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
-    Section { title: "basic", at: &[], about: "`Authorization: Basic …`. Each secret is written `user:password`. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
+    Section { title: "basic", at: &[], about: "`Authorization: Basic …`. Each secret is written `user:password`, and the password is not empty. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
     Section {
         title: "api-key",
         at: &[],
