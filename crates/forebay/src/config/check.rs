@@ -141,6 +141,14 @@ fn sources(
         // The listener lets a line of twice the headers' limit through; short headers double in a record.
         let heads = 4 * server.limits.header_bytes as u64;
         let room = max_frame.saturating_sub(heads + RECORD_OVERHEAD);
+        let memory = server.limits.largest_body();
+        if source.max_body.0 > memory {
+            let reason = format!(
+                "{} and a head never fit into the memory for requests, which is three quarters of server.limits.max_in_flight_bytes: at most {memory}B, or raise that",
+                source.max_body
+            );
+            return Err(wrong(name, "max_body", reason));
+        }
         if source.max_body.0 > room {
             let reason = format!(
                 "{} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes",

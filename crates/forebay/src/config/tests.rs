@@ -127,6 +127,22 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
             "forebay.toml:8: sources.gc.max_body: ",
         ),
         (
+            with(
+                "[journal]",
+                "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]",
+            )
+            .replace("paths =", "max_body = \"2MiB\"\npaths ="),
+            "forebay.toml:10: sources.gc.max_body: 2.0 MiB and a head never fit into the memory for requests",
+        ),
+        // The default does not fit, either.
+        (
+            with(
+                "[journal]",
+                "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]",
+            ),
+            "forebay.toml:8: sources.gc.max_body: 10.0 MiB and a head never fit into the memory for requests",
+        ),
+        (
             with("[journal]", "[log]\nlevel = \"loud=very\"\n[journal]"),
             "forebay.toml:5: log.level: ",
         ),
@@ -144,6 +160,26 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
         assert!(!error.contains('\n'), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+/// A request whose body is as large as this, with a head as large as may be, is taken when it is alone.
+#[test]
+fn the_largest_body_that_is_allowed_fits_into_the_memory_for_requests() {
+    let with = |max_body: u64| {
+        let limits = "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]";
+        WHOLE
+            .replace("[journal]", limits)
+            .replace("paths =", &format!("max_body = \"{max_body}\"\npaths ="))
+    };
+    let error = error(&with(2 << 20));
+    let words = error.split_once("at most ").unwrap().1;
+    let room: u64 = words.split_once('B').unwrap().0.parse().unwrap();
+    assert!(
+        room > 1 << 20 && error.contains("max_in_flight_bytes"),
+        "{error}"
+    );
+    assert!(read(&with(room)).is_ok());
+    assert!(read(&with(room + 1)).is_err());
 }
 
 #[test]

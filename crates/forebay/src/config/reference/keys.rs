@@ -112,7 +112,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("max_header_bytes", "size", "8KiB to 256KiB",
                 "All headers of a request together. More is told 431.")
                 .edges(&["\"8KiB\"", "\"256KiB\""], &["\"8191\"", "\"262145\""]),
-            key("max_in_flight_bytes", "size", "at least 1MiB, and 8 times `max_header_bytes`",
+            key("max_in_flight_bytes", "size", "at least 1MiB, and 8 times `max_header_bytes`; the largest `max_body` and its headers must fit into three quarters of it",
                 "Heads and bodies in memory over all requests; a quarter of it is for what connections have half read, where one of HTTP/2 counts as 16 KiB at least. A request that would go over it is told 503.")
                 .edges(&["\"1MiB\""], &["\"1048575\""]),
             key("max_streams", "integer", "at least 1",
@@ -184,9 +184,9 @@ pub(super) const SECTIONS: &[Section] = &[
                 .edges(&["[\"/webhook/gc\"]"], &["[\"webhook\"]", "[\"/a?b\"]", "[\"/healthz\"]"]),
             key("verify", "table", "required unless `server.listen` is on loopback",
                 "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
-            key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`",
+            key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`, and into three quarters of `server.limits.max_in_flight_bytes`",
                 "The largest body. A larger one is told 413 and never truncated.")
-                .edges(&["\"1\"", "\"63MiB\""], &["\"0\"", "\"64MiB\""]),
+                .edges(&["\"1\"", "\"47MiB\""], &["\"0\"", "\"48MiB\""]),
             key("require_json", "boolean", "", "Whether a body that is not JSON is told 400.").edges(&["true"], &["1"]),
             key("dedup", "string or table", "`\"scheme\"`, `\"off\"`, `{ header = \"x-id\" }`, `{ pointer = \"/id\" }`",
                 "What makes a repeat a repeat. `scheme`: what the verification scheme knows of the sender. A repeat is answered 200 with the first one's id and is not stored again.")
