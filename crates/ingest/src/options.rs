@@ -252,6 +252,11 @@ impl SourceOptions {
                 "a JSON pointer starts with '/', as in \"/id\"".into(),
             ));
         }
+        if let DedupOptions::Header(name) = &self.dedup
+            && name.parse::<http::HeaderName>().is_err()
+        {
+            return Err(("dedup", format!("{name:?} is no header name")));
+        }
         if let Some(respond) = &self.respond {
             if !(200..300).contains(&respond.status) {
                 return Err(("respond", "status must be from 200 to 299: any other asks the sender to try again or to give up".into()));

@@ -33,7 +33,7 @@ pub fn print(config: &Config, running: &Running) {
         let kind = config
             .destinations
             .get(&route.to)
-            .map_or("", |destination| destination.kind());
+            .map_or("", |destination| destination.port.kind());
         eprintln!(
             "  route          {name}: {} -> {} ({kind})",
             from.join(", "),

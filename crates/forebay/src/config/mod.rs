@@ -16,12 +16,15 @@ mod reference;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::DestinationConfig;
-use domain::{DestinationName, RouteName, Secret, SourceName};
+use domain::ports::Destination;
+use domain::{DestinationName, RouteName, SourceName};
 use ingest::{Limits, SourceOptions};
 
+pub use check::token_in;
 pub use error::ConfigError;
 pub use options::{LogFormat, LogOptions, Start, is_a_part};
 
@@ -59,7 +62,7 @@ pub struct Config {
     /// The `[sources.*]` sections.
     pub sources: BTreeMap<SourceName, SourceOptions>,
     /// The `[destinations.*]` sections.
-    pub destinations: BTreeMap<DestinationName, DestinationConfig>,
+    pub destinations: BTreeMap<DestinationName, BuiltDestination>,
     /// The `[routes.*]` sections.
     pub routes: BTreeMap<RouteName, Route>,
 }
@@ -71,9 +74,9 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
-    /// What the admin API asks for; always there off loopback.
-    pub admin_token: Option<Secret>,
-    /// Where it came from, if from a file; read again on SIGHUP.
+    /// Who may ask there.
+    pub access: admin::Access,
+    /// Where its token came from, if from a file; read again on SIGHUP.
     pub admin_token_file: Option<PathBuf>,
     /// Where journal and state live.
     pub data_dir: PathBuf,
@@ -85,6 +88,20 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// The ingest listener's limits.
     pub limits: Limits,
+}
+
+/// A `[destinations.*]` section, checked and built: every file that it needs was there. Connected to nothing.
+#[derive(Clone)]
+pub struct BuiltDestination {
+    options: DestinationConfig,
+    /// The destination itself.
+    pub port: Arc<dyn Destination>,
+}
+
+impl std::fmt::Debug for BuiltDestination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.options.fmt(f)
+    }
 }
 
 /// A `[routes.*]` section, checked.

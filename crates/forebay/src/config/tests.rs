@@ -47,7 +47,7 @@ fn a_whole_configuration_is_taken() {
     assert_eq!(config.journal.segment_bytes, 16 << 20);
     let route = &config.routes[&RouteName::new("gc-to-db").unwrap()];
     assert_eq!(route.policies.retry.max_retries, 3);
-    assert_eq!(config.destinations[&route.to].kind(), "postgres");
+    assert_eq!(config.destinations[&route.to].port.kind(), "postgres");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn nothing_at_all_is_the_built_in_route() {
     let source = config.sources.values().next().unwrap();
     assert_eq!(source.paths, ["/webhook"]);
     assert_eq!(
-        config.destinations.values().next().unwrap().kind(),
+        config.destinations.values().next().unwrap().port.kind(),
         "sqlite"
     );
 }
