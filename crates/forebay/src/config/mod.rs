@@ -127,7 +127,7 @@ pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
         None => LOOKED_FOR
             .iter()
             .map(PathBuf::from)
-            .find(|path| path.exists()),
+            .find(|path| is_there(path)),
     };
     let text = match &found {
         Some(path) => {
@@ -138,6 +138,14 @@ pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
     parse(found.as_deref(), &text, flags, &|name| {
         std::env::var(name).ok()
     })
+}
+
+/// Whether anything has that name. What cannot be looked at, or points nowhere, is there and cannot be read.
+fn is_there(path: &Path) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Reads and checks a configuration's text.

@@ -193,6 +193,25 @@ async fn a_configuration_that_is_not_there_is_no_reason_to_use_another() -> Resu
     Ok(())
 }
 
+/// To fall back to the built-in one would answer senders 404 or take anything unsigned.
+#[tokio::test]
+async fn a_configuration_that_cannot_be_looked_at_is_no_reason_to_use_another() -> Result<()> {
+    for points_at in ["nowhere.toml", "forebay.toml"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(points_at, dir.path().join("forebay.toml")).unwrap();
+        for args in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let output = forebay(dir.path(), SOUND, args).await?;
+            assert_eq!(output.code, Some(2), "{output:?}");
+            assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+            assert!(
+                output.stderr.contains("./forebay.toml: cannot read"),
+                "{output:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_listener_that_others_could_reach_must_be_guarded() -> Result<()> {
     let dir = tempfile::tempdir().unwrap();
