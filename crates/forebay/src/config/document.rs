@@ -90,6 +90,20 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Of two keys that say the same thing, takes the file's out where only the other came from outside.
+    pub(super) fn settle(&mut self, section: &str, [one, other]: [&str; 2]) {
+        let from_outside = |key| self.origins.contains_key(&format!("{section}.{key}"));
+        let overridden = match (from_outside(one), from_outside(other)) {
+            (true, false) => other,
+            (false, true) => one,
+            _ => return,
+        };
+        let section = self.tree.get_mut().get_mut(section);
+        if let Some(DeValue::Table(table)) = section.map(Spanned::get_mut) {
+            table.remove(overridden);
+        }
+    }
+
     /// Reads the whole into a type, naming what does not fit.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let deserializer = toml::de::Deserializer::from(self.tree.clone());

@@ -171,6 +171,7 @@ pub fn parse(
             }
         }
     }
+    document.settle("server", ["admin_token", "admin_token_file"]);
     for (key, flag, value) in [
         ("listen", "--listen", &flags.listen),
         ("admin", "--admin", &flags.admin),

@@ -236,3 +236,38 @@ fn flags_override_the_environment_which_overrides_the_file() {
         "{error}"
     );
 }
+
+/// The two keys say the same thing: one from outside takes the place of the other in the file.
+#[test]
+fn an_admin_token_from_outside_overrides_the_files_however_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "from-a-file\n").unwrap();
+    let path = token.display().to_string();
+    let given = |in_file: &str, outside: &[(&str, &str)]| {
+        let text = format!("[server]\nadmin = \"0.0.0.0:9001\"\n{in_file}\n");
+        let environment = |name: &str| {
+            let given = outside.iter().find(|(variable, _)| *variable == name);
+            given.map(|(_, value)| (*value).to_owned())
+        };
+        parse(None, &text, &Flags::default(), &environment)
+    };
+    const TOKEN: &str = "FOREBAY_SERVER_ADMIN_TOKEN";
+    const FILE: &str = "FOREBAY_SERVER_ADMIN_TOKEN_FILE";
+    // The file's own cannot be read, or cannot be sent: they are not looked at.
+    let config = given(
+        "admin_token_file = \"/nowhere/token\"",
+        &[(TOKEN, "from-outside")],
+    );
+    assert_eq!(config.unwrap().server.admin_token_file, None);
+    let config = given("admin_token = \"two words\"", &[(FILE, &path)]);
+    assert_eq!(config.unwrap().server.admin_token_file, Some(token.clone()));
+
+    let both = given("", &[(TOKEN, "from-outside"), (FILE, &path)]).unwrap_err();
+    assert!(both.to_string().contains("not both"), "{both}");
+    let both = given(
+        &format!("admin_token = \"a\"\nadmin_token_file = \"{path}\""),
+        &[],
+    );
+    assert!(both.unwrap_err().to_string().contains("not both"));
+}
