@@ -96,7 +96,8 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     stores.bind().await?;
 
     let gate = Arc::new(Gate::new(stores.journal.clone()));
-    let ingest = build_ingest(config, &stores, &gate, &clock, &mut registry).await?;
+    let metrics = ingest::Metrics::register(&mut registry);
+    let ingest = build_ingest(config, &stores, &gate, &clock, metrics.clone()).await?;
     let dispatch = start_dispatch(config, &stores, &clock, &mut registry).await?;
     findings::look(config, &dispatch);
 
@@ -105,8 +106,8 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         Arc::clone(&clock),
         config.journal.retain,
     ));
-    let listener =
-        ingest::Listener::start(sockets.ingest, &config.server.limits, Arc::clone(&ingest))?;
+    let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
+    let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
     let ports = admin::Ports {
         routes: dispatch.routes(),
         sources: Arc::clone(&ingest) as Arc<dyn domain::ports::Sources>,
@@ -137,7 +138,7 @@ async fn build_ingest(
     stores: &Stores,
     gate: &Arc<Gate>,
     clock: &Arc<dyn Clock>,
-    registry: &mut Registry,
+    metrics: ingest::Metrics,
 ) -> Outcome<Arc<ingest::Ingest>> {
     use domain::ports::Archive;
     let window = ingest::Window::new(config.server.limits.dedup_keys);
@@ -156,7 +157,6 @@ async fn build_ingest(
         limits: config.server.limits.clone(),
         ack_timeout: config.server.ack_timeout,
     };
-    let metrics = ingest::Metrics::register(registry);
     let ingest = ingest::Ingest::new(&config.sources, &known, settings, window, ports, metrics);
     let ingest = Arc::new(ingest.map_err(|error| Failure::new(Exit::Usage, error))?);
     stores.state.remember_sources(ingest.known()).await?;

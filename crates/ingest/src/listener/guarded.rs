@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::wire::Wire;
 use crate::budget::{Full, Share};
+use crate::metrics::AtTheConnection;
 
 /// Said to a client whose request's head did not arrive in time.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
@@ -139,6 +140,7 @@ pub(super) struct Guarded {
     write: Deadline,
     closing: Closing,
     linger: Deadline,
+    refusals: Arc<AtTheConnection>,
 }
 
 impl Guarded {
@@ -147,6 +149,7 @@ impl Guarded {
         activity: Arc<Activity>,
         head_timeout: Duration,
         share: Share,
+        refusals: Arc<AtTheConnection>,
     ) -> Self {
         Self {
             stream,
@@ -159,6 +162,7 @@ impl Guarded {
             write: Deadline::new(head_timeout),
             closing: Closing::Open,
             linger: Deadline::new(LINGER),
+            refusals,
         }
     }
 
@@ -186,6 +190,7 @@ impl Guarded {
         if self.head_begun && self.wire.is_http1() {
             // Nothing else is being written while no request is in flight. Best effort.
             drop(self.stream.try_write(TOO_SLOW));
+            self.refusals.head_too_slow.inc();
         }
         Poll::Ready(())
     }
@@ -267,6 +272,7 @@ impl AsyncRead for Guarded {
             if this.note_read(&buffer.filled()[before..]).is_ok() {
                 return Poll::Ready(read);
             }
+            this.refusals.busy.inc();
             if !this.wire.is_http1() {
                 return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
             }

@@ -178,17 +178,18 @@ impl Servers {
             readiness: Arc::new(Ready),
             clock,
         };
+        let metrics = ingest::Metrics::register(registry);
         let ingest = Ingest::new(
             &sources,
             &[],
             settings,
             Window::new(1000),
             ports,
-            ingest::Metrics::register(registry),
+            metrics.clone(),
         )?;
         tokio::spawn(settle(Arc::clone(&journal), RouteName::new("bench")?));
-        let durable = Listener::start(bind().await?, &limits, Arc::new(ingest))?;
-        let no_op = Listener::start(bind().await?, &limits, Arc::new(NoOp))?;
+        let durable = Listener::start(bind().await?, &limits, &metrics, Arc::new(ingest))?;
+        let no_op = Listener::start(bind().await?, &limits, &metrics, Arc::new(NoOp))?;
         Ok(Self {
             no_op: no_op.address(),
             durable: durable.address(),
