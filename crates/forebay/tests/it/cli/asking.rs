@@ -2,6 +2,7 @@
 
 use testbed::Result;
 use testbed::process::Launch;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::{config, data, json, send};
 use crate::rig::{self, ROUTE_NAME, count};
@@ -111,6 +112,33 @@ async fn tail_shows_what_comes_in_from_then_on() -> Result<()> {
         .collect();
     assert_eq!(seqs.len(), 5);
     assert!(seqs.is_sorted_by(|a, b| a < b) && seqs[0] > 1, "{seqs:?}");
+    Ok(())
+}
+
+/// `forebay events tail | head -1`, and then no event for a long time.
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_ends_when_nobody_reads_it_any_more() -> Result<()> {
+    let mut forebay = rig::forebay(config()).start().await?;
+    let mut tail = tokio::process::Command::new(env!("CARGO_BIN_EXE_forebay"));
+    tail.args(["events", "tail", "--admin-url", &forebay.admin("")])
+        .current_dir(forebay.launch().dir())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    let mut tail = tail.spawn().unwrap();
+    let mut shown = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let sending = async {
+        loop {
+            send(&forebay, &[]).await?;
+        }
+    };
+    tokio::select! {
+        line = shown.next_line() => assert!(line.unwrap().is_some()),
+        failed = sending => return failed,
+    }
+    drop(shown);
+    let ended = tokio::time::timeout(testbed::DEADLINE, tail.wait()).await;
+    let ended = ended.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(0));
     Ok(())
 }
 
