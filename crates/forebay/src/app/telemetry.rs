@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal;
 
-use tracing::Metadata;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterFn, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -38,15 +38,15 @@ pub fn start(options: &LogOptions) {
     drop(started);
 }
 
-/// What the level lets through of what Forebay's own parts say. It is asked once for each place in the code.
+/// What the level lets through of what Forebay's own parts say; what went wrong for good always passes. It is
+/// asked once for each place in the code.
 fn ours(level: Targets) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
     let most = level.iter().map(|(_, level)| level);
-    let most = most
-        .chain(level.default_level())
-        .max()
-        .unwrap_or(LevelFilter::OFF);
+    let most = most.chain(level.default_level()).max();
+    let most = most.unwrap_or(LevelFilter::ERROR).max(LevelFilter::ERROR);
     filter_fn(move |metadata| {
-        is_a_part(metadata.target()) && level.would_enable(metadata.target(), metadata.level())
+        let (target, verbosity) = (metadata.target(), metadata.level());
+        is_a_part(target) && (*verbosity == Level::ERROR || level.would_enable(target, verbosity))
     })
     .with_max_level_hint(most)
 }

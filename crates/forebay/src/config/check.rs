@@ -58,6 +58,7 @@ fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, Co
     let admin = address("admin", &options.admin)?;
     let server = Server {
         listen: address("listen", &options.listen)?,
+        listen_from_outside: document.is_from_outside("server", "listen"),
         admin,
         access: access(admin, options).map_err(|(key, reason)| wrong(key, reason))?,
         admin_token_file: options.admin_token_file.clone(),

@@ -90,10 +90,15 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Whether a flag or a variable gave it.
+    pub(super) fn is_from_outside(&self, section: &str, key: &str) -> bool {
+        self.origins.contains_key(&format!("{section}.{key}"))
+    }
+
     /// Of two keys that say the same thing, takes the file's out where only the other came from outside.
     pub(super) fn settle(&mut self, section: &str, [one, other]: [&str; 2]) {
-        let from_outside = |key| self.origins.contains_key(&format!("{section}.{key}"));
-        let overridden = match (from_outside(one), from_outside(other)) {
+        let from_outside = [one, other].map(|key| self.is_from_outside(section, key));
+        let overridden = match from_outside.into() {
             (true, false) => other,
             (false, true) => one,
             _ => return,

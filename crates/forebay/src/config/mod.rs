@@ -72,6 +72,8 @@ pub struct Config {
 pub struct Server {
     /// The ingest listener.
     pub listen: SocketAddr,
+    /// Whether a flag or a variable said so: who reads the file alone looks elsewhere.
+    pub listen_from_outside: bool,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Who may ask there.

@@ -128,7 +128,7 @@ pub(super) const SECTIONS: &[Section] = &[
         about: "What goes to standard error. No payload and no secret does.",
         keys: &[
             key("level", "string", "`error`, `warn`, `info`, `debug`, `trace`, or directives as `info,ingest=debug`; Forebay's own parts only",
-                "How much is logged. At `debug` every refused request is a line. What libraries say is never logged.")
+                "How much is logged; errors always are. At `debug` every refused request is a line. What libraries say is never logged.")
                 .edges(&["\"trace\"", "\"info,ingest=debug\""], &["\"loud=very\"", "\"h2=trace\""]),
             key("format", "string", "`text` or `json`", "Lines for people, or one JSON object a line.")
                 .edges(&["\"json\""], &["\"xml\""]),

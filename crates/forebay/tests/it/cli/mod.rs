@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod journal;
 mod send;
+mod serve;
 
 use serde_json::Value;
 use testbed::Result;
