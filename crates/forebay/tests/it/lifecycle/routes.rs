@@ -51,12 +51,18 @@ async fn a_route_renamed_in_the_file_is_refused_until_state_is_told() -> Result<
 async fn retired(pending: &str) -> Result<World> {
     let mut world = World::start(|url| named("old", url)).await?;
     world.backlog(50, 0).await?;
-    let running = world
-        .offline(&["routes", "retire", "old", "--pending", pending])
-        .await?;
-    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
-    world.stop().await?;
+    let retire = ["routes", "retire", "old", "--pending", pending];
     let config = named("new", &world.url());
+    let file = world.forebay.launch().dir().join("forebay.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, &config).unwrap();
+    let running = world.offline(&retire).await?;
+    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    std::fs::write(&file, before).unwrap();
+    world.stop().await?;
+    let configured = world.offline(&retire).await?;
+    assert_eq!(configured.code, Some(2), "{configured:?}");
+    assert!(configured.stderr.contains("[routes.old]"), "{configured:?}");
     world.forebay.launch().set_config(config);
     world
         .refused(&["forebay routes retire old --pending"])
