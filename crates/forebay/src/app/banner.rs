@@ -39,8 +39,7 @@ pub fn print(config: &Config, running: &Running) {
 }
 
 fn file(config: &Config) -> String {
-    let file = config.file.as_ref();
-    let file = file.map_or("built in".into(), |path| path.display().to_string());
+    let file = config.place();
     if config.built_in_route {
         file + ", with the built-in route"
     } else {

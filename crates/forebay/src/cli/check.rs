@@ -27,10 +27,6 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
     let config = args.config.load_with(&args.listeners)?;
-    let file = config
-        .file
-        .as_ref()
-        .map_or("built in".into(), |path| path.display().to_string());
     let routes = config.routes.iter().map(|(name, route)| {
         let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
         vec![name.to_string(), from.join(", "), route.to.to_string()]
@@ -39,7 +35,7 @@ pub fn run(args: &Args) -> Outcome {
     if args.connect {
         super::runtime()?.block_on(connect(&config))?;
     }
-    output::line(&format!("configuration {file}: valid"))?;
+    output::line(&format!("configuration {}: valid", config.place()))?;
     Ok(())
 }
 

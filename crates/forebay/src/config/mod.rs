@@ -67,6 +67,16 @@ pub struct Config {
     pub routes: BTreeMap<RouteName, Route>,
 }
 
+impl Config {
+    /// Where it came from, for people.
+    pub fn place(&self) -> String {
+        match &self.file {
+            Some(path) => path.display().to_string(),
+            None => "built in".into(),
+        }
+    }
+}
+
 /// The `[server]` section, checked.
 #[derive(Debug, Clone)]
 pub struct Server {

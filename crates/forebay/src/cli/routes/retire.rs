@@ -38,11 +38,10 @@ pub fn run(args: &Args) -> Outcome {
     let config = args.config.load()?;
     if config.routes.contains_key(&args.name) {
         // The next start would make it anew, without what it had.
-        let file = config.file.as_ref();
-        let file = file.map_or("built in".into(), |path| path.display().to_string());
         let error = format!(
-            "route {0} is in the configuration ({file}): take [routes.{0}] out first, or name the right file with --config",
-            args.name
+            "route {0} is in the configuration ({1}): take [routes.{0}] out first, or name the right file with --config",
+            args.name,
+            config.place()
         );
         return Err(Failure::say(Exit::Usage, error));
     }

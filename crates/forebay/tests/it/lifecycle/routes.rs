@@ -172,5 +172,28 @@ async fn a_source_leaves_once_nothing_of_it_waits_and_is_told_503_then() -> Resu
         assert!(answer.headers.contains_key("retry-after"), "{path}");
     }
     assert_eq!(post(&world, "/in/third").await?.status, 404);
-    Ok(())
+
+    // Until an operator says that nobody is to come back for it.
+    let running = world.offline(&["sources", "forget", "second"]).await?;
+    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    world.stop().await?;
+    for (name, words) in [
+        ("genesys", "is in the configuration"),
+        ("third", "it knows genesys, second"),
+    ] {
+        let refused = world.offline(&["sources", "forget", name]).await?;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    let forgotten = world.offline(&["sources", "forget", "second"]).await?;
+    assert_eq!(
+        (forgotten.code, forgotten.stdout.as_str()),
+        (Some(0), ""),
+        "{forgotten:?}"
+    );
+    world.forebay.start().await?;
+    for path in ["/second", "/in/second"] {
+        assert_eq!(post(&world, path).await?.status, 404, "{path}");
+    }
+    rig::assert_balanced(&world.forebay).await
 }
