@@ -47,7 +47,7 @@ pub enum AccessError {
     )]
     TokenNeeded(SocketAddr),
     /// Empty, or with characters that no header can carry.
-    #[error("server.admin_token must be one or more visible ASCII characters, without spaces")]
+    #[error("the token must be one or more visible ASCII characters, without spaces")]
     BadToken,
 }
 

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use domain::Clock;
 use domain::ports::{Archive, Journal, Readiness, Routes, Sources, State};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 use crate::server::Limits;
@@ -65,8 +70,41 @@ impl Context {
 
     /// Waits for a turn to read events. Only so many requests hold events in memory at once; the
     /// request's own timeout bounds the wait.
-    pub(crate) async fn look_back(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let turn = self.look_back.acquire().await;
-        turn.map_err(|_| Problem::internal("shutting-down", "the server is shutting down"))
+    pub(crate) async fn look_back(&self) -> Result<Turn, Problem> {
+        let turn = Arc::clone(&self.look_back).acquire_owned().await;
+        let turn =
+            turn.map_err(|_| Problem::internal("shutting-down", "the server is shutting down"));
+        turn.map(|place| Turn { _place: place })
+    }
+}
+
+/// A turn to read events.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _place: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Answers with what was read. The answer may be as large as an event, so that the turn is over only when
+    /// the last byte of it was handed to the system, or the connection is gone.
+    pub(crate) fn answer(self, read: impl Serialize) -> Result<Response, Problem> {
+        let json = serde_json::to_vec(&read);
+        drop(read);
+        let json = json.map_err(|error| Problem::internal("answer-failed", error.to_string()))?;
+        let bytes = Bytes::from_owner(Held { json, _turn: self });
+        let json = HeaderValue::from_static("application/json");
+        Ok(([(CONTENT_TYPE, json)], bytes).into_response())
+    }
+}
+
+/// Bytes that are somebody's turn.
+struct Held {
+    json: Vec<u8>,
+    _turn: Turn,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
     }
 }

@@ -11,6 +11,7 @@ mod context;
 mod events;
 mod home;
 mod openapi;
+mod patience;
 mod probes;
 mod problem;
 mod routes;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::api;
 use crate::context::{Context, Ports};
+use crate::patience::Patient;
 
 /// The wait after a failed accept: the usual reason, no free file descriptor, does not pass at once.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
@@ -30,12 +31,14 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// The longest that a request may take from its head to its answer. 30 s.
     pub request_timeout: Duration,
+    /// The longest that a client may take nothing of its answer. 30 s.
+    pub write_timeout: Duration,
     /// The largest head of a request that is surely taken, in bytes; twice that is surely refused, with
     /// 431. 64 KiB.
     pub header_bytes: usize,
     /// The largest body of a request, in bytes. 1 MiB.
     pub body_bytes: usize,
-    /// Requests that read events at once. 4.
+    /// Requests that read events at once, until their answers are taken. 4.
     pub looking_back: usize,
     /// How long requests under way may take once the listener is told to end. 5 s.
     pub drain: Duration,
@@ -47,6 +50,7 @@ impl Default for Limits {
             connections: 256,
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             header_bytes: 64 << 10,
             body_bytes: 1 << 20,
             looking_back: 4,
@@ -162,7 +166,10 @@ impl Serving {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(self.limits.header_bytes)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(
+                TokioIo::new(Patient::new(stream, self.limits.write_timeout)),
+                service,
+            );
         let connection = self.graceful.watch(connection);
         self.connections.spawn(async move {
             if let Err(error) = connection.await {

@@ -105,10 +105,12 @@ impl OptionsError {
 
 /// A destination that cannot be made: a file that it needs is not readable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("destination {name}: {reason}")]
+#[error("destination {name}: {key}: {reason}")]
 pub struct BuildError {
     /// Which.
     pub name: DestinationName,
+    /// The key within its section that names the file.
+    pub key: &'static str,
     /// Why, and what to do.
     pub reason: String,
 }

@@ -1,6 +1,7 @@
 //! One event as a database sees it: values by field, and which of `body` and `body_raw` has the body.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use domain::{Cause, StoredEvent};
 
@@ -9,12 +10,23 @@ use crate::field::Field;
 use crate::headers;
 use crate::target::ColumnValue;
 
-/// A value to be bound. Text is UTF-8, with no NUL unless the sender's JSON string has one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value to be bound. Text is UTF-8, with no NUL unless the sender's JSON string has one. Printed by its
+/// length only: client libraries log what they bind.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
     Null,
     Text(Cow<'a, [u8]>),
     Bytes(&'a [u8]),
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Text(text) => write!(f, "text of {} bytes", text.len()),
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
 }
 
 impl<'a> Value<'a> {
@@ -119,5 +131,27 @@ impl<'a> Row<'a> {
                 )),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_printed_by_its_length() {
+        let secret = "4929-1337";
+        let values = [
+            Value::text(secret),
+            Value::Text(Cow::Owned(secret.into())),
+            Value::Bytes(secret.as_bytes()),
+            Value::Null,
+        ];
+        let printed = format!("{values:?} {values:#?}");
+        assert!(
+            !printed.contains("4929") && !printed.contains("52"),
+            "{printed}"
+        );
+        assert!(printed.contains("9 bytes"), "{printed}");
     }
 }

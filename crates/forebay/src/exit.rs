@@ -31,6 +31,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What happened, why, and what to do.
     pub error: anyhow::Error,
+    /// Whether the log has it already.
+    pub logged: bool,
 }
 
 /// What commands return.
@@ -42,15 +44,13 @@ impl Failure {
         Self {
             exit,
             error: error.into(),
+            logged: false,
         }
     }
 
     /// A sentence is enough.
     pub fn say(exit: Exit, text: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Self {
-        Self {
-            exit,
-            error: anyhow::Error::msg(text),
-        }
+        Self::new(exit, anyhow::Error::msg(text))
     }
 }
 

@@ -24,7 +24,9 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("forebay: {failure}");
+            if !failure.logged {
+                eprintln!("forebay: {failure}");
+            }
             failure.exit.into()
         }
     }

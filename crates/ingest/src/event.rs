@@ -71,6 +71,7 @@ impl<'r> Unverified<'r> {
         })
     }
 
+    /// `None`: nothing says what would make a repeat of it. A value that is empty says nothing.
     fn dedup_key(&self, proven: &Proven) -> Option<DedupKey> {
         let source = self.source.name.as_str();
         match &self.source.dedup {
@@ -79,7 +80,7 @@ impl<'r> Unverified<'r> {
             Dedup::Scheme => Some(key(source, proven.dedup.iter().map(String::as_bytes))),
             Dedup::Header(name) => {
                 let value = self.head.headers.get(name)?;
-                Some(key(source, [value.as_bytes()]))
+                (!value.is_empty()).then(|| key(source, [value.as_bytes()]))
             }
             Dedup::Pointer(pointer) => {
                 let value = pointer.find(&self.body)?;

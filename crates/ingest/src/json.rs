@@ -9,9 +9,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Whether this is one JSON value and nothing else.
+/// Whether this is one JSON value and nothing else, in UTF-8: a parser that skips a string does not look at
+/// its bytes.
 pub(crate) fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(text).is_ok()
+    std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Hands on the text in pieces, less the white space between its tokens: what `JSON.stringify` makes of
@@ -55,15 +56,15 @@ impl Pointer {
     }
 
     /// The value it points to, spelt one way however it came: strings with the escapes they need and no
-    /// more, everything else without white space. `None`: no JSON, nothing there, or `null`. The last of
-    /// several fields with one name counts.
+    /// more, everything else without white space. `None`: no JSON, nothing there, or nothing in it (`null`,
+    /// `""`, `{}`, `[]`). The last of several fields with one name counts.
     pub(crate) fn find<'a>(&self, text: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let mut json = serde_json::Deserializer::from_slice(text);
         let found = Descent(&self.0).deserialize(&mut json).ok()?;
         json.end().ok()?;
         let found = found?.get();
         match found.as_bytes() {
-            b"null" => None,
+            b"null" | b"\"\"" => None,
             [b'"', ..] if found.contains('\\') => {
                 let plain: String = serde_json::from_str(found).ok()?;
                 serde_json::to_vec(&plain).ok().map(Cow::Owned)
@@ -71,7 +72,7 @@ impl Pointer {
             [b'{' | b'[', ..] => {
                 let mut spelt = Vec::with_capacity(found.len());
                 compact(found.as_bytes(), |piece| spelt.extend_from_slice(piece));
-                Some(Cow::Owned(spelt))
+                (spelt.len() > 2).then_some(Cow::Owned(spelt))
             }
             scalar => Some(Cow::Borrowed(scalar)),
         }
@@ -187,6 +188,7 @@ impl Visitor<'_> for Is<'_> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -204,7 +206,7 @@ mod tests {
     #[test]
     fn a_pointer_finds_what_it_points_to_and_nothing_else() {
         let text = r#"{"a": {"b": [10, {"c": "x"}], "": 1}, "a/b": 2, "m~n": 3, "n": null, "t": [true],
-            "twice": 1, "twice": 2, "s": "s", "o": {"z": [1, "a b"], "y": 1.50}}"#;
+            "twice": 1, "twice": 2, "s": "s", "o": {"z": [1, "a b"], "y": 1.50}, "e": ["", { }, [ ], " "]}"#;
         for (pointer, value) in [
             ("/a/b/0", Some("10")),
             ("/a/b/1/c", Some("\"x\"")),
@@ -215,6 +217,10 @@ mod tests {
             ("/twice", Some("2")),
             ("/o", Some(r#"{"z":[1,"a b"],"y":1.50}"#)),
             ("/n", None),
+            ("/e/0", None),
+            ("/e/1", None),
+            ("/e/2", None),
+            ("/e/3", Some("\" \"")),
             ("/none", None),
             ("/a/b/2", None),
             ("/a/b/00", None),
@@ -228,6 +234,12 @@ mod tests {
         for broken in ["", "{", r#"{"a":1"#, r#"{"a":1} x"#, "a", r#"{"a":1,}"#] {
             assert_eq!(find("/a", broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn json_is_utf_8_within_strings_too() {
+        assert!(is_json("{\"ä\":\"€\"}".as_bytes()));
+        assert!(!is_json(b"{\"a\":\"\xff\"}") && !is_json(b"{\"\xc3\":1}"));
     }
 
     #[test]
@@ -278,7 +290,8 @@ mod tests {
             tree in tree(),
             pointer in "(/([ab]|~0|~1|[0-3]|\"| ){0,2}){1,4}",
         ) {
-            let expected = tree.pointer(&pointer).filter(|value| !value.is_null());
+            let nothing = [json!(null), json!(""), json!({}), json!([])];
+            let expected = tree.pointer(&pointer).filter(|value| !nothing.contains(value));
             let pretty = serde_json::to_string_pretty(&tree).unwrap();
             prop_assert_eq!(find(&pointer, &pretty), expected.map(ToString::to_string));
         }

@@ -64,6 +64,22 @@ impl Metrics {
         metrics
     }
 
+    /// The counters of what never becomes a request, shown from the start.
+    pub(crate) fn at_the_connection(&self) -> AtTheConnection {
+        let of = |code| {
+            let source = UNKNOWN_SOURCE.to_owned();
+            let label = RefusedLabel { source, code };
+            self.refused.get_or_create(&label).clone()
+        };
+        AtTheConnection {
+            too_many: of("too-many-connections"),
+            busy: of("busy"),
+            head_too_slow: of("head-too-slow"),
+            head_too_large: of("headers-too-large"),
+            unreadable: of("request-unreadable"),
+        }
+    }
+
     /// The counters of one source, shown from the start.
     pub(crate) fn of(&self, source: &SourceName) -> (Counter, Counter) {
         let label = SourceLabel {
@@ -74,4 +90,14 @@ impl Metrics {
             self.duplicate.get_or_create(&label).clone(),
         )
     }
+}
+
+/// Refusals that the listener answers itself, before anybody knows which source is meant.
+#[derive(Debug)]
+pub(crate) struct AtTheConnection {
+    pub too_many: Counter,
+    pub busy: Counter,
+    pub head_too_slow: Counter,
+    pub head_too_large: Counter,
+    pub unreadable: Counter,
 }

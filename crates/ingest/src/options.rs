@@ -91,6 +91,9 @@ impl ListenerOptions {
     }
 }
 
+/// What the largest head takes of the memory beyond its text, with room to spare.
+const LARGEST_HEAD_MORE: u64 = 16 << 10;
+
 /// Checked limits, in plain units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -119,6 +122,16 @@ impl Limits {
     /// The part of the memory for requests: the rest.
     pub(crate) const fn for_requests(&self) -> u64 {
         self.in_flight_bytes - self.for_half_read()
+    }
+
+    /// The largest body that has room in the memory beside the largest head, when no other request is under
+    /// way. One that is larger would be told 503 for ever.
+    #[must_use]
+    pub const fn largest_body(&self) -> u64 {
+        // HTTP/1 lets a head of twice the limit come, path included; of HTTP/2 many short headers take the
+        // most, three times their text for their places in the map.
+        let head = 4 * self.header_bytes as u64 + LARGEST_HEAD_MORE;
+        self.for_requests().saturating_sub(head)
     }
 }
 
@@ -238,6 +251,11 @@ impl SourceOptions {
                 "dedup",
                 "a JSON pointer starts with '/', as in \"/id\"".into(),
             ));
+        }
+        if let DedupOptions::Header(name) = &self.dedup
+            && name.parse::<http::HeaderName>().is_err()
+        {
+            return Err(("dedup", format!("{name:?} is no header name")));
         }
         if let Some(respond) = &self.respond {
             if !(200..300).contains(&respond.status) {

@@ -6,15 +6,14 @@ mod page;
 mod query;
 mod view;
 
-use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
+use axum::response::Response;
 use domain::EventId;
 use http::StatusCode;
 
 use crate::context::Context;
 use crate::problem::Problem;
-use page::Page;
 use query::EventsQuery;
 use view::EventView;
 
@@ -24,22 +23,22 @@ type Pairs = Vec<(String, String)>;
 pub(crate) async fn list(
     State(context): State<Context>,
     pairs: Result<Query<Pairs>, QueryRejection>,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Response, Problem> {
     let query = EventsQuery::parse(&pairs?.0)?;
-    let _turn = context.look_back().await?;
-    page::gather(&context.ports, &query).await.map(Json)
+    let turn = context.look_back().await?;
+    turn.answer(page::gather(&context.ports, &query).await?)
 }
 
 pub(crate) async fn show(
     State(context): State<Context>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<EventView>, Problem> {
+) -> Result<Response, Problem> {
     let id: EventId = id?.0.parse().map_err(|_| {
         let detail = "an event's id is a UUID, as in 0192f0c1-2b3a-7c4d-8e5f-60718293a4b5";
         Problem::new(StatusCode::BAD_REQUEST, "bad-id", detail)
     })?;
     let ports = &context.ports;
-    let _turn = context.look_back().await?;
+    let turn = context.look_back().await?;
     let found = match ports.archive.find(id).await? {
         Some(stored) => Some(stored),
         None => ports.state.find(id).await?,
@@ -47,7 +46,7 @@ pub(crate) async fn show(
     let stored = found.ok_or_else(|| gone(id))?;
     let routes = ports.routes.statuses().await;
     let fates = fates::of(&*ports.state, &routes, &stored).await?;
-    Ok(Json(EventView::of(&stored, fates)))
+    turn.answer(EventView::of(&stored, fates))
 }
 
 fn gone(id: EventId) -> Problem {

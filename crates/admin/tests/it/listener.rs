@@ -194,3 +194,68 @@ async fn a_head_over_the_limit_is_refused() {
     let fits = format!("host: localhost\r\nx-large: {}\r\n", "x".repeat(30_000));
     assert!(server.ask("/healthz", &fits).await.contains("200 OK"));
 }
+
+/// More than the system keeps for a client that reads nothing.
+const LARGE: usize = 48 << 20;
+
+/// A listener that lets one request at a time read events: a large one, and a small one behind it.
+async fn with_a_large_event(limits: Limits) -> Server {
+    let limits = Limits {
+        looking_back: 1,
+        ..limits
+    };
+    let server = serve(None, limits).await;
+    let large = vec![b'x'; LARGE];
+    *server.world.events.lock().unwrap() = vec![event(1, "a", large), event(2, "a", "y")];
+    server
+}
+
+/// Asks for an event, and does not read what comes.
+async fn ask_for(server: &Server, seq: u64) -> TcpStream {
+    let mut stream = server.connect().await;
+    let id = id(seq);
+    let head =
+        format!("GET /api/v1/events/{id} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// What was read is in memory until the client has taken it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_to_read_events_lasts_until_the_client_has_taken_the_answer() {
+    let long = Duration::from_hours(1);
+    let server = with_a_large_event(Limits {
+        write_timeout: long,
+        request_timeout: long,
+        ..Limits::default()
+    })
+    .await;
+    let mut slow = ask_for(&server, 1).await;
+    let mut begun = [0; 12];
+    slow.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    let mut next = ask_for(&server, 2).await;
+    // Time enough to be answered, for whoever does not wait for a turn.
+    for _ in 0..20 {
+        assert!(server.ask("/healthz", "").await.starts_with("HTTP/1.1 200"));
+    }
+    let answered = next.try_read(&mut begun).map_err(|error| error.kind());
+    assert_eq!(answered, Err(std::io::ErrorKind::WouldBlock));
+    assert!(rest(&mut slow).await.len() > LARGE);
+    assert!(rest(&mut next).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_makes_room() {
+    let server = with_a_large_event(Limits {
+        write_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
+    let mut slow = ask_for(&server, 1).await;
+    let mut begun = [0; 12];
+    slow.read_exact(&mut begun).await.unwrap();
+    let mut next = ask_for(&server, 2).await;
+    assert!(rest(&mut next).await.starts_with("HTTP/1.1 200"));
+    assert!(rest(&mut slow).await.len() < LARGE, "it was cut");
+}

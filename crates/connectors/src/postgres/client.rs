@@ -3,13 +3,15 @@
 //! Every exchange with the server ends within the timeout. A connection in which one did not is closed,
 //! so that its answer can never be taken for another's.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Unavailable;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Connection};
 
 use super::error::setup;
 use super::options::Config;
@@ -128,8 +130,7 @@ impl Pool {
         let (client, connection) = within(opening, &place, settings.connect(connector))
             .await?
             .map_err(|error| setup(&format!("connect to {place}"), &error))?;
-        // Its error is told to the client's next call as well, so it is not lost here.
-        let task = tokio::spawn(async move { connection.await.is_ok() }).abort_handle();
+        let task = tokio::spawn(drive(connection)).abort_handle();
         // From here on the connection ends with the session, however the set-up goes.
         let guard = AbortOnDrop(Some(task));
         let set_up = async {
@@ -149,6 +150,17 @@ impl Pool {
             task,
         })
     }
+}
+
+/// Runs a connection to its end. As a future of its own it would log every notice of the server, in which a
+/// trigger of the user's may say the whole event: here they are thrown away unread. Its error is told to the
+/// client's next call as well, so it is not lost.
+async fn drive<S, T>(mut connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {}
 }
 
 /// Ends a connection's task if the set-up is abandoned.

@@ -174,15 +174,22 @@ pub(super) enum Server {
 }
 
 impl Server {
+    /// The key that it was given by.
+    const fn key(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "url",
+            Self::File(_) => "url_file",
+        }
+    }
+
     /// The URL now. Blocks on a file.
     pub(super) fn url(&self) -> Result<Url, String> {
         match self {
             Self::Url(url) => Ok((**url).clone()),
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|error| format!("cannot read url_file {}: {error}", path.display()))?;
-                Url::parse(text.trim())
-                    .map_err(|reason| format!("url_file {}: {reason}", path.display()))
+                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                Url::parse(text.trim()).map_err(|reason| format!("{}: {reason}", path.display()))
             }
         }
     }
@@ -196,6 +203,7 @@ impl Backend for Config {
     fn build(&self, context: &Context) -> Result<Arc<dyn Destination>, BuildError> {
         let refuse = |reason| BuildError {
             name: context.name.clone(),
+            key: self.server.key(),
             reason,
         };
         // A missing file is better found now than at the first connection.

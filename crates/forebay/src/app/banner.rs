@@ -1,72 +1,89 @@
-//! What `serve` prints when it runs: what it chose, and a line that proves it works.
+//! What `serve` says when it runs: what it chose, and a line that proves it works. Lines for people, or one
+//! entry of a log for collectors.
+
+use std::net::SocketAddr;
 
 use super::VERSION;
 use super::running::Running;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 
-/// Prints to standard error.
+/// Says it on standard error.
 pub fn print(config: &Config, running: &Running) {
-    let server = &config.server;
     let (listen, admin) = (running.ingest_address(), running.admin_address());
-    let file = config
-        .file
-        .as_ref()
-        .map_or("built in".into(), |path| path.display().to_string());
+    let (file, durability) = (file(config), durability(running));
+    let data_dir = config.server.data_dir.display();
+    if config.log.format == LogFormat::Json {
+        tracing::info!(
+            version = VERSION,
+            configuration = file,
+            data_dir = %data_dir,
+            durability,
+            ingest = format!("http://{listen}"),
+            admin = format!("http://{admin}"),
+            routes = routes(config).join("; "),
+            "started"
+        );
+        return;
+    }
     eprintln!("Forebay {VERSION}");
-    eprintln!(
-        "  configuration  {file}{}",
-        if config.built_in_route {
-            ", with the built-in route"
-        } else {
-            ""
-        }
-    );
-    eprintln!(
-        "  data           {} ({})",
-        server.data_dir.display(),
-        durability(running)
-    );
+    eprintln!("  configuration  {file}");
+    eprintln!("  data           {data_dir} ({durability})");
     eprintln!("  ingest         http://{listen}");
     eprintln!("  admin          http://{admin}");
-    for (name, route) in &config.routes {
-        let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
-        let kind = config
-            .destinations
-            .get(&route.to)
-            .map_or("", |destination| destination.kind());
-        eprintln!(
-            "  route          {name}: {} -> {} ({kind})",
-            from.join(", "),
-            route.to
-        );
+    for route in routes(config) {
+        eprintln!("  route          {route}");
     }
+    if let Some(command) = to_try(config, listen) {
+        eprintln!("Try it:  {command}");
+    }
+}
+
+fn file(config: &Config) -> String {
+    let file = config.place();
+    if config.built_in_route {
+        file + ", with the built-in route"
+    } else {
+        file
+    }
+}
+
+fn routes(config: &Config) -> Vec<String> {
+    let routes = config.routes.iter().map(|(name, route)| {
+        let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
+        let kind = config.destinations.get(&route.to);
+        let kind = kind.map_or("", |destination| destination.port.kind());
+        format!("{name}: {} -> {} ({kind})", from.join(", "), route.to)
+    });
+    routes.collect()
+}
+
+/// A command that posts an event: `curl` where nothing is to be signed, else our own.
+fn to_try(config: &Config, listen: SocketAddr) -> Option<String> {
     let unsigned = config.sources.iter().find(|(_, source)| {
         source
             .verify
             .as_ref()
             .is_none_or(|verify| *verify == ingest::verify::VerifyOptions::none())
     });
-    match unsigned {
-        Some((name, source)) => {
-            let path = source
-                .paths
-                .first()
-                .cloned()
-                .unwrap_or_else(|| format!("/in/{name}"));
-            eprintln!(
-                "Try it:  curl -i -d '{{\"hello\":\"world\"}}' http://{}{path}",
-                reachable(listen)
-            );
-        }
-        None => {
-            if let Some(name) = config.sources.keys().next() {
-                let config = config.file.as_ref().map_or(String::new(), |path| {
-                    format!("--config {} ", path.display())
-                });
-                eprintln!("Try it:  forebay send {config}--source {name}");
-            }
-        }
+    let address = reachable(listen);
+    if let Some((name, source)) = unsigned {
+        let path = source.paths.first();
+        let path = path.map_or_else(|| format!("/in/{name}"), Clone::clone);
+        return Some(format!(
+            "curl -i -d '{{\"hello\":\"world\"}}' http://{address}{path}"
+        ));
     }
+    let name = config.sources.keys().next()?;
+    let mut command = "forebay send".to_owned();
+    if let Some(file) = &config.file {
+        command += &format!(" --config {}", file.display());
+    }
+    command += &format!(" --source {name}");
+    // `send` looks into the file, and nowhere else.
+    if config.server.listen_from_outside || config.server.listen != listen {
+        command += &format!(" --url http://{address}");
+    }
+    Some(command)
 }
 
 fn durability(running: &Running) -> &'static str {
@@ -78,10 +95,67 @@ fn durability(running: &Running) -> &'static str {
 }
 
 /// An address a client on this machine can use.
-fn reachable(listen: std::net::SocketAddr) -> String {
+fn reachable(listen: SocketAddr) -> String {
     if listen.ip().is_unspecified() {
         format!("localhost:{}", listen.port())
     } else {
         listen.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Flags, parse};
+
+    const SIGNED: &str = r#"
+        [server]
+        listen = "127.0.0.1:9000"
+        [sources.a]
+        type = "http"
+        verify = { scheme = "bearer", secrets = ["a-secret"] }
+        [destinations.db]
+        type = "sqlite"
+        [routes.r]
+        from = ["a"]
+        to = "db"
+    "#;
+
+    fn told(text: &str, flag: Option<&str>, variable: Option<&str>, bound: &str) -> String {
+        let flags = Flags {
+            listen: flag.map(Into::into),
+            ..Flags::default()
+        };
+        let environment = |name: &str| {
+            let variable = variable.filter(|_| name == "FOREBAY_SERVER_LISTEN");
+            variable.map(Into::into)
+        };
+        let config = parse(Some(Path::new("f.toml")), text, &flags, &environment);
+        to_try(&config.unwrap(), bound.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn send_is_told_where_to_post_wherever_the_file_does_not_say_it() {
+        let plain = "forebay send --config f.toml --source a";
+        let (file, other) = ("127.0.0.1:9000", "0.0.0.0:9100");
+        assert_eq!(told(SIGNED, None, None, file), plain);
+        let elsewhere = format!("{plain} --url http://localhost:9100");
+        assert_eq!(told(SIGNED, Some(other), None, other), elsewhere);
+        assert_eq!(told(SIGNED, None, Some(other), other), elsewhere);
+        // Any free port.
+        let any = SIGNED.replace("9000", "0");
+        let found = told(&any, None, None, "127.0.0.1:4711");
+        assert_eq!(found, format!("{plain} --url http://127.0.0.1:4711"));
+    }
+
+    #[test]
+    fn where_nothing_is_signed_any_client_will_do() {
+        let told = told("", None, None, "127.0.0.1:8080");
+        assert_eq!(
+            told,
+            "curl -i -d '{\"hello\":\"world\"}' http://127.0.0.1:8080/webhook"
+        );
     }
 }

@@ -1,33 +1,29 @@
 //! Looks at each destination once it is there: makes its table, and names what is set up weaker than
 //! promised.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::DestinationName;
 use domain::policy::ProbePolicy;
 use domain::ports::Destination;
-use domain::{DestinationName, RouteName};
 
-use crate::config::Route;
+use crate::config::Config;
 
 /// The longest that one look may take.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Looks in the background, again and again until each destination has answered once. The tasks end with
 /// the runtime.
-pub fn look(
-    routes: &BTreeMap<RouteName, Route>,
-    destinations: &BTreeMap<DestinationName, Arc<dyn Destination>>,
-    dispatch: &dispatch::Dispatch,
-) {
-    for (name, destination) in destinations {
-        let shown: Vec<_> = routes
+pub fn look(config: &Config, dispatch: &dispatch::Dispatch) {
+    for (name, destination) in &config.destinations {
+        let shown: Vec<_> = config
+            .routes
             .iter()
             .filter(|(_, route)| route.to == *name)
             .filter_map(|(route, _)| dispatch.findings(route))
             .collect();
-        let (name, destination) = (name.clone(), Arc::clone(destination));
+        let (name, destination) = (name.clone(), Arc::clone(&destination.port));
         tokio::spawn(async move {
             let found = until_there(&name, &*destination).await;
             for text in &found {

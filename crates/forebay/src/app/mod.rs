@@ -15,12 +15,11 @@ pub mod stores;
 pub mod telemetry;
 mod upkeep;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::ports::{Destination, State};
-use domain::{Clock, DestinationName, SystemClock};
+use domain::ports::State;
+use domain::{Clock, SystemClock};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -97,20 +96,18 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     stores.bind().await?;
 
     let gate = Arc::new(Gate::new(stores.journal.clone()));
-    let ingest = build_ingest(config, &stores, &gate, &clock, &mut registry).await?;
-    let destinations = build_destinations(config, &clock)?;
-    let dispatch = start_dispatch(config, &stores, &destinations, &clock, &mut registry).await?;
-    findings::look(&config.routes, &destinations, &dispatch);
+    let metrics = ingest::Metrics::register(&mut registry);
+    let ingest = build_ingest(config, &stores, &gate, &clock, metrics.clone()).await?;
+    let dispatch = start_dispatch(config, &stores, &clock, &mut registry).await?;
+    findings::look(config, &dispatch);
 
     tokio::spawn(upkeep::run(
         stores.state.clone(),
         Arc::clone(&clock),
         config.journal.retain,
     ));
-    let listener =
-        ingest::Listener::start(sockets.ingest, &config.server.limits, Arc::clone(&ingest))?;
-    let access = admin::Access::new(config.server.admin, config.server.admin_token.as_ref());
-    let access = access.map_err(|error| Failure::new(Exit::Usage, error))?;
+    let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
+    let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
     let ports = admin::Ports {
         routes: dispatch.routes(),
         sources: Arc::clone(&ingest) as Arc<dyn domain::ports::Sources>,
@@ -130,7 +127,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         ingest,
         listener,
         dispatch,
-        access,
+        config.server.access.clone(),
         ports,
         sockets.admin,
     ))
@@ -141,7 +138,7 @@ async fn build_ingest(
     stores: &Stores,
     gate: &Arc<Gate>,
     clock: &Arc<dyn Clock>,
-    registry: &mut Registry,
+    metrics: ingest::Metrics,
 ) -> Outcome<Arc<ingest::Ingest>> {
     use domain::ports::Archive;
     let window = ingest::Window::new(config.server.limits.dedup_keys);
@@ -160,40 +157,15 @@ async fn build_ingest(
         limits: config.server.limits.clone(),
         ack_timeout: config.server.ack_timeout,
     };
-    let metrics = ingest::Metrics::register(registry);
     let ingest = ingest::Ingest::new(&config.sources, &known, settings, window, ports, metrics);
     let ingest = Arc::new(ingest.map_err(|error| Failure::new(Exit::Usage, error))?);
     stores.state.remember_sources(ingest.known()).await?;
     Ok(ingest)
 }
 
-/// Builds every destination; connects to none.
-///
-/// # Errors
-/// What is wrong with it, exit code 2.
-pub fn build_destinations(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-) -> Outcome<BTreeMap<DestinationName, Arc<dyn Destination>>> {
-    let built = config.destinations.iter().map(|(name, options)| {
-        let context = connectors::Context {
-            clock: Arc::clone(clock),
-            data_dir: config.server.data_dir.clone(),
-            name: name.clone(),
-        };
-        let destination = connectors::build(options, &context);
-        Ok((
-            name.clone(),
-            destination.map_err(|error| Failure::new(Exit::Usage, error))?,
-        ))
-    });
-    built.collect()
-}
-
 async fn start_dispatch(
     config: &Config,
     stores: &Stores,
-    destinations: &BTreeMap<DestinationName, Arc<dyn Destination>>,
     clock: &Arc<dyn Clock>,
     registry: &mut Registry,
 ) -> Outcome<dispatch::Dispatch> {
@@ -202,7 +174,7 @@ async fn start_dispatch(
         let Some(route) = config.routes.get(&record.name) else {
             continue;
         };
-        let Some(destination) = destinations.get(&route.to) else {
+        let Some(destination) = config.destinations.get(&route.to) else {
             continue;
         };
         specs.push(dispatch::RouteSpec {
@@ -210,7 +182,7 @@ async fn start_dispatch(
             policies: route.policies,
             sources: route.from.iter().cloned().collect(),
             source_names: route.from.clone(),
-            destination: Arc::clone(destination),
+            destination: Arc::clone(&destination.port),
             destination_name: route.to.clone(),
             record,
         });

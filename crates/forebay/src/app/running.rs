@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::readiness::Gate;
 use super::signals::{Asked, Signals};
 use super::stores::Stores;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit::{Exit, Failure, Outcome};
 
 /// How long a server that failed goes on answering what is in flight.
@@ -123,15 +123,12 @@ impl Running {
         let Some(path) = &config.server.admin_token_file else {
             return;
         };
-        let token = std::fs::read_to_string(path)
-            .map(|text| domain::Secret::new(text.trim_end().to_owned()));
-        let replaced = token.map_err(|error| error.to_string()).and_then(|token| {
-            self.access
-                .replace_token(&token)
-                .map_err(|error| error.to_string())
+        let replaced = config::token_in(path).and_then(|token| {
+            let replaced = self.access.replace_token(&token);
+            replaced.map_err(|error| error.to_string())
         });
         if let Err(error) = replaced {
-            tracing::error!(file = %path.display(), error, "cannot read the admin token again; the old one stays");
+            tracing::error!(file = %path.display(), error, "the admin token was not read again; the old one stays");
         }
     }
 

@@ -1,13 +1,9 @@
 //! `forebay check`
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use domain::{Clock, SystemClock};
 
 use super::output;
 use super::serve::{ConfigArgs, ListenerArgs};
-use crate::app;
 use crate::config::Config;
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -31,37 +27,23 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
     let config = args.config.load_with(&args.listeners)?;
-    let file = config
-        .file
-        .as_ref()
-        .map_or("built in".into(), |path| path.display().to_string());
     let routes = config.routes.iter().map(|(name, route)| {
         let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
         vec![name.to_string(), from.join(", "), route.to.to_string()]
     });
-    output::line(&format!("configuration {file}: valid"))?;
     output::table(&["route", "from", "to"], routes)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let destinations = app::build_destinations(&config, &clock)?;
     if args.connect {
-        super::runtime()?.block_on(connect(&config, &destinations))?;
+        super::runtime()?.block_on(connect(&config))?;
     }
+    output::line(&format!("configuration {}: valid", config.place()))?;
     Ok(())
 }
 
-async fn connect(
-    config: &Config,
-    destinations: &std::collections::BTreeMap<
-        domain::DestinationName,
-        Arc<dyn domain::ports::Destination>,
-    >,
-) -> Outcome {
+async fn connect(config: &Config) -> Outcome {
     let mut unreachable = 0;
-    for (name, destination) in destinations {
-        let kind = config
-            .destinations
-            .get(name)
-            .map_or("", |config| config.kind());
+    for (name, destination) in &config.destinations {
+        let destination = &destination.port;
+        let kind = destination.kind();
         match tokio::time::timeout(LOOK, destination.inspect()).await {
             Ok(Ok(findings)) if findings.is_empty() => {
                 output::line(&format!("destination {name} ({kind}): reached"))?;
@@ -94,7 +76,7 @@ async fn connect(
             Exit::Failed,
             format!(
                 "{unreachable} of {} destinations could not be reached",
-                destinations.len()
+                config.destinations.len()
             ),
         ));
     }

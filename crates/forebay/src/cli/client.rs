@@ -54,7 +54,7 @@ impl Client {
     /// GETs a path with a query.
     ///
     /// # Errors
-    /// Exit code 3 if the server is not there, 1 if it refuses.
+    /// Exit code 3 if the server is not there or is another, 1 if it refuses.
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Outcome<Value> {
         let mut url = self.url(path)?;
         if !query.is_empty() {
@@ -98,7 +98,7 @@ impl Client {
             .bytes()
             .await
             .map_err(|error| self.unreachable(&error))?;
-        let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let value: Value = serde_json::from_slice(&body).map_err(|_| self.another(status))?;
         if status.is_success() {
             return Ok(value);
         }
@@ -114,6 +114,17 @@ impl Client {
             Exit::Failed,
             format!("the server answered {status}: {detail}{remedy}"),
         ))
+    }
+
+    /// Whoever answered does not speak as the admin API does, in JSON whatever it says.
+    fn another(&self, status: StatusCode) -> Failure {
+        Failure::say(
+            Exit::Unreachable,
+            format!(
+                "what answers at {} is not Forebay's admin API: it said {status} and no JSON. Another address: --admin-url or FOREBAY_ADMIN_URL",
+                self.base
+            ),
+        )
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

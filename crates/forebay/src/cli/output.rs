@@ -3,14 +3,26 @@
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
-/// A line on standard output. A reader that has gone (`| head`) is no error.
+/// A line on standard output. A reader that has gone (`| head`) is no error: whoever writes on and on asks
+/// [`reader_has_gone`] as well.
 pub fn line(text: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Whether standard output is a pipe that nobody reads any more. Never waits.
+pub fn reader_has_gone() -> bool {
+    let output = io::stdout();
+    // What tells of the other end is told unasked.
+    let mut asked = [PollFd::new(&output, PollFlags::empty())];
+    let told = poll(&mut asked, Some(&Timespec::default()));
+    let [output] = asked;
+    told.is_ok() && output.revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// One JSON object a line.

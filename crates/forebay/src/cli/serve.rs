@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::app::stores::OpenFlags;
 use crate::app::{self, telemetry};
-use crate::config::{self, Flags};
+use crate::config::{self, Config, Flags, LogFormat};
 use crate::exit::{Exit, Failure, Outcome};
 
 /// Run the server
@@ -55,7 +55,7 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// The first mistake, exit code 2.
-    pub fn load(&self) -> Outcome<config::Config> {
+    pub fn load(&self) -> Outcome<Config> {
         self.load_with(&ListenerArgs::default())
     }
 
@@ -63,7 +63,7 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// The first mistake, exit code 2.
-    pub fn load_with(&self, listeners: &ListenerArgs) -> Outcome<config::Config> {
+    pub fn load_with(&self, listeners: &ListenerArgs) -> Outcome<Config> {
         let flags = Flags {
             listen: listeners.listen.clone(),
             admin: listeners.admin.clone(),
@@ -78,6 +78,20 @@ impl ConfigArgs {
 pub fn run(args: &Args) -> Outcome {
     let config = args.config.load_with(&args.listeners)?;
     telemetry::start(&config.log);
+    let format = config.log.format;
+    serve(args, config).map_err(|failure| match format {
+        LogFormat::Text => failure,
+        LogFormat::Json => {
+            tracing::error!("{failure}");
+            Failure {
+                logged: true,
+                ..failure
+            }
+        }
+    })
+}
+
+fn serve(args: &Args, config: Config) -> Outcome {
     let flags = OpenFlags {
         wait_for_lock: args.wait_for_lock,
         accept_loss: args.accept_loss,

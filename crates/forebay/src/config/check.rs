@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
-use domain::{Secret, SourceName};
+use admin::AccessError;
+use domain::{DestinationName, Secret, SourceName, SystemClock};
 
 use super::document::Document;
 use super::error::ConfigError;
 use super::options::{File, RouteOptions, ServerOptions};
-use super::{Config, Route, Server};
+use super::{BuiltDestination, Config, Route, Server};
 
 /// What an event's own fields and a frame add to its line, headers and body in the journal, with room to
 /// spare.
@@ -27,17 +30,11 @@ pub(super) fn check(
     };
     let journal = file.journal.validate().map_err(at("journal"))?;
     file.dispatch.validate().map_err(at("dispatch"))?;
-    log_level(&file.log.level).map_err(|reason| document.error(&["log", "level"], reason))?;
+    let level = file.log.validate();
+    level.map_err(|reason| document.error(&["log", "level"], reason))?;
     let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
-    let mut destinations = BTreeMap::new();
-    for (name, options) in &file.destinations {
-        let config = options.validate();
-        let config = config.map_err(|error| {
-            document.error(&["destinations", name.as_str(), error.key], error.reason)
-        })?;
-        destinations.insert(name.clone(), config);
-    }
+    let destinations = destinations(document, &file, &server)?;
     Ok(Config {
         file: None,
         built_in_route,
@@ -58,10 +55,12 @@ fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, Co
         parsed.map_err(|_| wrong(key, format!("{text:?} must be an address and a port, as in \"127.0.0.1:8080\" or \"[::]:8080\"")))
     };
     let limits = options.limits.validate();
+    let admin = address("admin", &options.admin)?;
     let server = Server {
         listen: address("listen", &options.listen)?,
-        admin: address("admin", &options.admin)?,
-        admin_token: token(options).map_err(|(key, reason)| wrong(key, reason))?,
+        listen_from_outside: document.is_from_outside("server", "listen"),
+        admin,
+        access: access(admin, options).map_err(|(key, reason)| wrong(key, reason))?,
         admin_token_file: options.admin_token_file.clone(),
         data_dir: options.data_dir.clone(),
         ack_timeout: options.ack_timeout.0,
@@ -76,17 +75,13 @@ fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, Co
     if server.shutdown_timeout.is_zero() {
         return Err(wrong("shutdown_timeout", "must be longer than 0s".into()));
     }
-    if !server.admin.ip().is_loopback() && server.admin_token.is_none() {
-        let reason = format!(
-            "{} is not on loopback, so everybody who reaches it could read events: set admin_token (or admin_token_file), or listen on 127.0.0.1",
-            server.admin
-        );
-        return Err(wrong("admin", reason));
-    }
     Ok(server)
 }
 
-fn token(options: &ServerOptions) -> Result<Option<Secret>, (&'static str, String)> {
+fn access(
+    admin: SocketAddr,
+    options: &ServerOptions,
+) -> Result<admin::Access, (&'static str, String)> {
     let (key, token) = match (&options.admin_token, &options.admin_token_file) {
         (Some(_), Some(_)) => {
             return Err((
@@ -94,32 +89,59 @@ fn token(options: &ServerOptions) -> Result<Option<Secret>, (&'static str, Strin
                 "give admin_token or admin_token_file, not both".into(),
             ));
         }
-        (Some(token), None) => ("admin_token", token.clone()),
+        (Some(token), None) => ("admin_token", Some(token.clone())),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                (
-                    "admin_token_file",
-                    format!("cannot read {}: {error}", path.display()),
-                )
-            })?;
-            (
-                "admin_token_file",
-                Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()),
-            )
+            let token = token_in(path).map_err(|reason| ("admin_token_file", reason))?;
+            ("admin_token_file", Some(token))
         }
-        (None, None) => return Ok(None),
+        (None, None) => ("admin_token", None),
     };
-    if token.is_empty() {
+    if token.as_ref().is_some_and(Secret::is_empty) {
         return Err((key, "is empty; leave it out if there is to be none".into()));
     }
-    Ok(Some(token))
+    admin::Access::new(admin, token.as_ref()).map_err(|error| match error {
+        AccessError::TokenNeeded(_) => (
+            "admin",
+            format!(
+                "{admin} is not on loopback, so everybody who reaches it could read events: set admin_token (or admin_token_file), or listen on 127.0.0.1"
+            ),
+        ),
+        AccessError::BadToken => (key, error.to_string()),
+    })
 }
 
-fn log_level(level: &str) -> Result<(), String> {
-    let parsed = level.parse::<tracing_subscriber::filter::Targets>();
-    parsed.map(drop).map_err(|_| {
-        format!("{level:?} must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or directives as \"info,ingest=debug\"")
-    })
+/// The admin token in a file, less the line's end.
+///
+/// # Errors
+/// Why the file cannot be read.
+pub fn token_in(path: &Path) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+fn destinations(
+    document: &Document<'_>,
+    file: &File,
+    server: &Server,
+) -> Result<BTreeMap<DestinationName, BuiltDestination>, ConfigError> {
+    let mut destinations = BTreeMap::new();
+    for (name, options) in &file.destinations {
+        let wrong = |key: &str, reason: String| {
+            document.error(&["destinations", name.as_str(), key], reason)
+        };
+        let context = connectors::Context {
+            clock: Arc::new(SystemClock),
+            data_dir: server.data_dir.clone(),
+            name: name.clone(),
+        };
+        let options = options.validate();
+        let options = options.map_err(|error| wrong(error.key, error.reason))?;
+        let port = connectors::build(&options, &context);
+        let port = port.map_err(|error| wrong(error.key, error.reason))?;
+        destinations.insert(name.clone(), BuiltDestination { options, port });
+    }
+    Ok(destinations)
 }
 
 fn sources(
@@ -147,6 +169,14 @@ fn sources(
         // The listener lets a line of twice the headers' limit through; short headers double in a record.
         let heads = 4 * server.limits.header_bytes as u64;
         let room = max_frame.saturating_sub(heads + RECORD_OVERHEAD);
+        let memory = server.limits.largest_body();
+        if source.max_body.0 > memory {
+            let reason = format!(
+                "{} and a head never fit into the memory for requests, which is three quarters of server.limits.max_in_flight_bytes: at most {memory}B, or raise that",
+                source.max_body
+            );
+            return Err(wrong(name, "max_body", reason));
+        }
         if source.max_body.0 > room {
             let reason = format!(
                 "{} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes",

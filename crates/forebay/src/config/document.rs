@@ -90,6 +90,25 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Whether a flag or a variable gave it.
+    pub(super) fn is_from_outside(&self, section: &str, key: &str) -> bool {
+        self.origins.contains_key(&format!("{section}.{key}"))
+    }
+
+    /// Of two keys that say the same thing, takes the file's out where only the other came from outside.
+    pub(super) fn settle(&mut self, section: &str, [one, other]: [&str; 2]) {
+        let from_outside = [one, other].map(|key| self.is_from_outside(section, key));
+        let overridden = match from_outside.into() {
+            (true, false) => other,
+            (false, true) => one,
+            _ => return,
+        };
+        let section = self.tree.get_mut().get_mut(section);
+        if let Some(DeValue::Table(table)) = section.map(Spanned::get_mut) {
+            table.remove(overridden);
+        }
+    }
+
     /// Reads the whole into a type, naming what does not fit.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let deserializer = toml::de::Deserializer::from(self.tree.clone());

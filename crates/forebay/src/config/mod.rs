@@ -16,14 +16,17 @@ mod reference;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::DestinationConfig;
-use domain::{DestinationName, RouteName, Secret, SourceName};
+use domain::ports::Destination;
+use domain::{DestinationName, RouteName, SourceName};
 use ingest::{Limits, SourceOptions};
 
+pub use check::token_in;
 pub use error::ConfigError;
-pub use options::{LogFormat, LogOptions, Start};
+pub use options::{LogFormat, LogOptions, Start, is_a_part};
 
 use document::{Document, Origin};
 
@@ -59,9 +62,19 @@ pub struct Config {
     /// The `[sources.*]` sections.
     pub sources: BTreeMap<SourceName, SourceOptions>,
     /// The `[destinations.*]` sections.
-    pub destinations: BTreeMap<DestinationName, DestinationConfig>,
+    pub destinations: BTreeMap<DestinationName, BuiltDestination>,
     /// The `[routes.*]` sections.
     pub routes: BTreeMap<RouteName, Route>,
+}
+
+impl Config {
+    /// Where it came from, for people.
+    pub fn place(&self) -> String {
+        match &self.file {
+            Some(path) => path.display().to_string(),
+            None => "built in".into(),
+        }
+    }
 }
 
 /// The `[server]` section, checked.
@@ -69,11 +82,13 @@ pub struct Config {
 pub struct Server {
     /// The ingest listener.
     pub listen: SocketAddr,
+    /// Whether a flag or a variable said so: who reads the file alone looks elsewhere.
+    pub listen_from_outside: bool,
     /// The admin listener.
     pub admin: SocketAddr,
-    /// What the admin API asks for; always there off loopback.
-    pub admin_token: Option<Secret>,
-    /// Where it came from, if from a file; read again on SIGHUP.
+    /// Who may ask there.
+    pub access: admin::Access,
+    /// Where its token came from, if from a file; read again on SIGHUP.
     pub admin_token_file: Option<PathBuf>,
     /// Where journal and state live.
     pub data_dir: PathBuf,
@@ -85,6 +100,20 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// The ingest listener's limits.
     pub limits: Limits,
+}
+
+/// A `[destinations.*]` section, checked and built: every file that it needs was there. Connected to nothing.
+#[derive(Clone)]
+pub struct BuiltDestination {
+    options: DestinationConfig,
+    /// The destination itself.
+    pub port: Arc<dyn Destination>,
+}
+
+impl std::fmt::Debug for BuiltDestination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.options.fmt(f)
+    }
 }
 
 /// A `[routes.*]` section, checked.
@@ -110,7 +139,7 @@ pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
         None => LOOKED_FOR
             .iter()
             .map(PathBuf::from)
-            .find(|path| path.exists()),
+            .find(|path| is_there(path)),
     };
     let text = match &found {
         Some(path) => {
@@ -121,6 +150,14 @@ pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
     parse(found.as_deref(), &text, flags, &|name| {
         std::env::var(name).ok()
     })
+}
+
+/// Whether anything has that name. What cannot be looked at, or points nowhere, is there and cannot be read.
+fn is_there(path: &Path) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Reads and checks a configuration's text.
@@ -146,6 +183,7 @@ pub fn parse(
             }
         }
     }
+    document.settle("server", ["admin_token", "admin_token_file"]);
     for (key, flag, value) in [
         ("listen", "--listen", &flags.listen),
         ("admin", "--admin", &flags.admin),

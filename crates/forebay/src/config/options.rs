@@ -8,6 +8,7 @@ use domain::policy::{OnOutage, Order, RetryPolicy};
 use domain::{DestinationName, HumanDuration, RouteName, Secret, SourceName, Timestamp};
 use ingest::{ListenerOptions, SourceOptions};
 use serde::{Deserialize, Deserializer, Serialize};
+use tracing_subscriber::filter::Targets;
 
 /// Keys of `[server]` that `FOREBAY_SERVER_…` may set.
 pub(super) const SERVER_KEYS: &[&str] = &[
@@ -103,6 +104,43 @@ impl Default for LogOptions {
     }
 }
 
+/// The crates of this workspace: what `level` may name, and all that is logged.
+const PARTS: [&str; 8] = [
+    "admin",
+    "connectors",
+    "dispatch",
+    "domain",
+    "forebay",
+    "ingest",
+    "journal",
+    "state",
+];
+
+/// Whether what is said under this name (`ingest::listener`) is said by Forebay itself.
+pub fn is_a_part(target: &str) -> bool {
+    PARTS.contains(&target.split("::").next().unwrap_or_default())
+}
+
+impl LogOptions {
+    /// Checks the level.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        let level = &self.level;
+        let parsed: Targets = level.parse().map_err(|_| {
+            format!("{level:?} must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or directives as \"info,ingest=debug\"")
+        })?;
+        match parsed.iter().find(|(target, _)| !is_a_part(target)) {
+            None => Ok(()),
+            Some((target, _)) => Err(format!(
+                "{target:?} is no part of Forebay, and only its parts are logged: {}",
+                PARTS.join(", ")
+            )),
+        }
+    }
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -152,5 +190,46 @@ impl<'de> Deserialize<'de> for Start {
                 )
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_the_crates_of_the_workspace() {
+        let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut names: Vec<String> = std::fs::read_dir(crates)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "testbed")
+            .collect();
+        names.sort();
+        assert_eq!(names, PARTS);
+        assert!(is_a_part("ingest") && is_a_part("ingest::listener"));
+        assert!(!is_a_part("ingestion") && !is_a_part("h2::codec") && !is_a_part(""));
+    }
+
+    #[test]
+    fn a_level_may_name_parts_only() {
+        let validate = |level: &str| {
+            LogOptions {
+                level: level.into(),
+                ..LogOptions::default()
+            }
+            .validate()
+        };
+        for level in [
+            "info",
+            "trace",
+            "warn,ingest=debug",
+            "ingest::listener=trace",
+        ] {
+            validate(level).unwrap();
+        }
+        assert!(validate("loud=very").unwrap_err().contains("\"error\""));
+        let error = validate("info,h2=trace").unwrap_err();
+        assert!(error.starts_with("\"h2\" is no part of Forebay"), "{error}");
     }
 }

@@ -47,7 +47,7 @@ fn a_whole_configuration_is_taken() {
     assert_eq!(config.journal.segment_bytes, 16 << 20);
     let route = &config.routes[&RouteName::new("gc-to-db").unwrap()];
     assert_eq!(route.policies.retry.max_retries, 3);
-    assert_eq!(config.destinations[&route.to].kind(), "postgres");
+    assert_eq!(config.destinations[&route.to].port.kind(), "postgres");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn nothing_at_all_is_the_built_in_route() {
     let source = config.sources.values().next().unwrap();
     assert_eq!(source.paths, ["/webhook"]);
     assert_eq!(
-        config.destinations.values().next().unwrap().kind(),
+        config.destinations.values().next().unwrap().port.kind(),
         "sqlite"
     );
 }
@@ -127,6 +127,22 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
             "forebay.toml:8: sources.gc.max_body: ",
         ),
         (
+            with(
+                "[journal]",
+                "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]",
+            )
+            .replace("paths =", "max_body = \"2MiB\"\npaths ="),
+            "forebay.toml:10: sources.gc.max_body: 2.0 MiB and a head never fit into the memory for requests",
+        ),
+        // The default does not fit, either.
+        (
+            with(
+                "[journal]",
+                "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]",
+            ),
+            "forebay.toml:8: sources.gc.max_body: 10.0 MiB and a head never fit into the memory for requests",
+        ),
+        (
             with("[journal]", "[log]\nlevel = \"loud=very\"\n[journal]"),
             "forebay.toml:5: log.level: ",
         ),
@@ -144,6 +160,26 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
         assert!(!error.contains('\n'), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+/// A request whose body is as large as this, with a head as large as may be, is taken when it is alone.
+#[test]
+fn the_largest_body_that_is_allowed_fits_into_the_memory_for_requests() {
+    let with = |max_body: u64| {
+        let limits = "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]";
+        WHOLE
+            .replace("[journal]", limits)
+            .replace("paths =", &format!("max_body = \"{max_body}\"\npaths ="))
+    };
+    let error = error(&with(2 << 20));
+    let words = error.split_once("at most ").unwrap().1;
+    let room: u64 = words.split_once('B').unwrap().0.parse().unwrap();
+    assert!(
+        room > 1 << 20 && error.contains("max_in_flight_bytes"),
+        "{error}"
+    );
+    assert!(read(&with(room)).is_ok());
+    assert!(read(&with(room + 1)).is_err());
 }
 
 #[test]
@@ -199,4 +235,39 @@ fn flags_override_the_environment_which_overrides_the_file() {
             .starts_with("environment variable FOREBAY_SERVER_LISTEN: server.listen: "),
         "{error}"
     );
+}
+
+/// The two keys say the same thing: one from outside takes the place of the other in the file.
+#[test]
+fn an_admin_token_from_outside_overrides_the_files_however_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "from-a-file\n").unwrap();
+    let path = token.display().to_string();
+    let given = |in_file: &str, outside: &[(&str, &str)]| {
+        let text = format!("[server]\nadmin = \"0.0.0.0:9001\"\n{in_file}\n");
+        let environment = |name: &str| {
+            let given = outside.iter().find(|(variable, _)| *variable == name);
+            given.map(|(_, value)| (*value).to_owned())
+        };
+        parse(None, &text, &Flags::default(), &environment)
+    };
+    const TOKEN: &str = "FOREBAY_SERVER_ADMIN_TOKEN";
+    const FILE: &str = "FOREBAY_SERVER_ADMIN_TOKEN_FILE";
+    // The file's own cannot be read, or cannot be sent: they are not looked at.
+    let config = given(
+        "admin_token_file = \"/nowhere/token\"",
+        &[(TOKEN, "from-outside")],
+    );
+    assert_eq!(config.unwrap().server.admin_token_file, None);
+    let config = given("admin_token = \"two words\"", &[(FILE, &path)]);
+    assert_eq!(config.unwrap().server.admin_token_file, Some(token.clone()));
+
+    let both = given("", &[(TOKEN, "from-outside"), (FILE, &path)]).unwrap_err();
+    assert!(both.to_string().contains("not both"), "{both}");
+    let both = given(
+        &format!("admin_token = \"a\"\nadmin_token_file = \"{path}\""),
+        &[],
+    );
+    assert!(both.unwrap_err().to_string().contains("not both"));
 }

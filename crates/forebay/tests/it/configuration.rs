@@ -32,12 +32,13 @@ to = "db"
 async fn forebay(dir: &Path, config: &str, args: &[&str]) -> Result<Output> {
     std::fs::write(dir.join("my.toml"), config).unwrap();
     std::fs::write(dir.join("secret"), "a-secret-of-many-letters\n").unwrap();
+    std::fs::write(dir.join("words"), "hunter2 hunter3\n").unwrap();
     run(BINARY, args, &BTreeMap::new(), dir).await
 }
 
 #[tokio::test]
 async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound() -> Result<()> {
-    let cases: [(&str, &str, &str, &[&str]); 6] = [
+    let cases: [(&str, &str, &str, &[&str]); 11] = [
         (
             "unknown key",
             "shutdown_timeout",
@@ -84,6 +85,45 @@ async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound
             ],
         ),
         (
+            "a token that no header can carry",
+            "[sources.genesys]",
+            "admin_token = \"hunter2 hunter3\"\n[sources.genesys]",
+            &["my.toml:3: server.admin_token: ", "without spaces"],
+        ),
+        (
+            "a token's file with such a token",
+            "[sources.genesys]",
+            "admin_token_file = \"words\"\n[sources.genesys]",
+            &["my.toml:3: server.admin_token_file: ", "without spaces"],
+        ),
+        (
+            "unreadable file with a URL",
+            "type = \"sqlite\"\npath = \"${EVENTS_DB:-events.db}\"",
+            "type = \"postgres\"\nurl_file = \"nowhere/url\"",
+            &[
+                "my.toml:8: destinations.db.url_file: ",
+                "cannot read nowhere/url",
+            ],
+        ),
+        (
+            "unreadable certificate",
+            "type = \"sqlite\"\npath = \"${EVENTS_DB:-events.db}\"",
+            "type = \"postgres\"\nurl = \"postgres://a:hunter2@h/d?sslmode=verify-full&sslrootcert=nowhere/ca.pem\"",
+            &[
+                "my.toml:8: destinations.db.url: ",
+                "cannot read sslrootcert nowhere/ca.pem",
+            ],
+        ),
+        (
+            "a header that is none",
+            "type = \"http\"",
+            "type = \"http\"\ndedup = { header = \"x id\" }",
+            &[
+                "my.toml:5: sources.genesys.dedup: ",
+                "\"x id\" is no header name",
+            ],
+        ),
+        (
             "not TOML",
             "[routes.genesys-to-db]",
             "[routes.genesys-to-db",
@@ -114,6 +154,7 @@ async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound
             assert_eq!(output.code, Some(2), "{claim}: {output:?}");
             assert_eq!(output.stderr.lines().count(), 1, "{claim}: {output:?}");
             assert_eq!(output.stdout, "", "{claim}");
+            assert!(!output.stderr.contains("hunter"), "{claim}: {output:?}");
             for word in words {
                 assert!(
                     output.stderr.contains(word),
@@ -149,6 +190,25 @@ async fn a_configuration_that_is_not_there_is_no_reason_to_use_another() -> Resu
     );
     let output = forebay(dir.path(), SOUND, &["serve", "--no-such-flag"]).await?;
     assert_eq!(output.code, Some(2), "{output:?}");
+    Ok(())
+}
+
+/// To fall back to the built-in one would answer senders 404 or take anything unsigned.
+#[tokio::test]
+async fn a_configuration_that_cannot_be_looked_at_is_no_reason_to_use_another() -> Result<()> {
+    for points_at in ["nowhere.toml", "forebay.toml"] {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(points_at, dir.path().join("forebay.toml")).unwrap();
+        for args in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let output = forebay(dir.path(), SOUND, args).await?;
+            assert_eq!(output.code, Some(2), "{output:?}");
+            assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+            assert!(
+                output.stderr.contains("./forebay.toml: cannot read"),
+                "{output:?}"
+            );
+        }
+    }
     Ok(())
 }
 

@@ -19,6 +19,7 @@ mod full_disk;
 mod lifecycle;
 mod outage;
 mod rig;
+mod secrecy;
 mod stopping;
 mod strace;
 mod wire;

@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 use crate::rig::{self, ROUTE_NAME};
 use crate::wire::address;
 
+/// What the log says when a connection held up the end until its deadline.
+const CUT: &str = "connections were still open at their deadline";
+
 /// A signed event, different from every other by its number.
 async fn post(forebay: &Forebay, secret: &str, number: u32) -> Result<Response> {
     let body = Bytes::from(format!("{{\"number\":{number}}}"));
@@ -54,6 +57,8 @@ async fn what_was_answered_before_a_stop_under_load_is_delivered_after_it() -> R
         drop(idle);
         forebay.start().await?;
     }
+    let cut = forebay.stderr().matches(CUT).count();
+    assert_eq!(cut, 0, "{}", forebay.stderr());
     rig::assert_delivered(&forebay, &server, &judge).await?;
     Ok(())
 }
@@ -107,10 +112,11 @@ async fn not_ready(forebay: &Forebay) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn during_the_shutdown_delay_it_is_not_ready_and_still_accepts() -> Result<()> {
+async fn during_the_shutdown_delay_it_accepts_and_a_second_sigterm_ends_that_and_loses_nothing()
+-> Result<()> {
     let server = Server::start_new(Options::default()).await?;
     let config = rig::genesys_to(&server.url(), "");
-    let config = format!("[server]\nshutdown_delay = \"10s\"\n{config}");
+    let config = format!("[server]\nshutdown_delay = \"1h\"\n{config}");
     let mut forebay = rig::forebay(config).start().await?;
     assert_eq!(readiness(&forebay).await?, [200, 200]);
     forebay.terminate()?;
@@ -119,7 +125,8 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_still_accepts() -> Result
     let report = rig::genesys(&forebay, 50).run(Arc::clone(&judge)).await?;
     assert_eq!(report.acked, 50, "{report}");
     assert_eq!(http::get(&forebay.ingest("/healthz")).await?.status, 200);
-    assert_eq!(forebay.wait().await?.code, Some(0), "{}", forebay.tail());
+    forebay.terminate()?;
+    assert_eq!(forebay.wait().await?.code, Some(1), "{}", forebay.tail());
     forebay.start().await?;
     let verdict = rig::assert_delivered(&forebay, &server, &judge).await?;
     assert_eq!(verdict.found, 50);
@@ -127,21 +134,17 @@ async fn during_the_shutdown_delay_it_is_not_ready_and_still_accepts() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_sigterm_ends_the_delay_and_loses_nothing() -> Result<()> {
-    let server = Server::start_new(Options::default()).await?;
-    let config = rig::genesys_to(&server.url(), "");
-    let config = format!("[server]\nshutdown_delay = \"1h\"\n{config}");
+async fn a_shutdown_delay_that_nobody_ends_is_followed_by_an_orderly_stop() -> Result<()> {
+    let config = "[server]\nshutdown_delay = \"300ms\"\n";
     let mut forebay = rig::forebay(config).start().await?;
-    forebay.terminate()?;
-    not_ready(&forebay).await?;
-    let judge = Arc::new(Judge::new());
-    let report = rig::genesys(&forebay, 50).run(Arc::clone(&judge)).await?;
-    assert_eq!(report.acked, 50, "{report}");
-    forebay.terminate()?;
-    assert_eq!(forebay.wait().await?.code, Some(1), "{}", forebay.tail());
-    forebay.start().await?;
-    let verdict = rig::assert_delivered(&forebay, &server, &judge).await?;
-    assert_eq!(verdict.found, 50);
+    stop(&mut forebay).await?;
+    let said = forebay.stderr();
+    let at = |words: &str| {
+        said.find(words)
+            .unwrap_or_else(|| panic!("no {words} in {said}"))
+    };
+    assert!(at("no longer ready, still accepting") < at("answering what is in flight"));
+    assert!(said.contains("stopped"), "{said}");
     Ok(())
 }
 

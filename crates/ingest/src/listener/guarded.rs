@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use super::wire::Wire;
 use crate::budget::{Budget, Full, Share};
 use crate::deadline::Deadline;
+use crate::metrics::AtTheConnection;
 
 /// Said to a client whose request's head did not arrive in time.
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
@@ -100,6 +101,7 @@ pub(super) struct Guarded {
     write: Deadline,
     closing: Closing,
     linger: Deadline,
+    refusals: Arc<AtTheConnection>,
 }
 
 impl Guarded {
@@ -108,6 +110,7 @@ impl Guarded {
         activity: Arc<Activity>,
         head_timeout: Duration,
         share: Share<Arc<Budget>>,
+        refusals: Arc<AtTheConnection>,
     ) -> Self {
         Self {
             stream,
@@ -120,6 +123,7 @@ impl Guarded {
             write: Deadline::new(head_timeout),
             closing: Closing::Open,
             linger: Deadline::new(LINGER),
+            refusals,
         }
     }
 
@@ -147,6 +151,7 @@ impl Guarded {
         if self.head_begun && self.wire.is_http1() {
             // Nothing else is being written while no request is in flight. Best effort.
             drop(self.stream.try_write(TOO_SLOW));
+            self.refusals.head_too_slow.inc();
         }
         Poll::Ready(())
     }
@@ -228,6 +233,7 @@ impl AsyncRead for Guarded {
             if this.note_read(&buffer.filled()[before..]).is_ok() {
                 return Poll::Ready(read);
             }
+            this.refusals.busy.inc();
             if !this.wire.is_http1() {
                 return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
             }

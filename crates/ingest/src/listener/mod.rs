@@ -28,11 +28,14 @@ use tokio_util::task::TaskTracker;
 use crate::answer::Answer;
 use crate::budget::{Budget, Share};
 use crate::deadline::Patience;
+use crate::metrics::{AtTheConnection, Metrics};
 use crate::options::Limits;
 use guarded::{Activity, Guarded};
 
 /// Said to a connection that is one too many.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+content-length: 157\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
+{\"code\":\"too-many-connections\",\"detail\":\"there are as many connections as may be; try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
 
 /// How long accepting rests when the process has no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
@@ -86,13 +89,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Serves a bound socket until [`Listener::stop`]. Must be called within a tokio runtime.
+    /// Serves a bound socket until [`Listener::stop`]. Must be called within a tokio runtime. What is refused
+    /// before the handler hears of it is counted in `metrics`.
     ///
     /// # Errors
     /// When the socket does not know its address: it is not bound.
     pub fn start<H: Handler>(
         socket: TcpListener,
         limits: &Limits,
+        metrics: &Metrics,
         handler: Arc<H>,
     ) -> std::io::Result<Self> {
         let listener = Self {
@@ -107,6 +112,7 @@ impl Listener {
             connections: Arc::new(Semaphore::new(limits.connections)),
             head_timeout: limits.header_timeout,
             budget: Arc::new(Budget::new(limits.for_half_read())),
+            refusals: Arc::new(metrics.at_the_connection()),
             serving: listener.serving.clone(),
             stopped: Arc::clone(&listener.stopped),
             tasks: listener.tasks.clone(),
@@ -165,6 +171,7 @@ struct Server<H> {
     connections: Arc<Semaphore>,
     head_timeout: Duration,
     budget: Arc<Budget>,
+    refusals: Arc<AtTheConnection>,
     serving: CancellationToken,
     /// Set ahead of `serving`.
     stopped: Arc<AtomicBool>,
@@ -193,6 +200,7 @@ impl<H: Handler> Server<H> {
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             // Best effort: the client hears more than a closed connection, or just that.
             drop(stream.try_write(TOO_MANY));
+            self.refusals.too_many.inc();
             return;
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -205,6 +213,7 @@ impl<H: Handler> Server<H> {
             Arc::clone(&activity),
             self.head_timeout,
             Share::of(Arc::clone(&self.budget)),
+            Arc::clone(&self.refusals),
         ));
         let connection = Arc::new(Connection {
             handler: Arc::clone(&self.handler),
@@ -216,6 +225,7 @@ impl<H: Handler> Server<H> {
         });
         let protocol = self.protocol.clone();
         let (serving, stopped) = (self.serving.clone(), Arc::clone(&self.stopped));
+        let refusals = Arc::clone(&self.refusals);
         self.tasks.spawn(async move {
             let service = service_fn(move |request| {
                 let under_way = activity.begin();
@@ -243,9 +253,29 @@ impl<H: Handler> Server<H> {
             .await;
             if let Err(error) = ended {
                 // The client's doing: reset, malformed, gone. Its own end told it more.
+                match error.downcast_ref::<hyper::Error>() {
+                    Some(error) if error.is_parse_too_large() => refusals.head_too_large.inc(),
+                    Some(error) if error.is_parse() => refusals.unreadable.inc(),
+                    _ => 0,
+                };
                 tracing::trace!(%error, "a connection ended early");
             }
             drop(permit);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_raw_answer_says_its_own_length() {
+        let text = std::str::from_utf8(TOO_MANY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let length = format!("content-length: {}\r\n", body.len());
+        assert!(head.contains(&length), "{length}");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], 503);
     }
 }

@@ -31,12 +31,10 @@ pub(super) struct Basic {
 
 impl Basic {
     pub(super) fn new(options: &Options) -> Result<Self, String> {
-        let parse = |secret: &Secret| {
-            if secret.expose().contains(':') {
-                Ok(secret.clone())
-            } else {
-                Err("must be written \"user:password\"".into())
-            }
+        let parse = |secret: &Secret| match secret.expose().split_once(':') {
+            Some((_, "")) => Err("has an empty password: anybody could guess it".into()),
+            Some(_) => Ok(secret.clone()),
+            None => Err("must be written \"user:password\"".into()),
         };
         Ok(Self {
             credentials: Keys::load(&options.secrets, &options.secret_files, parse)?,
@@ -114,5 +112,13 @@ mod tests {
             error.contains("user:password") && !error.contains("hunter2"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_credential_without_a_password_is_none() {
+        for bad in [":", "user:"] {
+            assert!(scheme(bad).unwrap_err().contains("has an empty password"));
+        }
+        assert!(scheme(":password").is_ok());
     }
 }

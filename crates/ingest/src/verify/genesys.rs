@@ -141,6 +141,12 @@ fn read(body: &[u8]) -> Proven {
     };
     let part = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
     let event_type = kind.clone().map(Cow::into_owned);
+    if id.is_empty() {
+        return Proven {
+            event_type,
+            ..Proven::default()
+        };
+    }
     let dedup = vec![
         part(channel.id),
         part(kind),
@@ -312,6 +318,9 @@ mod tests {
             .collect();
         assert!(keys[0] != keys[1] && keys[1] != keys[2]);
         assert_eq!(read(message.as_bytes()).event_type.as_deref(), Some("Text"));
+        let nameless = read(br#"{"id":"","channel":{"id":"c","time":"t1"},"type":"Text"}"#);
+        assert_eq!(nameless.event_type.as_deref(), Some("Text"));
+        assert!(nameless.dedup.is_empty());
         assert_eq!(read(b"{}"), Proven::default());
         assert_eq!(read(b"not json"), Proven::default());
     }

@@ -63,8 +63,14 @@ fn parse(secret: &Secret) -> Result<Key, String> {
                 Err("is not an ed25519 public key of 32 bytes".into())
             }
         }
-        None => decode(text.strip_prefix("whsec_").unwrap_or(text))
-            .map(|key| Key::Symmetric(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &key)))),
+        None => {
+            let key = decode(text.strip_prefix("whsec_").unwrap_or(text))?;
+            if key.is_empty() {
+                return Err("is empty behind its prefix".into());
+            }
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+            Ok(Key::Symmetric(Box::new(key)))
+        }
     }
 }
 
@@ -174,8 +180,9 @@ impl Scheme for StandardWebhooks {
         if !self.keys.current().iter().any(fits) {
             return Err(Refusal::Wrong);
         }
+        let id = Some(id.to_owned()).filter(|id| !id.is_empty());
         Ok(Proven {
-            dedup: vec![id.to_owned()],
+            dedup: id.into_iter().collect(),
             ..Proven::default()
         })
     }
@@ -323,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_none_is_named_without_being_quoted() {
-        for bad in ["whsec_not base64!", "whpk_AAAA"] {
+        for bad in ["whsec_not base64!", "whpk_AAAA", "whsec_", "whpk_"] {
             let error = scheme(bad).unwrap_err();
             assert!(
                 error.contains("number 1") && !error.contains(bad),

@@ -44,6 +44,16 @@ fn cases() -> Vec<Case> {
             "not-json",
         ),
         case(
+            "JSON but for its encoding",
+            [
+                post("/in/json", "content-length: 9\r\n\r\n").as_bytes(),
+                b"{\"a\":\"\xe9\"}",
+            ]
+            .concat(),
+            400,
+            "not-json",
+        ),
+        case(
             "wrong signature",
             post(
                 "/in/signed",
@@ -170,10 +180,10 @@ async fn every_kind_of_bad_input_has_its_status_and_nothing_of_it_is_stored() {
     let basic = door.post("/in/basic", &[], b"{}").await;
     assert!(basic.head.contains("www-authenticate: basic"), "{basic:?}");
     assert!(stored(&journal).await.is_empty());
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &door.registry).unwrap();
+    door.refused("request-unreadable", 3).await;
+    let text = door.metrics();
     for line in [
-        "forebay_events_refused_total{source=\"json\",code=\"not-json\"} 1",
+        "forebay_events_refused_total{source=\"json\",code=\"not-json\"} 2",
         "forebay_events_refused_total{source=\"signed\",code=\"not-verified\"} 2",
         "forebay_events_refused_total{source=\"unknown\",code=\"no-such-source\"} 2",
         "forebay_events_accepted_total{source=\"open\"} 0",
@@ -200,6 +210,7 @@ async fn a_flood_of_headers_is_answered_431_while_it_is_still_coming() {
     for request in [one, many] {
         assert_eq!(door.say(request.as_bytes()).await.status, 431);
     }
+    door.refused("headers-too-large", 2).await;
     assert!(door.close().await);
 }
 
@@ -252,6 +263,7 @@ async fn slow_heads_and_slow_bodies_are_answered_408_and_silence_is_closed() {
         0
     );
     assert!(stored(&journal).await.is_empty());
+    door.refused("head-too-slow", 1).await;
     assert!(door.close().await);
 }
 
@@ -268,7 +280,13 @@ async fn one_connection_too_many_is_told_so_and_the_others_are_served() {
     one.write_all(request).await.unwrap();
     assert_eq!(Answered::read(&mut one).await.status, 200);
     let mut three = door.connect().await;
-    assert_eq!(Answered::read(&mut three).await.status, 503);
+    let told = Answered::read(&mut three).await;
+    assert_eq!(
+        (told.status, told.code().as_str()),
+        (503, "too-many-connections")
+    );
+    assert!(told.head.contains("retry-after: ") && told.head.contains("connection: close"));
+    door.refused("too-many-connections", 1).await;
     one.write_all(request).await.unwrap();
     assert_eq!(Answered::read(&mut one).await.status, 200);
     drop((one, three));

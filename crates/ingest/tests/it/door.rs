@@ -58,11 +58,12 @@ impl Door {
         let mut registry = prometheus_client::registry::Registry::default();
         let metrics = Metrics::register(&mut registry);
         let window = Window::new(1000);
-        let ingest = Ingest::new(sources, &known, settings, window, ports, metrics).unwrap();
+        let ingest =
+            Ingest::new(sources, &known, settings, window, ports, metrics.clone()).unwrap();
         let ingest = Arc::new(ingest);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let listener = Listener::start(socket, &limits, Arc::clone(&ingest)).unwrap();
+        let listener = Listener::start(socket, &limits, &metrics, Arc::clone(&ingest)).unwrap();
         Self {
             address,
             ingest,
@@ -92,6 +93,32 @@ impl Door {
         }
         request.push_str("\r\n");
         self.say(&[request.as_bytes(), body].concat()).await
+    }
+
+    /// Everything that is measured, as Prometheus reads it.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
+    /// Waits until at least so many refusals with this code were counted, of no source. The client may hear of
+    /// one a moment before.
+    pub(crate) async fn refused(&self, code: &str, least: u64) {
+        let label = format!("forebay_events_refused_total{{source=\"unknown\",code=\"{code}\"}} ");
+        let counted = async {
+            loop {
+                let metrics = self.metrics();
+                let line = metrics.lines().find_map(|line| line.strip_prefix(&label));
+                if line.is_some_and(|count| count.parse::<u64>().unwrap() >= least) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), counted)
+            .await
+            .unwrap_or_else(|_| panic!("no {least} of {code}: {}", self.metrics()));
     }
 
     pub(crate) async fn close(self) -> bool {

@@ -167,3 +167,62 @@ async fn http2_without_tls_is_served_on_the_same_port() {
     assert_eq!(stored(&journal).await.len(), 3);
     assert!(door.close().await);
 }
+
+/// Senders that leave the id empty would otherwise have all but the first of their events thrown away, with
+/// a 200.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_empty_tells_nothing_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let verify = |scheme: &str| {
+        let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+        serde_json::json!({ "scheme": scheme, "secrets": secrets })
+    };
+    let (genesys, standard) = (
+        verify("genesys-open-messaging"),
+        verify("standard-webhooks"),
+    );
+    let configured = serde_json::json!({
+        "header": { "type": "http", "dedup": { "header": "x-id" } },
+        "pointer": { "type": "http", "dedup": { "pointer": "/id" } },
+        "genesys": { "type": "http", "verify": genesys },
+        "standard": { "type": "http", "verify": standard },
+    });
+    let door = Door::open(&sources(&configured.to_string()), journal.clone(), |_| {}).await;
+    let signed = |verify: &serde_json::Value, body: &[u8]| {
+        let verify: VerifyOptions = serde_json::from_value(verify.clone()).unwrap();
+        let unsigned = ingest::verify::Unsigned {
+            path: "/in/x",
+            body,
+            id: "",
+            now: domain::Clock::now(&SystemClock),
+        };
+        verify.build().unwrap().sign(&unsigned).headers
+    };
+    let message = br#"{"id":"","type":"Text","channel":{"id":"c","time":"t"}}"#;
+    let empty = vec![("x-id".to_owned(), String::new())];
+    let posts = [
+        ("header", empty, &b"1"[..]),
+        ("pointer", vec![], br#"{"id":""}"#),
+        ("pointer", vec![], br#"{"id":{ }}"#),
+        ("pointer", vec![], br#"{"id":[ ]}"#),
+        ("genesys", signed(&genesys, message), message),
+        ("standard", signed(&standard, message), message),
+    ];
+    for (source, headers, body) in &posts {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        for _ in 0..2 {
+            let answered = door.post(&format!("/in/{source}"), &headers, body).await;
+            assert_eq!(
+                answered.json()["status"],
+                "accepted",
+                "{source}: {answered:?}"
+            );
+        }
+    }
+    assert_eq!(stored(&journal).await.len(), 2 * posts.len());
+    assert!(door.close().await);
+}

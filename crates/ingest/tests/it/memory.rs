@@ -128,6 +128,7 @@ async fn half_heads_count_over_all_connections() {
         assert_eq!(door.post("/in/open", &[], b"{}").await.status, 200);
         drop(held);
     }
+    door.refused("busy", 2).await;
     let whole_head = format!("{half}\r\ncontent-length: 2\r\n\r\n{{}}");
     let answered = async {
         while door.say(whole_head.as_bytes()).await.status != 200 {
@@ -205,5 +206,36 @@ async fn half_header_blocks_of_http2_count_over_all_connections() {
     tokio::time::timeout(LONG, closed).await.unwrap();
     drop(held);
     until(&door, 200).await;
+    assert!(door.close().await);
+}
+
+/// With the longest path and the most headers that are taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_body_has_room_beside_the_largest_head() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = ingest::ListenerOptions {
+        max_in_flight_bytes: domain::ByteSize::mib(1),
+        ..ingest::ListenerOptions::default()
+    };
+    let limits = limits.validate().unwrap();
+    let body = vec![b'x'; usize::try_from(limits.largest_body()).unwrap()];
+    let open = sources(r#"{"open": {"type": "http"}}"#);
+    let in_flight = limits.in_flight_bytes;
+    let header_bytes = limits.header_bytes;
+    let door = Door::open(&open, journal(directory.path()), |settings| {
+        settings.limits = limits;
+    })
+    .await;
+    let names: Vec<String> = (0..97).map(|number| format!("x-{number:02}")).collect();
+    let value = "v".repeat(header_bytes / 100 - 12);
+    let headers: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), value.as_str()))
+        .collect();
+    let path = format!("/in/open?{}", "q".repeat(header_bytes - 1000));
+    assert_eq!(door.post(&path, &headers, &body).await.status, 200);
+    let more = vec![b'x'; usize::try_from(in_flight * 3 / 4).unwrap()];
+    let refused = door.post(&path, &headers, &more).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "busy"));
     assert!(door.close().await);
 }

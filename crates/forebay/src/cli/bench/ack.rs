@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use domain::ports::{Journal, Readiness};
 use domain::{RouteName, SourceName, SystemClock};
 use ingest::{Ingest, Listener, ListenerOptions, NoOp, SourceOptions, Window};
@@ -35,7 +34,8 @@ pub struct Args {
     /// Bytes of a body
     #[arg(long, default_value_t = 1024)]
     body_bytes: usize,
-    /// Where the journal is written, removed afterwards [default: a directory in the working directory]
+    /// Where the journal is written, in a directory of its own that is removed afterwards [default: the
+    /// working directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// One JSON object a line
@@ -53,17 +53,25 @@ impl Readiness for Ready {
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
-    let dir = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| format!("./forebay-bench-{}", std::process::id()).into());
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let measured = measure(args, &dir);
-    std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    measured
+    let rows = super::in_scratch(args.dir.as_deref(), |dir| measure(args, dir))?;
+    if args.json {
+        output::json_lines(&rows)?;
+    } else {
+        let header = [
+            "connections",
+            "no-op/s",
+            "durable/s",
+            "ratio",
+            "of turns",
+            "p50",
+            "p99",
+        ];
+        output::table(&header, rows.iter().map(table_row))?;
+    }
+    Ok(())
 }
 
-fn measure(args: &Args, dir: &std::path::Path) -> Outcome {
+fn measure(args: &Args, dir: &std::path::Path) -> anyhow::Result<Vec<serde_json::Value>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -91,21 +99,7 @@ fn measure(args: &Args, dir: &std::path::Path) -> Outcome {
         }
         rows.push(summary(connections, &rounds));
     }
-    if args.json {
-        output::json_lines(&rows)?;
-    } else {
-        let header = [
-            "connections",
-            "no-op/s",
-            "durable/s",
-            "ratio",
-            "of turns",
-            "p50",
-            "p99",
-        ];
-        output::table(&header, rows.iter().map(header_row))?;
-    }
-    Ok(())
+    Ok(rows)
 }
 
 fn summary(connections: usize, rounds: &[(Measured, Measured)]) -> serde_json::Value {
@@ -124,7 +118,7 @@ fn summary(connections: usize, rounds: &[(Measured, Measured)]) -> serde_json::V
     })
 }
 
-fn header_row(row: &serde_json::Value) -> Vec<String> {
+fn table_row(row: &serde_json::Value) -> Vec<String> {
     let number = |field: &str| row[field].as_f64().unwrap_or_default();
     let ratios = row["ratios"]
         .as_array()
@@ -184,17 +178,18 @@ impl Servers {
             readiness: Arc::new(Ready),
             clock,
         };
+        let metrics = ingest::Metrics::register(registry);
         let ingest = Ingest::new(
             &sources,
             &[],
             settings,
             Window::new(1000),
             ports,
-            ingest::Metrics::register(registry),
+            metrics.clone(),
         )?;
         tokio::spawn(settle(Arc::clone(&journal), RouteName::new("bench")?));
-        let durable = Listener::start(bind().await?, &limits, Arc::new(ingest))?;
-        let no_op = Listener::start(bind().await?, &limits, Arc::new(NoOp))?;
+        let durable = Listener::start(bind().await?, &limits, &metrics, Arc::new(ingest))?;
+        let no_op = Listener::start(bind().await?, &limits, &metrics, Arc::new(NoOp))?;
         Ok(Self {
             no_op: no_op.address(),
             durable: durable.address(),

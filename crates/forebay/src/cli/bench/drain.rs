@@ -40,7 +40,8 @@ pub struct Args {
     /// Bytes of a body
     #[arg(long, default_value_t = 1024)]
     body_bytes: usize,
-    /// Where the journal is written, removed afterwards [default: a directory in the working directory]
+    /// Where the journal is written, in a directory of its own that is removed afterwards [default: the
+    /// working directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// One JSON object
@@ -50,20 +51,14 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
-    let dir = args
-        .dir
-        .clone()
-        .unwrap_or_else(|| format!("./forebay-bench-{}", std::process::id()).into());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let measured = runtime.block_on(round(args, &dir));
-        std::fs::remove_dir_all(&dir)
-            .with_context(|| format!("cannot remove {}", dir.display()))?;
-        rounds.push(measured?);
+        rounds.push(super::in_scratch(args.dir.as_deref(), |dir| {
+            runtime.block_on(round(args, dir))
+        })?);
     }
     let ratios: Vec<f64> = rounds.iter().map(|(copy, drain)| drain / copy).collect();
     let copies: Vec<f64> = rounds.iter().map(|(copy, _)| *copy).collect();

@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Events shown at once at most; more arriving between two looks are counted, not shown.
 const AT_ONCE: u64 = 1000;
 
-/// Show events as they come in, until interrupted
+/// Show events as they come in, until interrupted or no longer read
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Outcome {
 async fn follow(client: &Client, args: &Args) -> Outcome {
     let mut seen = newest(client, args, 1).await?.first().map_or(0, seq);
     let mut shown = 0;
-    loop {
+    while !output::reader_has_gone() {
         let fresh: Vec<Value> = newest(client, args, AT_ONCE)
             .await?
             .into_iter()
@@ -63,6 +63,7 @@ async fn follow(client: &Client, args: &Args) -> Outcome {
         }
         tokio::time::sleep(LOOK).await;
     }
+    Ok(())
 }
 
 async fn newest(client: &Client, args: &Args, limit: u64) -> Outcome<Vec<Value>> {

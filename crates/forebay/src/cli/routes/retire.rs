@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use crate::app::retire;
 use crate::app::stores::{self, OpenFlags, Stores};
 use crate::cli::serve::ConfigArgs;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 
 /// End a route that the configuration no longer has (the server must be stopped)
 ///
@@ -36,6 +36,15 @@ enum Pending {
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
     let config = args.config.load()?;
+    if config.routes.contains_key(&args.name) {
+        // The next start would make it anew, without what it had.
+        let error = format!(
+            "route {0} is in the configuration ({1}): take [routes.{0}] out first, or name the right file with --config",
+            args.name,
+            config.place()
+        );
+        return Err(Failure::say(Exit::Usage, error));
+    }
     stores::must_exist(&config.server.data_dir)?;
     let fate = match args.pending {
         Pending::DeadLetter => RetireFate::DeadLetter,

@@ -1,10 +1,11 @@
 //! `forebay sources`
 
+mod forget;
 mod list;
 
 use crate::exit::Outcome;
 
-/// Look at the sources
+/// Look at the sources, and forget those that the configuration no longer has
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Args {
@@ -15,11 +16,13 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     List(list::Args),
+    Forget(forget::Args),
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
     match &args.verb {
         Verb::List(args) => list::run(args),
+        Verb::Forget(args) => forget::run(args),
     }
 }

@@ -112,7 +112,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("max_header_bytes", "size", "8KiB to 256KiB",
                 "All headers of a request together. More is told 431.")
                 .edges(&["\"8KiB\"", "\"256KiB\""], &["\"8191\"", "\"262145\""]),
-            key("max_in_flight_bytes", "size", "at least 1MiB, and 8 times `max_header_bytes`",
+            key("max_in_flight_bytes", "size", "at least 1MiB, and 8 times `max_header_bytes`; the largest `max_body` and its headers must fit into three quarters of it",
                 "Heads and bodies in memory over all requests; a quarter of it is for what connections have half read, where one of HTTP/2 counts as 16 KiB at least. A request that would go over it is told 503.")
                 .edges(&["\"1MiB\""], &["\"1048575\""]),
             key("max_streams", "integer", "at least 1",
@@ -127,9 +127,9 @@ pub(super) const SECTIONS: &[Section] = &[
         at: &["log"],
         about: "What goes to standard error. No payload and no secret does.",
         keys: &[
-            key("level", "string", "`error`, `warn`, `info`, `debug`, `trace`, or directives as `info,ingest=debug`",
-                "How much is logged. At `debug` every refused request is a line.")
-                .edges(&["\"trace\"", "\"info,ingest=debug\""], &["\"loud=very\""]),
+            key("level", "string", "`error`, `warn`, `info`, `debug`, `trace`, or directives as `info,ingest=debug`; Forebay's own parts only",
+                "How much is logged; errors always are. At `debug` every refused request is a line. What libraries say is never logged.")
+                .edges(&["\"trace\"", "\"info,ingest=debug\""], &["\"loud=very\"", "\"h2=trace\""]),
             key("format", "string", "`text` or `json`", "Lines for people, or one JSON object a line.")
                 .edges(&["\"json\""], &["\"xml\""]),
         ],
@@ -184,9 +184,9 @@ pub(super) const SECTIONS: &[Section] = &[
                 .edges(&["[\"/webhook/gc\"]"], &["[\"webhook\"]", "[\"/a?b\"]", "[\"/healthz\"]"]),
             key("verify", "table", "required unless `server.listen` is on loopback",
                 "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
-            key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`",
+            key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`, and into three quarters of `server.limits.max_in_flight_bytes`",
                 "The largest body. A larger one is told 413 and never truncated.")
-                .edges(&["\"1\"", "\"63MiB\""], &["\"0\"", "\"64MiB\""]),
+                .edges(&["\"1\"", "\"47MiB\""], &["\"0\"", "\"48MiB\""]),
             key("require_json", "boolean", "", "Whether a body that is not JSON is told 400.").edges(&["true"], &["1"]),
             key("dedup", "string or table", "`\"scheme\"`, `\"off\"`, `{ header = \"x-id\" }`, `{ pointer = \"/id\" }`",
                 "What makes a repeat a repeat. `scheme`: what the verification scheme knows of the sender. A repeat is answered 200 with the first one's id and is not stored again.")
@@ -260,7 +260,7 @@ const TOLERANCE: Key = key("tolerance", "duration", "", "How far the signed time
 pub(super) const SCHEMES: &[Section] = &[
     Section { title: "none", at: &[], about: "Takes everything. For loopback, and for senders that a proxy has checked already.", keys: &[] },
     Section { title: "bearer", at: &[], about: "`Authorization: Bearer TOKEN`. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
-    Section { title: "basic", at: &[], about: "`Authorization: Basic …`. Each secret is written `user:password`. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
+    Section { title: "basic", at: &[], about: "`Authorization: Basic …`. Each secret is written `user:password`, and the password is not empty. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
     Section {
         title: "api-key",
         at: &[],

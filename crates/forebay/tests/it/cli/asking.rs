@@ -1,7 +1,11 @@
 //! Commands that ask a running server: status, events, routes, sources.
 
+use std::collections::BTreeMap;
+
 use testbed::Result;
-use testbed::process::Launch;
+use testbed::process::{Launch, run};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 
 use super::{config, data, json, send};
 use crate::rig::{self, ROUTE_NAME, count};
@@ -114,6 +118,33 @@ async fn tail_shows_what_comes_in_from_then_on() -> Result<()> {
     Ok(())
 }
 
+/// `forebay events tail | head -1`, and then no event for a long time.
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_ends_when_nobody_reads_it_any_more() -> Result<()> {
+    let mut forebay = rig::forebay(config()).start().await?;
+    let mut tail = tokio::process::Command::new(env!("CARGO_BIN_EXE_forebay"));
+    tail.args(["events", "tail", "--admin-url", &forebay.admin("")])
+        .current_dir(forebay.launch().dir())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    let mut tail = tail.spawn().unwrap();
+    let mut shown = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let sending = async {
+        loop {
+            send(&forebay, &[]).await?;
+        }
+    };
+    tokio::select! {
+        line = shown.next_line() => assert!(line.unwrap().is_some()),
+        failed = sending => return failed,
+    }
+    drop(shown);
+    let ended = tokio::time::timeout(testbed::DEADLINE, tail.wait()).await;
+    let ended = ended.expect("it ends").unwrap();
+    assert_eq!(ended.code(), Some(0));
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_route_waits_across_restarts_until_it_is_resumed() -> Result<()> {
     let mut forebay = rig::forebay(config()).start().await?;
@@ -178,6 +209,50 @@ async fn without_a_server_asking_ends_with_3_and_says_where_it_asked() -> Result
         assert!(output.stderr.contains(&admin), "{args:?}: {output:?}");
         assert!(
             output.stderr.contains("--admin-url"),
+            "{args:?}: {output:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Answers every request with 200 and a page. Ends with the runtime.
+async fn something_else() -> String {
+    const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let _read = stream.read(&mut head).await;
+            let _written = stream.write_all(PAGE).await;
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_forebay_is_not_taken_for_it() -> Result<()> {
+    let url = something_else().await;
+    let dir = tempfile::tempdir().unwrap();
+    let env = BTreeMap::from([("FOREBAY_ADMIN_URL".to_owned(), url.clone())]);
+    let commands: [&[&str]; 7] = [
+        &["status"],
+        &["status", "--json"],
+        &["events", "list"],
+        &["events", "tail"],
+        &["routes", "list"],
+        &["routes", "pause", "a"],
+        &["sources", "list"],
+    ];
+    for args in commands {
+        let output = run(env!("CARGO_BIN_EXE_forebay"), args, &env, dir.path()).await?;
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (Some(3), ""),
+            "{args:?}: {output:?}"
+        );
+        assert!(
+            output.stderr.contains(&url) && output.stderr.contains("--admin-url"),
             "{args:?}: {output:?}"
         );
     }

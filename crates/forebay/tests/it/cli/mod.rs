@@ -1,9 +1,11 @@
 //! The commands as people and scripts run them: data on stdout, everything else on stderr, exit codes.
 
 mod asking;
+mod bench;
 mod check;
 mod journal;
 mod send;
+mod serve;
 
 use serde_json::Value;
 use testbed::Result;

@@ -10,7 +10,7 @@ use testbed::postgres::{Options, Server};
 use testbed::process::{Forebay, Strace};
 use testbed::{DEADLINE, Result, until};
 
-use super::{SMALL, dice, patient, rounds};
+use super::{LITTLE, dice, patient, rounds, small};
 use crate::rig;
 
 /// Calls on files that journal and state cannot do without, and how each may fail.
@@ -55,7 +55,7 @@ async fn ended_or_over_it(forebay: &mut Forebay, judge: &Judge) -> Result<Option
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_call_that_fails_anywhere_loses_nothing() -> Result<()> {
     let server = Server::start_new(Options::default()).await?;
-    let config = [SMALL, &rig::genesys_to(&server.url(), "")].concat();
+    let config = [small(LITTLE), rig::genesys_to(&server.url(), "")].concat();
     let mut forebay = rig::forebay(config).start().await?;
     let judge = Arc::new(Judge::new());
     let sending = patient(&forebay).start(Arc::clone(&judge))?;

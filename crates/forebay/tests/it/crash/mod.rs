@@ -1,8 +1,8 @@
 //! The process ends at every moment it can: killed, or by a system call that fails; and the judge after
 //! hundreds of rounds.
 //!
-//! Segments are small and settled ones are given back at once, so that rotation, recycling and recovery go
-//! on during every test. The seed and the number of rounds are printed; `FOREBAY_SEED` repeats a schedule,
+//! Segments are small and there is room for few, so that rotation, recycling and recovery go on during every
+//! test. The seed and the number of rounds are printed; `FOREBAY_SEED` repeats a schedule,
 //! though not the machine's timing.
 
 mod faults;
@@ -17,15 +17,22 @@ use testbed::sender::Sender;
 
 use crate::rig;
 
-/// The smallest segments, and nothing settled kept for longer than a moment. Long enough that the keys of
-/// what a sender repeats after a kill are still there.
-const SMALL: &str = r#"
-[journal]
-segment_bytes = "1MiB"
-max_bytes = "1GiB"
-min_free = "0B"
-retain = "3s"
-"#;
+/// The smallest segments. Settled ones go when there is no room beside them, and not by the clock: what a
+/// sender repeats after a kill, however late, is among the newest and still known.
+fn small(max_bytes: &str) -> String {
+    format!(
+        "[journal]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"{max_bytes}\"\nmin_free = \"0B\"\nretain = \"1d\"\n"
+    )
+}
+
+/// Room for so many segments, where a destination takes what comes in. Every start makes one.
+const FEW: usize = 16;
+
+/// Room for [`FEW`].
+const LITTLE: &str = "16MiB";
+
+/// Room for the backlog of an outage.
+const MUCH: &str = "1GiB";
 
 /// A seed, printed so that a failed run can be repeated.
 fn dice(rounds: u32) -> StdRng {

@@ -51,12 +51,18 @@ async fn a_route_renamed_in_the_file_is_refused_until_state_is_told() -> Result<
 async fn retired(pending: &str) -> Result<World> {
     let mut world = World::start(|url| named("old", url)).await?;
     world.backlog(50, 0).await?;
-    let running = world
-        .offline(&["routes", "retire", "old", "--pending", pending])
-        .await?;
-    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
-    world.stop().await?;
+    let retire = ["routes", "retire", "old", "--pending", pending];
     let config = named("new", &world.url());
+    let file = world.forebay.launch().dir().join("forebay.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, &config).unwrap();
+    let running = world.offline(&retire).await?;
+    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    std::fs::write(&file, before).unwrap();
+    world.stop().await?;
+    let configured = world.offline(&retire).await?;
+    assert_eq!(configured.code, Some(2), "{configured:?}");
+    assert!(configured.stderr.contains("[routes.old]"), "{configured:?}");
     world.forebay.launch().set_config(config);
     world
         .refused(&["forebay routes retire old --pending"])
@@ -166,5 +172,28 @@ async fn a_source_leaves_once_nothing_of_it_waits_and_is_told_503_then() -> Resu
         assert!(answer.headers.contains_key("retry-after"), "{path}");
     }
     assert_eq!(post(&world, "/in/third").await?.status, 404);
-    Ok(())
+
+    // Until an operator says that nobody is to come back for it.
+    let running = world.offline(&["sources", "forget", "second"]).await?;
+    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    world.stop().await?;
+    for (name, words) in [
+        ("genesys", "is in the configuration"),
+        ("third", "it knows genesys, second"),
+    ] {
+        let refused = world.offline(&["sources", "forget", name]).await?;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    let forgotten = world.offline(&["sources", "forget", "second"]).await?;
+    assert_eq!(
+        (forgotten.code, forgotten.stdout.as_str()),
+        (Some(0), ""),
+        "{forgotten:?}"
+    );
+    world.forebay.start().await?;
+    for path in ["/second", "/in/second"] {
+        assert_eq!(post(&world, path).await?.status, 404, "{path}");
+    }
+    rig::assert_balanced(&world.forebay).await
 }
