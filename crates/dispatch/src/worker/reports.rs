@@ -155,7 +155,9 @@ impl Worker {
                 continue;
             };
             self.window.release(1, row.weight);
-            self.due.let_go(row.seq);
+            if row.was_parked {
+                self.due.let_go(row.seq);
+            }
             if let Some(due_at) = row.due_at {
                 self.due.note(due_at);
             }

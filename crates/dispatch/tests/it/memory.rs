@@ -232,6 +232,8 @@ pub(crate) struct MemoryState {
     all_meet: Mutex<Option<StateError>>,
     /// What listing the routes meets.
     lists_meet: Mutex<Option<StateError>>,
+    /// How long after a commit the settler hears of it.
+    slow: Mutex<Duration>,
     commits: Mutex<Vec<tokio::time::Instant>>,
 }
 
@@ -246,6 +248,11 @@ impl MemoryState {
 
     pub(crate) fn lists_meet(&self, error: Option<StateError>) {
         *self.lists_meet.lock().unwrap() = error;
+    }
+
+    /// From now on the settler hears of a commit so long after everybody else can see it.
+    pub(crate) fn set_slow(&self, slow: Duration) {
+        *self.slow.lock().unwrap() = slow;
     }
 
     pub(crate) fn parked(&self, route: &str) -> Vec<Park> {
@@ -345,15 +352,21 @@ impl State for MemoryState {
         {
             return Err(error.clone());
         }
-        let mut routes = self.routes.lock().unwrap();
-        for step in steps {
-            let rows = routes.get_mut(&step.route).unwrap();
-            apply(rows, step);
+        {
+            let mut routes = self.routes.lock().unwrap();
+            for step in steps {
+                let rows = routes.get_mut(&step.route).unwrap();
+                apply(rows, step);
+            }
         }
         self.commits
             .lock()
             .unwrap()
             .push(tokio::time::Instant::now());
+        let slow = *self.slow.lock().unwrap();
+        if !slow.is_zero() {
+            tokio::time::sleep(slow).await;
+        }
         Ok(())
     }
 

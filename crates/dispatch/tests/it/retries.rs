@@ -108,6 +108,41 @@ async fn a_parked_event_waits_while_the_rest_flow_and_is_delivered_when_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_is_due_again_before_its_parking_is_heard_of_is_attempted_once_at_a_time() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (1, 1) => Act::Say(Outcome::Retry {
+            cause: Cause::new("http 500", "oops"),
+            after: Some(Duration::from_secs(10)),
+        }),
+        (2, 1) => retry(),
+        _ => delivered(),
+    });
+    let mut policies = policies(8, Backoff::Fixed);
+    policies.retry.retry_interval = HumanDuration::from_millis(1);
+    let rig = memory.start(&[wanted(&fake, policies)]).await;
+    memory.journal.add("a", 1);
+    tokio::time::sleep(Duration::from_millis(9_990)).await;
+    // The second is parked, and due, just before the first makes the route look for what is due; the
+    // settler hears of it while both are under way.
+    memory.state.set_slow(Duration::from_millis(100));
+    fake.set_slow(Duration::from_millis(1));
+    memory.journal.add("a", 1);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    fake.set_slow(Duration::from_secs(1));
+    let status = rig.until("r", |status| status.ledger.delivered == 2).await;
+    assert_eq!(status.ledger.parked, 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for seq in [1, 2] {
+        assert_eq!(fake.attempts_of(seq).len(), 2, "{:?}", fake.seen());
+    }
+    assert!(rig.dispatch.failure().borrow().is_none());
+    assert_eq!(rig.status("r").await.ledger.delivered, 2);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_event_alone_becomes_a_dead_letter() {
     let memory = Memory::new(&["r"]);
     let fake = Fake::new(LIMITS);

@@ -324,6 +324,8 @@ pub trait State: Send + Sync {
     /// On [`StateError::Failed`] nothing of it was applied as far as is known, and the process must
     /// stop: a failed sync is as final as a journal's. On [`StateError::Full`] and
     /// [`StateError::Busy`] nothing was applied, and the same steps may be tried again.
+    /// [`StateError::Conflict`] when a cursor would go back or an event that is not parked would leave
+    /// the parked; nothing was applied, and it is the caller's defect.
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
 
     /// Parked events of `route` due at or before `now`, those due first first, within `limit`, leaving

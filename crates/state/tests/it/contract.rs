@@ -36,6 +36,7 @@ macro_rules! contract {
             a_step_is_applied_whole_and_survives_reopening,
             one_bad_step_of_several_undoes_them_all,
             parked_events_come_back_when_due_and_leave_once,
+            an_event_that_is_not_parked_cannot_leave_the_parked,
             parked_events_come_back_within_bytes_and_at_least_one,
             delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds,
             routes_are_renamed_retired_and_registered_again,
@@ -227,6 +228,31 @@ pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() 
             .attempts,
         2
     );
+}
+
+pub(crate) async fn an_event_that_is_not_parked_cannot_leave_the_parked<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let step = Settlement {
+        accepted: 1,
+        parks: vec![park(1, 1, 0)],
+        ..Settlement::at(name.clone(), Seq(1))
+    };
+    state.settle(vec![step]).await.unwrap();
+    let leaves = |seq| Settlement {
+        resolved: vec![(Seq(seq), Resolution::Delivered)],
+        counters: Counters {
+            delivered: 1,
+            ..Counters::default()
+        },
+        ..Settlement::at(name.clone(), Seq(1))
+    };
+    state.settle(vec![leaves(1)]).await.unwrap();
+    for seq in [1, 2] {
+        let twice = state.settle(vec![leaves(seq)]).await.unwrap_err();
+        assert!(matches!(twice, StateError::Conflict(_)), "{twice}");
+    }
+    assert_eq!(imbalance(&state, &name).await, 0);
+    assert_eq!(state.routes().await.unwrap()[0].counters.delivered, 1);
 }
 
 pub(crate) async fn delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds<
