@@ -34,6 +34,8 @@ pub(crate) struct Fetched {
 pub(crate) struct DueQueue {
     fetched: VecDeque<(Delivery, ParkedMark)>,
     busy: BTreeSet<Seq>,
+    /// Those that a probe tried in vain since the last delivery. The others come first.
+    tried: BTreeSet<Seq>,
     next: Option<Timestamp>,
     fetching: bool,
 }
@@ -44,6 +46,7 @@ impl DueQueue {
         Self {
             fetched: VecDeque::new(),
             busy: BTreeSet::new(),
+            tried: BTreeSet::new(),
             next: (parked > 0).then_some(now),
             fetching: false,
         }
@@ -57,6 +60,21 @@ impl DueQueue {
     /// Lets go of a row in hand: it is gone, or state has it again.
     pub(crate) fn let_go(&mut self, seq: Seq) {
         self.busy.remove(&seq);
+    }
+
+    /// Lets go of a row that a probe tried in vain: it comes again once every other that is due was tried,
+    /// however many there are and however few of them are fetched at once.
+    pub(crate) fn tried_in_vain(&mut self, seq: Seq) {
+        self.let_go(seq);
+        if self.tried.len() >= FETCH.events {
+            self.tried.clear();
+        }
+        self.tried.insert(seq);
+    }
+
+    /// Something was delivered: whatever was tried in vain takes its place again.
+    pub(crate) fn others_pass(&mut self) {
+        self.tried.clear();
     }
 
     /// Begins a fetch if one is due and none is under way: the call to make.
@@ -73,9 +91,11 @@ impl DueQueue {
         self.fetching = true;
         self.next = None;
         let mut busy: Vec<Seq> = self.busy.iter().copied().collect();
+        let others = self.busy.union(&self.tried).copied();
+        let others: Vec<Seq> = others.collect();
         let route = route.clone();
         Some(async move {
-            let rows = state.due(&route, now, &busy, FETCH).await?;
+            let rows = state.due(&route, now, &others, FETCH).await?;
             busy.extend(rows.iter().map(|row| row.park.stored.seq));
             let next = state.next_due(&route, &busy).await?;
             Ok(Fetched { rows, next })
@@ -87,6 +107,10 @@ impl DueQueue {
         self.fetching = false;
         if let Some(next) = fetched.next {
             self.note(next);
+        }
+        if fetched.rows.is_empty() {
+            // Nothing else is due.
+            self.tried.clear();
         }
         let mut charged = (0, 0);
         for Parked { park, .. } in fetched.rows {
@@ -114,18 +138,23 @@ impl DueQueue {
         self.note(again);
     }
 
-    /// The next events for an attempt. `None` when none is in hand.
-    pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Option<Batch> {
-        let (mut deliveries, mut marks, mut weight) = (Vec::new(), Vec::new(), 0);
-        while deliveries.len() < limit.events
-            && let Some((_, mark)) = self.fetched.front()
-            && (deliveries.is_empty() || weight + mark.weight <= limit.bytes)
-            && let Some((delivery, mark)) = self.fetched.pop_front()
-        {
+    /// The next events for an attempt; of each, `company` says how many may travel together with it at
+    /// most. `None` when none is in hand.
+    pub(crate) fn next_batch(
+        &mut self,
+        limit: BatchLimit,
+        company: impl Fn(Seq) -> usize,
+    ) -> Option<Batch> {
+        let (mut count, mut weight, mut most) = (0, 0, limit.events);
+        for (delivery, mark) in &self.fetched {
             weight += mark.weight;
-            deliveries.push(delivery);
-            marks.push(mark);
+            most = most.min(company(delivery.stored.seq));
+            if count > 0 && (count >= most || weight > limit.bytes) {
+                break;
+            }
+            count += 1;
         }
+        let (deliveries, marks): (Vec<_>, _) = self.fetched.drain(..count).unzip();
         (!deliveries.is_empty()).then_some(Batch {
             deliveries,
             marks: Marks::Parked(marks),

@@ -51,6 +51,14 @@ impl MemoryJournal {
         }
     }
 
+    /// One event with a body of so many bytes.
+    pub(crate) fn add_large(&self, source: &str, bytes: usize) {
+        self.add_event(Event {
+            body: vec![b'x'; bytes].into(),
+            ..event(source, 0)
+        });
+    }
+
     fn add_event(&self, event: Event) {
         let mut events = self.events.lock().unwrap();
         let seq = self.end.borrow().next();

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use dispatch::RoutePolicies;
+use domain::policy::RetryPolicy;
 use domain::ports::{BreakerState, DestinationLimits};
-use domain::{Outcome, Seq};
+use domain::{Cause, Outcome, Seq};
 
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
@@ -163,6 +165,97 @@ async fn poison_in_the_middle_of_large_batches_is_narrowed_down() {
     assert_eq!(memory.state.parked("r")[0].stored.seq, Seq(500));
     rig.until("r", |status| status.ledger.delivered == 3119)
         .await;
+    rig.stop().await;
+}
+
+/// One retry, ten seconds after the first failure.
+fn one_retry() -> RoutePolicies {
+    RoutePolicies {
+        retry: RetryPolicy {
+            max_retries: 1,
+            jitter: 0.0,
+            ..RetryPolicy::default()
+        },
+        ..RoutePolicies::default()
+    }
+}
+
+fn fails() -> Act {
+    Act::Say(Outcome::Retry {
+        cause: Cause::new("http 500", "oops"),
+        after: None,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_poison_that_is_due_together_is_told_apart_and_what_is_due_beside_it_flows() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (1..=3, 1) => fails(),
+        (1 | 2, _) => Act::GoAway,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let wanted = Wanted {
+        policies: one_retry(),
+        ..Wanted::new("r", &["a"], &fake)
+    };
+    let rig = memory.start(&[wanted]).await;
+    memory.journal.add("a", 3);
+    for _ in 0..2000 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        memory.journal.add("a", 1);
+    }
+    let status = rig.until("r", |status| status.ledger.pending == 0).await;
+    assert_eq!((status.ledger.delivered, status.ledger.dead), (2001, 2));
+    assert_eq!(fake.delivered().get(&3), Some(&1));
+    for dead in memory.state.dead("r") {
+        assert!(dead.cause.detail.contains("alone"), "{dead:?}");
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_comes_to_every_parked_event_also_where_poison_is_fetched_alone() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (_, 1) => fails(),
+        (1 | 2, _) => Act::GoAway,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let wanted = Wanted {
+        policies: one_retry(),
+        ..Wanted::new("r", &["a"], &fake)
+    };
+    let rig = memory.start(&[wanted]).await;
+    for _ in 0..3 {
+        memory.journal.add_large("a", 3 << 20);
+    }
+    let status = rig.until("r", |status| status.ledger.delivered == 1).await;
+    assert_eq!(status.ledger.parked, 2);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_comes_to_parked_events_also_while_live_poison_waits() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (1, 1) => fails(),
+        (2, _) => Act::GoAway,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let wanted = Wanted {
+        policies: one_retry(),
+        ..Wanted::new("r", &["a"], &fake)
+    };
+    let rig = memory.start(&[wanted]).await;
+    memory.journal.add("a", 1);
+    rig.until("r", |status| status.ledger.parked == 1).await;
+    memory.journal.add("a", 1);
+    let status = rig.until("r", |status| status.ledger.delivered == 1).await;
+    assert_eq!((status.ledger.pending, status.ledger.parked), (1, 0));
     rig.stop().await;
 }
 
