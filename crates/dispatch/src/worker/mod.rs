@@ -136,6 +136,11 @@ impl Worker {
         if self.route.board.paused() {
             return None;
         }
+        // While throttled nothing is started at all, so its end is the only thing to wait for: a probe that
+        // fell due meanwhile would wake the worker again and again.
+        if self.throttled_until.is_some() {
+            return self.throttled_until;
+        }
         let may_fetch = match self.breaker.state() {
             BreakerState::Passing => true,
             BreakerState::Probing => !self.is_trying() && self.window.waiting() == 0,
@@ -143,8 +148,6 @@ impl Worker {
         };
         let sleep = may_fetch.then(|| self.due.sleep(&*self.ports.clock));
         let due = sleep.flatten().map(|sleep| Instant::now() + sleep);
-        // While throttled nothing is fetched either; its end is the next thing to wait for.
-        let due = self.throttled_until.or(due);
         [due, self.breaker.next_probe()].into_iter().flatten().min()
     }
 

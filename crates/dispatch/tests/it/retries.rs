@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch::RoutePolicies;
 use domain::policy::{Backoff, RetryPolicy};
-use domain::ports::{BreakerState, StateError};
+use domain::ports::{BreakerState, DestinationLimits, StateError};
 use domain::{Cause, HumanDuration, Outcome, Reason, Seq};
 
 use crate::destination::{Act, Fake, LIMITS};
@@ -223,6 +223,33 @@ async fn a_throttled_route_pauses_as_long_as_asked_and_spends_nothing() {
     );
     assert!(fake.seen().iter().all(|seen| seen.attempt == 1));
     assert!(fake.seen()[seen].at >= Duration::from_secs(90));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_throttled_longer_than_its_breaker_waits_sleeps_through_both() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(DestinationLimits {
+        batch_events: 1,
+        ..LIMITS
+    });
+    fake.script(|seq, _| match seq {
+        1 => Act::Say(Outcome::Throttled {
+            after: Some(Duration::from_secs(90)),
+        }),
+        _ => Act::GoAway,
+    });
+    let rig = memory
+        .start(&[wanted(&fake, policies(8, Backoff::Fixed))])
+        .await;
+    memory.journal.add("a", 2);
+    // A worker that wakes without end lets no time pass.
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    assert_eq!(fake.seen().len(), 2, "{:?}", fake.seen());
+    fake.script(|_, _| delivered());
+    let status = rig.until("r", |status| status.ledger.delivered == 2).await;
+    assert_eq!(status.breaker, BreakerState::Passing);
+    assert!(fake.seen()[2].at >= Duration::from_secs(90));
     rig.stop().await;
 }
 
