@@ -245,11 +245,12 @@ impl State for SqliteState {
     async fn next_due(
         &self,
         route: &RouteName,
+        now: Timestamp,
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError> {
         let (route, busy) = (route.clone(), busy.to_vec());
         self.reader
-            .call(move |connection| events::next_due(connection, &route, &busy))
+            .call(move |connection| events::next_due(connection, &route, now, &busy))
             .await
     }
 

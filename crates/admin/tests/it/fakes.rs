@@ -384,7 +384,12 @@ impl State for World {
         unreachable!("admin does not ask")
     }
 
-    async fn next_due(&self, _: &RouteName, _: &[Seq]) -> Result<Option<Timestamp>, StateError> {
+    async fn next_due(
+        &self,
+        _: &RouteName,
+        _: Timestamp,
+        _: &[Seq],
+    ) -> Result<Option<Timestamp>, StateError> {
         unreachable!("admin does not ask")
     }
 

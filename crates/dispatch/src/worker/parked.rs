@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domain::ports::{BatchLimit, Delivery, Parked, State, StateError};
 use domain::{Clock, RouteName, Seq, Timestamp};
+use tokio::time::Instant;
 
 use crate::attempt::{Batch, Marks, ParkedMark};
 
@@ -19,8 +20,9 @@ const FETCH: BatchLimit = BatchLimit {
     bytes: 4 << 20,
 };
 
-/// The longest sleep before the wall clock is looked at again: it may have jumped.
-const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The longest wait before state is asked again by what the wall clock says then: it may have jumped, in
+/// either direction.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a fetch gives.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct DueQueue {
     /// Those that a probe tried in vain since the last delivery. The others come first.
     tried: BTreeSet<Seq>,
     next: Option<Timestamp>,
+    /// When state was asked last.
+    asked: Instant,
     fetching: bool,
 }
 
@@ -48,6 +52,7 @@ impl DueQueue {
             busy: BTreeSet::new(),
             tried: BTreeSet::new(),
             next: (parked > 0).then_some(now),
+            asked: Instant::now(),
             fetching: false,
         }
     }
@@ -84,11 +89,13 @@ impl DueQueue {
         route: &RouteName,
         now: Timestamp,
     ) -> Option<impl Future<Output = Result<Fetched, StateError>> + Send + use<>> {
-        let due = self.next.is_some_and(|next| next <= now);
+        let again = self.asked.elapsed() >= ASK_AGAIN;
+        let due = self.next.is_some_and(|next| again || next <= now);
         if !due || self.fetching || !self.fetched.is_empty() || self.busy.len() >= FETCH.events {
             return None;
         }
         self.fetching = true;
+        self.asked = Instant::now();
         self.next = None;
         let mut busy: Vec<Seq> = self.busy.iter().copied().collect();
         let others = self.busy.union(&self.tried).copied();
@@ -97,7 +104,7 @@ impl DueQueue {
         Some(async move {
             let rows = state.due(&route, now, &others, FETCH).await?;
             busy.extend(rows.iter().map(|row| row.park.stored.seq));
-            let next = state.next_due(&route, &busy).await?;
+            let next = state.next_due(&route, now, &busy).await?;
             Ok(Fetched { rows, next })
         })
     }
@@ -168,7 +175,8 @@ impl DueQueue {
         }
         let until = self.next?.duration_since(clock.now());
         let until = Duration::try_from(until).unwrap_or_default();
+        let again = ASK_AGAIN.saturating_sub(self.asked.elapsed());
         // Never quite zero: a row due now is fetched by the worker's next round.
-        Some(until.clamp(Duration::from_millis(1), LONGEST_SLEEP))
+        Some(until.min(again).max(Duration::from_millis(1)))
     }
 }

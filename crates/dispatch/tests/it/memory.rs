@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dispatch::{Options, Ports};
 use domain::clock::TimerClock;
-use domain::ports::state::KnownSource;
+use domain::ports::state::{CLOCK_SLACK, KnownSource};
 use domain::ports::{
     Append, AppendError, Archive, BatchLimit, Bury, Counters, Durability, EventPage, EventQuery,
     Fate, Journal, JournalError, Park, Parked, ReadBatch, Reader, RetireFate, RouteRecord,
@@ -323,6 +323,10 @@ fn apply(rows: &mut Rows, step: Settlement) {
     assert_eq!(record.ledger(1 << 40).imbalance(), 0, "{record:?}");
 }
 
+fn is_due(park: &Park, now: Timestamp) -> bool {
+    park.due_at <= now || park.last_failure_at > now + CLOCK_SLACK
+}
+
 #[async_trait]
 impl State for MemoryState {
     async fn routes(&self) -> Result<Vec<RouteRecord>, StateError> {
@@ -387,7 +391,7 @@ impl State for MemoryState {
     ) -> Result<Vec<Parked>, StateError> {
         let routes = self.routes.lock().unwrap();
         let mut due: Vec<_> = routes[route].parked.values().cloned().collect();
-        due.retain(|park| park.due_at <= now && !busy.contains(&park.stored.seq));
+        due.retain(|park| is_due(park, now) && !busy.contains(&park.stored.seq));
         due.sort_by_key(|park| (park.due_at, park.stored.seq));
         due.truncate(limit.events);
         let mut bytes = 0;
@@ -404,12 +408,14 @@ impl State for MemoryState {
     async fn next_due(
         &self,
         route: &RouteName,
+        now: Timestamp,
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError> {
         let routes = self.routes.lock().unwrap();
         let parked = routes[route].parked.values();
         let free = parked.filter(|park| !busy.contains(&park.stored.seq));
-        Ok(free.map(|park| park.due_at).min())
+        let due = |park: &Park| if is_due(park, now) { now } else { park.due_at };
+        Ok(free.map(due).min())
     }
 
     async fn installation(&self) -> Result<Option<InstallationId>, StateError> {
@@ -468,11 +474,31 @@ impl State for MemoryState {
     }
 }
 
-/// Both, and a clock that moves with tokio's timers.
+/// A clock that moves with tokio's timers, and may be wrong by some seconds.
+#[derive(Debug)]
+pub(crate) struct WallClock {
+    right: TimerClock,
+    ahead: Mutex<i64>,
+}
+
+impl WallClock {
+    pub(crate) fn set_ahead(&self, seconds: i64) {
+        *self.ahead.lock().unwrap() = seconds;
+    }
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        let ahead = *self.ahead.lock().unwrap();
+        Timestamp::from_microsecond(self.right.now().as_microsecond() + ahead * 1_000_000).unwrap()
+    }
+}
+
+/// Both, and a clock.
 pub(crate) struct Memory {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) state: Arc<MemoryState>,
-    clock: Arc<TimerClock>,
+    pub(crate) clock: Arc<WallClock>,
 }
 
 impl Memory {
@@ -484,7 +510,10 @@ impl Memory {
         Self {
             journal: Arc::new(MemoryJournal::new()),
             state: Arc::new(state),
-            clock: Arc::new(TimerClock::new(at())),
+            clock: Arc::new(WallClock {
+                right: TimerClock::new(at()),
+                ahead: Mutex::default(),
+            }),
         }
     }
 

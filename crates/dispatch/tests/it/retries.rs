@@ -143,6 +143,30 @@ async fn an_event_that_is_due_again_before_its_parking_is_heard_of_is_attempted_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_a_clock_ahead_of_time_parked_is_tried_again_once_the_clock_is_right() {
+    for restarted in [false, true] {
+        let memory = Memory::new(&["r"]);
+        let fake = Fake::new(LIMITS);
+        fake.script(|_, attempt| if attempt < 3 { retry() } else { delivered() });
+        let routes = || [wanted(&fake, policies(8, Backoff::Fixed))];
+        let mut rig = memory.start(&routes()).await;
+        memory.clock.set_ahead(24 * 3600);
+        memory.journal.add("a", 1);
+        rig.until("r", |status| status.ledger.parked == 1).await;
+        memory.clock.set_ahead(0);
+        if restarted {
+            rig.stop().await;
+            rig = memory.start(&routes()).await;
+        }
+        let status = rig.until("r", |status| status.ledger.delivered == 1).await;
+        assert_eq!((status.ledger.parked, status.ledger.dead), (0, 0));
+        let at: Vec<u64> = fake.seen().iter().map(|seen| seen.at.as_secs()).collect();
+        assert!(at[1] <= 6 && at[2] == at[1] + 10, "{at:?}");
+        rig.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_event_alone_becomes_a_dead_letter() {
     let memory = Memory::new(&["r"]);
     let fake = Fake::new(LIMITS);

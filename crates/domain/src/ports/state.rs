@@ -4,7 +4,7 @@
 //! ranges, and is neither parked nor dead, was delivered or discarded.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::BatchLimit;
@@ -62,6 +62,10 @@ pub struct Counters {
     /// Events lost to damage.
     pub damaged: u64,
 }
+
+/// How far a clock may step back without a word. What was parked later than this after now was parked by
+/// a clock that was ahead, and by the same clock its next attempt would be due who knows when.
+pub const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// An event that failed and waits in state for its next attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -328,9 +332,10 @@ pub trait State: Send + Sync {
     /// the parked; nothing was applied, and it is the caller's defect.
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
 
-    /// Parked events of `route` due at or before `now`, those due first first, within `limit`, leaving
-    /// out those whose sequence number is in `busy` (an attempt is under way). One that is due is given
-    /// even if it alone is over the bytes.
+    /// Parked events of `route` that are due at `now`, those due first first, within `limit`, leaving out
+    /// those whose sequence number is in `busy` (an attempt is under way). One that is due is given even
+    /// if it alone is over the bytes. Due is what was parked until then, and what was parked more than
+    /// [`CLOCK_SLACK`] after `now`: those come last.
     async fn due(
         &self,
         route: &RouteName,
@@ -339,10 +344,11 @@ pub trait State: Send + Sync {
         limit: BatchLimit,
     ) -> Result<Vec<Parked>, StateError>;
 
-    /// When the next parked event of `route` not in `busy` is due.
+    /// When the next parked event of `route` not in `busy` is due: at `now` or before if one is.
     async fn next_due(
         &self,
         route: &RouteName,
+        now: Timestamp,
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError>;
 
