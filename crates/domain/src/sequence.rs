@@ -77,6 +77,12 @@ impl SeqRange {
     pub fn contains(&self, seq: Seq) -> bool {
         self.first <= seq && seq <= self.last
     }
+
+    /// The numbers that both hold.
+    #[must_use]
+    pub fn overlap(&self, other: Self) -> Option<Self> {
+        Self::new(self.first.max(other.first), self.last.min(other.last))
+    }
 }
 
 impl fmt::Debug for SeqRange {
@@ -125,6 +131,15 @@ impl RangeSet {
             .range(..=seq)
             .next_back()
             .is_some_and(|(_, &last)| seq <= last)
+    }
+
+    /// Whether all of `range` is in the set.
+    #[must_use]
+    pub fn covers(&self, range: SeqRange) -> bool {
+        self.ranges
+            .range(..=range.first)
+            .next_back()
+            .is_some_and(|(_, &last)| range.last <= last)
     }
 
     /// Removes everything up to and including `seq`.
@@ -181,12 +196,18 @@ impl fmt::Debug for RangeSet {
     }
 }
 
+impl Extend<SeqRange> for RangeSet {
+    fn extend<I: IntoIterator<Item = SeqRange>>(&mut self, ranges: I) {
+        for range in ranges {
+            self.insert(range);
+        }
+    }
+}
+
 impl FromIterator<SeqRange> for RangeSet {
     fn from_iter<I: IntoIterator<Item = SeqRange>>(ranges: I) -> Self {
         let mut set = Self::new();
-        for range in ranges {
-            set.insert(range);
-        }
+        set.extend(ranges);
         set
     }
 }
@@ -211,6 +232,11 @@ mod tests {
             }
             for n in 0..80 {
                 prop_assert_eq!(set.contains(Seq(n)), plain.contains(&n));
+                let covers = |last: u64| (n..=last).all(|n| plain.contains(&n));
+                for last in n..n + 4 {
+                    let range = SeqRange { first: Seq(n), last: Seq(last) };
+                    prop_assert_eq!(set.covers(range), covers(last));
+                }
             }
             let stretches: Vec<_> = set.iter().collect();
             for pair in stretches.windows(2) {

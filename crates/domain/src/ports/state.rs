@@ -191,14 +191,30 @@ pub struct RouteRecord {
 }
 
 impl RouteRecord {
-    /// The ledger, given what the journal counts after the cursor (independently of this record).
+    /// The stretches through `end` that are not settled: where the route's pending events lie. The journal
+    /// must be asked for these alone. A count over everything after the cursor, less what is settled
+    /// there, goes wrong with damage: the journal no longer counts what the ranges still do.
     #[must_use]
-    pub fn ledger(&self, journal_after_cursor: u64) -> Ledger {
+    pub fn unsettled(&self, end: Seq) -> Vec<SeqRange> {
+        let mut after = self.cursor;
+        let mut stretches = Vec::new();
+        for settled in &self.ranges {
+            let before = settled.range.first.previous().min(end);
+            stretches.extend(SeqRange::new(after.next(), before));
+            after = after.max(settled.range.last);
+        }
+        stretches.extend(SeqRange::new(after.next(), end));
+        stretches
+    }
+
+    /// The ledger, given what the journal counts where nothing is settled ([`RouteRecord::unsettled`]).
+    #[must_use]
+    pub fn ledger(&self, pending: u64) -> Ledger {
         let settled_above: u64 = self.ranges.iter().map(|range| range.events).sum();
         Ledger {
-            accepted: self.accepted + journal_after_cursor,
+            accepted: self.accepted + settled_above + pending,
             delivered: self.counters.delivered,
-            pending: journal_after_cursor.saturating_sub(settled_above),
+            pending,
             parked: self.parked,
             dead: self.dead,
             discarded: self.counters.discarded,

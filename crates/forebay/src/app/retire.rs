@@ -97,8 +97,7 @@ fn settle(
 fn settled_already(record: &mut RouteRecord, lost: SeqRange) -> u64 {
     let mut already = 0;
     for settled in &mut record.ranges {
-        let first = settled.range.first.max(lost.first);
-        if let Some(both) = SeqRange::new(first, settled.range.last.min(lost.last)) {
+        if let Some(both) = settled.range.overlap(lost) {
             already += both.count();
             settled.events = settled.events.saturating_sub(both.count());
         }
