@@ -113,11 +113,13 @@ async fn starting_point(
     stores: &Stores,
     sources: &SourceSet,
 ) -> Outcome<Seq> {
-    let default = match stores.past {
-        Past::None | Past::Lost => Start::Oldest,
-        Past::Known => Start::Now,
+    let start = match stores.past {
+        Past::None => start.unwrap_or(Start::Oldest),
+        Past::Known => start.unwrap_or(Start::Now),
+        // Not a new route, but one that state forgot: what it had not delivered is somewhere in there.
+        Past::Lost => Start::Oldest,
     };
-    match start.unwrap_or(default) {
+    match start {
         Start::Now => Ok(stores.journal.end()),
         Start::Oldest => {
             let oldest = stores.journal.first_after(sources, Seq::ZERO).await?;

@@ -53,6 +53,26 @@ async fn a_state_that_was_deleted_is_missed_and_its_loss_must_be_accepted() -> R
     world.delivers_over(ROUTE_NAME).await
 }
 
+/// Where a new route begins is its own business; this one is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_journal_holds_is_delivered_again_after_a_lost_state_wherever_routes_start()
+-> Result<()> {
+    for start in ["now", "2100-01-01T00:00:00Z"] {
+        let start = format!("start = \"{start}\"\n");
+        let mut world = World::start(|url| [&genesys_to(url, ""), &*start].concat()).await?;
+        world.backlog(50, 0).await?;
+        world.stop().await?;
+        for file in ["state.db", "state.db-wal", "state.db-shm"] {
+            let _not_there = std::fs::remove_file(world.forebay.data_dir().join(file));
+        }
+        world.forebay.launch().set_args(["--accept-loss"]);
+        world.forebay.start().await?;
+        world.delivers_over(ROUTE_NAME).await?;
+        assert_eq!(world.server.count(TABLE).await?, 50, "{start}");
+    }
+    Ok(())
+}
+
 /// What a start under `--accept-loss` that was killed before it had registered the routes leaves: a state
 /// that is there, and knows nothing. The next plain start must not take its route for a new one.
 #[tokio::test(flavor = "multi_thread")]
