@@ -144,6 +144,22 @@ async fn commits_are_synced_and_a_deleted_file_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_file_that_another_took_the_place_of_is_noticed() {
+    let subject = Sqlite::start().await;
+    let to = made(&subject.section());
+    deliver_all(&*to, &events(5)).await;
+    let restored = subject.dir.path().join("restored.db");
+    let copy = format!("VACUUM INTO '{}'", restored.display());
+    subject.execute(&copy).await;
+    for beside in ["events.db-wal", "events.db-shm"] {
+        std::fs::remove_file(subject.file().with_file_name(beside)).unwrap();
+    }
+    std::fs::rename(restored, subject.file()).unwrap();
+    deliver_all(&*to, &events(9)).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&events(9)));
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_unavailable_and_left_alone() {
     let subject = Sqlite::start().await;
     let text = "this is a letter to my bank, and no database at all".repeat(100);
