@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::{InstallationId, RouteName, Seq};
 use journal::recovery::Known;
 
-use super::{Ended, Indexes, Written};
+use super::{Ended, Indexes, Place, Written};
 
 fn written() -> Written {
     Written::new(Indexes::Written, Ended::Killed)
@@ -33,6 +33,16 @@ pub(super) fn reseal_header(written: &Written, name: &str, at: usize, value: u32
     });
 }
 
+/// Makes a frame's checksums right.
+pub(super) fn reseal_frame(bytes: &mut [u8], place: &Place) {
+    let salt: [u8; 16] = bytes[32..48].try_into().unwrap();
+    let (start, payload) = (place.offset, place.payload());
+    let checksum = crc(&[&salt, &bytes[start..start + 32], &bytes[payload]]);
+    bytes[start + 32..start + 36].copy_from_slice(&checksum);
+    let checksum = crc(&[&salt, &bytes[start..start + 36]]);
+    bytes[start + 36..start + 40].copy_from_slice(&checksum);
+}
+
 #[test]
 fn a_segment_of_another_version_or_with_an_unknown_flag_refuses_and_is_left_alone() {
     for segment in [0, 2, 4] {
@@ -54,13 +64,8 @@ fn a_frame_with_an_unknown_flag_refuses_and_is_left_alone() {
     let name = written.segment(4);
     let place = written.frames(&name)[1];
     written.disk.damage(&name, |bytes| {
-        let salt: [u8; 16] = bytes[32..48].try_into().unwrap();
-        let (start, payload) = (place.offset, place.payload());
-        bytes[start + 24] = 2;
-        let checksum = crc(&[&salt, &bytes[start..start + 32], &bytes[payload]]);
-        bytes[start + 32..start + 36].copy_from_slice(&checksum);
-        let checksum = crc(&[&salt, &bytes[start..start + 36]]);
-        bytes[start + 36..start + 40].copy_from_slice(&checksum);
+        bytes[place.offset + 24] = 2;
+        reseal_frame(bytes, &place);
     });
     let before = written.disk.content(&name);
     assert_says(
