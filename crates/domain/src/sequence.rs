@@ -156,20 +156,6 @@ impl RangeSet {
         }
     }
 
-    /// If the set goes on directly after `cursor`, removes that stretch and returns its end; else
-    /// returns `cursor`. This is how a low watermark moves.
-    #[must_use]
-    pub fn advance(&mut self, cursor: Seq) -> Seq {
-        self.remove_through(cursor);
-        match self.ranges.first_key_value() {
-            Some((&first, &last)) if first == cursor.next() => {
-                self.ranges.remove(&first);
-                last
-            }
-            _ => cursor,
-        }
-    }
-
     /// The stretches in order.
     pub fn iter(&self) -> impl Iterator<Item = SeqRange> + '_ {
         self.ranges
@@ -242,13 +228,9 @@ mod tests {
             for pair in stretches.windows(2) {
                 prop_assert!(pair[0].last.next() < pair[1].first, "stretches touch: {:?}", pair);
             }
-            let mut low = cut;
-            while plain.contains(&(low + 1)) {
-                low += 1;
-            }
-            prop_assert_eq!(set.advance(Seq(cut)), Seq(low));
+            set.remove_through(Seq(cut));
             for n in 0..80 {
-                prop_assert_eq!(set.contains(Seq(n)), n > low && plain.contains(&n));
+                prop_assert_eq!(set.contains(Seq(n)), n > cut && plain.contains(&n));
             }
         }
     }

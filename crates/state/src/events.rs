@@ -2,7 +2,7 @@
 
 use domain::ports::state::CLOCK_SLACK;
 use domain::ports::{BatchLimit, Fate, Park, Parked};
-use domain::{EventId, Reason, RouteName, Seq, SeqRange, StoredEvent, Timestamp};
+use domain::{EventId, Reason, RouteName, Seq, StoredEvent, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
@@ -175,24 +175,6 @@ fn settled_fate(connection: &Connection, route: i64, at: Seq) -> Result<Fate, Ca
         None if discards => Fate::Discarded,
         at => Fate::Delivered { at },
     })
-}
-
-/// Numbers in the stretch that are parked or dead.
-pub(crate) fn undelivered_in(
-    connection: &Connection,
-    route: &RouteName,
-    range: SeqRange,
-) -> Result<Vec<Seq>, CallError> {
-    let route = route_key(connection, route)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT seq FROM parked WHERE route = ?1 AND seq BETWEEN ?2 AND ?3
-         UNION SELECT seq FROM dead WHERE route = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
-    )?;
-    let rows = statement.query_map(
-        params![route, int(range.first.0), int(range.last.0)],
-        |row| seq(row, 0),
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The stored event of a parked row or dead letter of any route.

@@ -15,7 +15,7 @@ use domain::ports::{
 };
 use domain::{
     Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, RouteName, Seq,
-    SeqRange, SourceName, SourceSet, StoredEvent, Timestamp,
+    SourceName, SourceSet, StoredEvent, Timestamp,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -390,10 +390,6 @@ impl State for World {
         _: Timestamp,
         _: &[Seq],
     ) -> Result<Option<Timestamp>, StateError> {
-        unreachable!("admin does not ask")
-    }
-
-    async fn undelivered_in(&self, _: &RouteName, _: SeqRange) -> Result<Vec<Seq>, StateError> {
         unreachable!("admin does not ask")
     }
 

@@ -468,9 +468,6 @@ impl State for MemoryState {
     async fn fate(&self, _: &RouteName, _: Seq) -> Result<Fate, StateError> {
         unreachable!()
     }
-    async fn undelivered_in(&self, _: &RouteName, _: SeqRange) -> Result<Vec<Seq>, StateError> {
-        unreachable!()
-    }
     async fn find(&self, _: EventId) -> Result<Option<StoredEvent>, StateError> {
         unreachable!()
     }

@@ -371,14 +371,6 @@ pub trait State: Send + Sync {
     /// What became of the event on the route. Pending if it lies above all that is settled.
     async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError>;
 
-    /// Sequence numbers of `route` that are parked or dead within the stretch: they are settled but
-    /// not delivered.
-    async fn undelivered_in(
-        &self,
-        route: &RouteName,
-        range: SeqRange,
-    ) -> Result<Vec<Seq>, StateError>;
-
     /// The stored event of a parked row or dead letter, when the journal no longer holds it.
     async fn find(&self, id: EventId) -> Result<Option<StoredEvent>, StateError>;
 

@@ -130,10 +130,6 @@ pub(crate) async fn a_step_is_applied_whole_and_survives_reopening<S: Store>() {
     ));
     assert_eq!(state.fate(&name, Seq(11)).await.unwrap(), Fate::Pending);
     assert_eq!(state.fate(&name, Seq(15)).await.unwrap(), Fate::Pending);
-    assert_eq!(
-        state.undelivered_in(&name, range(1, 20)).await.unwrap(),
-        [Seq(10), Seq(12)]
-    );
     assert_eq!(state.find(stored(12).id).await.unwrap(), Some(stored(12)));
 }
 

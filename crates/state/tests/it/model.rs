@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use state::SqliteState;
 
 use crate::contract::{Store, imbalance};
-use crate::samples::{at, bury, park, range, route};
+use crate::samples::{at, bury, park, route};
 use crate::sqlite::SqliteFile;
 
 /// Events in the model's journal.
@@ -200,11 +200,6 @@ impl Model {
                 "event {seq} is {is:?}, state says {fate:?}"
             );
         }
-        let waiting = self.events.iter();
-        let waiting = waiting.filter(|(_, is)| matches!(is, Is::Parked { .. } | Is::Dead));
-        let waiting: Vec<_> = waiting.map(|(seq, _)| Seq(*seq)).collect();
-        let undelivered = state.undelivered_in(&self.name, range(1, EVENTS)).await;
-        assert_eq!(undelivered.unwrap(), waiting);
     }
 
     fn fits(&self, is: Is, fate: &Fate) -> bool {
