@@ -68,7 +68,7 @@ impl DueQueue {
     }
 
     /// Lets go of a row that a probe tried in vain: it comes again once every other that is due was tried,
-    /// however many there are and however few of them are fetched at once.
+    /// however few of them are fetched at once. No more are remembered than one fetch may give.
     pub(crate) fn tried_in_vain(&mut self, seq: Seq) {
         self.let_go(seq);
         if self.tried.len() >= FETCH.events {
