@@ -8,8 +8,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::ports::{JournalError, LastError, RouteRecord, RouteStatus};
-use domain::{Cause, RangeSet, Seq, Timestamp};
+use domain::ports::{JournalError, LastError, RouteRecord, RouteStatus, SettledRange};
+use domain::{Cause, RangeSet, Seq, SeqRange, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -34,6 +34,9 @@ struct Part {
     /// How far the counts were compared, and what the reader had counted there.
     audited: Seq,
     accepted: u64,
+    /// What state had settled above the cursor at the start. Its events were counted then, and count as
+    /// many whatever became of them in the journal.
+    kept: Vec<SettledRange>,
     /// The reader's count minus the journal's; always 0.
     drift: i64,
     /// What keeps the journal from being counted.
@@ -66,6 +69,7 @@ impl Auditor {
             route: Arc::clone(route),
             audited: route.record.cursor,
             accepted: 0,
+            kept: route.record.ranges.clone(),
             drift: 0,
             uncounted: Trouble::default(),
             oldest: None,
@@ -114,11 +118,12 @@ impl Auditor {
                 self.ports
                     .journal
                     .release(&part.route.name, committed.cursor);
-                part.route
-                    .committed()
-                    .damaged
-                    .remove_through(committed.cursor);
+                part.route.committed().lost.remove_through(committed.cursor);
             }
+        }
+        let lowest = self.parts.iter().map(|part| part.audited).min();
+        if let (Some(part), Some(lowest)) = (self.parts.first(), lowest) {
+            part.route.damage.found().remove_through(lowest);
         }
     }
 
@@ -185,13 +190,23 @@ impl Auditor {
 impl Part {
     async fn audit(&mut self, committed: &Committed, ports: &Ports) {
         let (seen, before) = (committed.accepted - self.accepted, self.drift);
-        match self
-            .count(committed.cursor, &committed.damaged, ports)
-            .await
-        {
+        let stretch = SeqRange {
+            first: self.audited.next(),
+            last: committed.cursor,
+        };
+        let mut known = lost_in(stretch, &committed.lost);
+        known.extend(
+            self.kept
+                .extract_if(.., |kept| kept.range.last <= stretch.last),
+        );
+        known.sort_unstable_by_key(|known| known.range.first);
+        match self.count(stretch, &known, ports).await {
             Ok(counted) => {
                 self.uncounted.has_passed();
-                self.drift += difference(seen, counted);
+                // Asked after the count, which may be what another route's finding changed.
+                if !self.another_lost(stretch, &known) {
+                    self.drift += difference(seen, counted);
+                }
             }
             Err(error) if self.uncounted.is_worth_a_line("journal") => {
                 tracing::warn!(route = %self.route.name, %error, "a settled stretch cannot be counted a second time");
@@ -206,31 +221,30 @@ impl Part {
         self.accepted = committed.accepted;
     }
 
-    /// The journal's count from where the audit stands through `through`. Every number that damage
-    /// took counts as an event, as it does for the reader.
+    /// The count in a stretch: the journal's, and within it what is `known` without the journal, in order.
     async fn count(
         &self,
-        through: Seq,
-        damaged: &RangeSet,
+        stretch: SeqRange,
+        known: &[SettledRange],
         ports: &Ports,
     ) -> Result<u64, JournalError> {
         let (journal, sources) = (&ports.journal, &self.route.sources);
-        let (mut total, mut after) = (0, self.audited);
-        for range in damaged.iter() {
-            if range.last <= after {
-                continue;
-            }
-            if range.first > through {
-                break;
-            }
-            total += journal
-                .count(sources, after, range.first.previous())
-                .await?;
-            let counted_from = range.first.previous().max(after);
-            after = range.last.min(through);
-            total += after.0 - counted_from.0;
+        let (mut total, mut after) = (0, stretch.first.previous());
+        for SettledRange { range, events } in known {
+            let before = range.first.previous();
+            total += journal.count(sources, after, before).await? + events;
+            after = range.last;
         }
-        Ok(total + journal.count(sources, after, through).await?)
+        Ok(total + journal.count(sources, after, stretch.last).await?)
+    }
+
+    /// Whether another route found something damaged in there that this one had read in time: the journal
+    /// counts it no more. Nobody can count that a second time, so the reader is taken at its word.
+    fn another_lost(&self, stretch: SeqRange, known: &[SettledRange]) -> bool {
+        let known: RangeSet = known.iter().map(|known| known.range).collect();
+        let found = self.route.damage.found();
+        let mut within = found.iter().filter_map(|found| found.overlap(stretch));
+        within.any(|found| !known.covers(found))
     }
 
     async fn status(
@@ -238,11 +252,14 @@ impl Part {
         record: &RouteRecord,
         ports: &Ports,
     ) -> Result<RouteStatus, JournalError> {
-        let damaged = self.route.committed().damaged.clone();
-        // The record may be newer than the audit; what the journal counts is then taken from there.
-        let after_audit = self.count(ports.journal.end(), &damaged, ports).await?;
-        let up_to_record = self.count(record.cursor, &damaged, ports).await?;
-        let ledger = record.ledger(after_audit.saturating_sub(up_to_record));
+        // What was read as lost and is not committed yet waits like the rest.
+        let lost = self.route.committed().lost.clone();
+        let mut pending = 0;
+        for stretch in record.unsettled(ports.journal.end()) {
+            let lost = lost_in(stretch, &lost);
+            pending += self.count(stretch, &lost, ports).await?;
+        }
+        let ledger = record.ledger(pending);
         let oldest = match ledger.pending {
             0 => None,
             _ => self.oldest(record.cursor, ports).await?,
@@ -294,6 +311,16 @@ impl Part {
         self.oldest = first.map(|stored| (cursor, stored.event.received_at));
         Ok(self.oldest.map(|(_, time)| time))
     }
+}
+
+/// What damage took of the stretch. Every number counts as an event, as it does for the reader.
+fn lost_in(stretch: SeqRange, lost: &RangeSet) -> Vec<SettledRange> {
+    let within = lost.iter().filter_map(|lost| lost.overlap(stretch));
+    let all = |range: SeqRange| SettledRange {
+        range,
+        events: range.count(),
+    };
+    within.map(all).collect()
 }
 
 fn difference(seen: u64, counted: u64) -> i64 {

@@ -14,8 +14,8 @@ pub(crate) struct Completion {
     pub(crate) settled: Vec<SettledRange>,
     /// Those of them whose events were delivered.
     pub(crate) delivered: Vec<DeliveredRange>,
-    /// Stretches that damage took, as the reader named them: also those settled before.
-    pub(crate) damaged: Vec<SeqRange>,
+    /// Those of them that damage took: each number counts as an event.
+    pub(crate) lost: Vec<SeqRange>,
     /// Events to park.
     pub(crate) parks: Vec<Park>,
     /// Events given up on.
@@ -29,7 +29,7 @@ pub(crate) struct Completion {
 impl Completion {
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.settled.is_empty() && self.damaged.is_empty() && self.rows() == 0
+        self.settled.is_empty() && self.rows() == 0
     }
 
     /// How many rows of single events it has. A completion with rows is waited for.
@@ -67,7 +67,7 @@ impl Completion {
         for delivered in other.delivered {
             self.deliver(delivered.range, delivered.at);
         }
-        self.damaged.extend(other.damaged);
+        self.lost.extend(other.lost);
         self.parks.extend(other.parks);
         self.buries.extend(other.buries);
         self.resolved.extend(other.resolved);

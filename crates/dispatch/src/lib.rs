@@ -45,7 +45,7 @@ use alarm::Alarm;
 use audit::Auditor;
 use board::Board;
 use outbox::{Bell, Outbox};
-use route::{Committed, Route};
+use route::{Committed, Damage, Route};
 use settler::Settler;
 use status::RunningRoutes;
 use worker::Worker;
@@ -82,9 +82,13 @@ impl Dispatch {
         let stop_workers = CancellationToken::new();
         let alarm = Alarm::new(stop_workers.clone());
         let mut slots = HashMap::new();
+        let damage = Arc::new(Damage::default());
         let routes: Vec<Arc<Route>> = routes
             .into_iter()
-            .map(|spec| Arc::new(open(spec, &bell, &mut slots, &ports, &metrics)))
+            .map(|spec| {
+                let damage = Arc::clone(&damage);
+                Arc::new(open(spec, &bell, damage, &mut slots, &ports, &metrics))
+            })
             .collect();
 
         let (ask, asked) = mpsc::channel(ASKING);
@@ -199,6 +203,7 @@ impl std::fmt::Debug for RunningRoutes {
 fn open(
     spec: RouteSpec,
     bell: &Arc<Bell>,
+    damage: Arc<Damage>,
     slots: &mut HashMap<DestinationName, Arc<Semaphore>>,
     ports: &Ports,
     metrics: &Metrics,
@@ -220,6 +225,7 @@ fn open(
         slots: Arc::clone(slots),
         board: Arc::new(Board::new(spec.record.paused, ports.clock.now())),
         outbox: Outbox::new(Arc::clone(bell)),
+        damage,
         committed: std::sync::Mutex::new(Committed {
             cursor: spec.record.cursor,
             ..Committed::default()

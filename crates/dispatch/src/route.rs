@@ -78,8 +78,20 @@ pub(crate) struct Committed {
     pub(crate) cursor: Seq,
     /// Events that the route's reader saw up to the cursor, damaged ones included.
     pub(crate) accepted: u64,
-    /// Stretches that damage took, as far as they were read.
-    pub(crate) damaged: RangeSet,
+    /// Stretches that damage took and that were settled so, as far as they were read.
+    pub(crate) lost: RangeSet,
+}
+
+/// What the readers of all routes found damaged, whether or not it had been settled before. The journal
+/// no longer counts it, also for a route that had it in time.
+#[derive(Debug, Default)]
+pub(crate) struct Damage(Mutex<RangeSet>);
+
+impl Damage {
+    /// What was found, for adding to it and forgetting it.
+    pub(crate) fn found(&self) -> MutexGuard<'_, RangeSet> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A running route, shared by those who work for it.
@@ -100,6 +112,8 @@ pub(crate) struct Route {
     pub(crate) outbox: Outbox,
     pub(crate) metrics: RouteMetrics,
     pub(crate) committed: Mutex<Committed>,
+    /// One for all routes.
+    pub(crate) damage: Arc<Damage>,
 }
 
 impl Route {

@@ -113,10 +113,10 @@ impl Settler {
     async fn commit(&mut self) -> Result<(), Failed> {
         for part in &mut self.parts {
             let taken = part.route.outbox.take();
-            // Before the commit: then status never meets a damaged stretch that it does not know.
+            // Before the commit: then status never meets a lost stretch that it does not know.
             let mut committed = part.route.committed();
-            for range in &taken.progress.damaged {
-                committed.damaged.insert(*range);
+            for range in &taken.progress.lost {
+                committed.lost.insert(*range);
             }
             drop(committed);
             part.progress.absorb(taken.progress);

@@ -72,10 +72,7 @@ impl Window {
     /// Takes in what was read. Returns what is settled by having been read: damage, and numbers of
     /// other sources behind the last event.
     pub(crate) fn take_in(&mut self, read: ReadBatch) -> Completion {
-        let mut done = Completion {
-            damaged: read.damaged.clone(),
-            ..Completion::default()
-        };
+        let mut done = Completion::default();
         let mut damaged = read.damaged.into_iter().peekable();
         for stored in read.events {
             while let Some(range) = damaged.next_if(|range| range.first < stored.seq) {
@@ -147,6 +144,7 @@ impl Window {
                 last: until,
             };
             done.settle(lost, lost.count());
+            done.lost.push(lost);
             done.counters.damaged += lost.count();
             self.next = until.next();
         }

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The counts of one route since its start. `accepted` is counted by the journal, the others by
-/// what dispatch did, so that [`Ledger::imbalance`] compares two independent counts.
+/// The counts of one route since its start. `accepted` is what the route's reader saw and the journal
+/// counts behind that, the others are what dispatch did with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Ledger {
-    /// Events of the route's sources that the journal took since the route's start.
+    /// Events of the route's sources that came since the route's start.
     pub accepted: u64,
     /// Delivered.
     pub delivered: u64,

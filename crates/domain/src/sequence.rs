@@ -77,6 +77,12 @@ impl SeqRange {
     pub fn contains(&self, seq: Seq) -> bool {
         self.first <= seq && seq <= self.last
     }
+
+    /// The numbers that both hold.
+    #[must_use]
+    pub fn overlap(&self, other: Self) -> Option<Self> {
+        Self::new(self.first.max(other.first), self.last.min(other.last))
+    }
 }
 
 impl fmt::Debug for SeqRange {
@@ -127,6 +133,15 @@ impl RangeSet {
             .is_some_and(|(_, &last)| seq <= last)
     }
 
+    /// Whether all of `range` is in the set.
+    #[must_use]
+    pub fn covers(&self, range: SeqRange) -> bool {
+        self.ranges
+            .range(..=range.first)
+            .next_back()
+            .is_some_and(|(_, &last)| range.last <= last)
+    }
+
     /// Removes everything up to and including `seq`.
     pub fn remove_through(&mut self, seq: Seq) {
         while let Some((&first, &last)) = self.ranges.first_key_value() {
@@ -138,20 +153,6 @@ impl RangeSet {
                 self.ranges.insert(rest.first, rest.last);
                 break;
             }
-        }
-    }
-
-    /// If the set goes on directly after `cursor`, removes that stretch and returns its end; else
-    /// returns `cursor`. This is how a low watermark moves.
-    #[must_use]
-    pub fn advance(&mut self, cursor: Seq) -> Seq {
-        self.remove_through(cursor);
-        match self.ranges.first_key_value() {
-            Some((&first, &last)) if first == cursor.next() => {
-                self.ranges.remove(&first);
-                last
-            }
-            _ => cursor,
         }
     }
 
@@ -181,12 +182,18 @@ impl fmt::Debug for RangeSet {
     }
 }
 
+impl Extend<SeqRange> for RangeSet {
+    fn extend<I: IntoIterator<Item = SeqRange>>(&mut self, ranges: I) {
+        for range in ranges {
+            self.insert(range);
+        }
+    }
+}
+
 impl FromIterator<SeqRange> for RangeSet {
     fn from_iter<I: IntoIterator<Item = SeqRange>>(ranges: I) -> Self {
         let mut set = Self::new();
-        for range in ranges {
-            set.insert(range);
-        }
+        set.extend(ranges);
         set
     }
 }
@@ -211,18 +218,19 @@ mod tests {
             }
             for n in 0..80 {
                 prop_assert_eq!(set.contains(Seq(n)), plain.contains(&n));
+                let covers = |last: u64| (n..=last).all(|n| plain.contains(&n));
+                for last in n..n + 4 {
+                    let range = SeqRange { first: Seq(n), last: Seq(last) };
+                    prop_assert_eq!(set.covers(range), covers(last));
+                }
             }
             let stretches: Vec<_> = set.iter().collect();
             for pair in stretches.windows(2) {
                 prop_assert!(pair[0].last.next() < pair[1].first, "stretches touch: {:?}", pair);
             }
-            let mut low = cut;
-            while plain.contains(&(low + 1)) {
-                low += 1;
-            }
-            prop_assert_eq!(set.advance(Seq(cut)), Seq(low));
+            set.remove_through(Seq(cut));
             for n in 0..80 {
-                prop_assert_eq!(set.contains(Seq(n)), n > low && plain.contains(&n));
+                prop_assert_eq!(set.contains(Seq(n)), n > cut && plain.contains(&n));
             }
         }
     }

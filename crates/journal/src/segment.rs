@@ -105,7 +105,7 @@ pub struct Segment {
     data_end: AtomicU64,
     /// Set when it is sealed.
     summary: OnceLock<Summary>,
-    /// The whole index: while it is active, and until its file is written.
+    /// The whole index once it is sealed, until its file is written.
     live: Mutex<Option<Arc<SegmentIndex>>>,
     /// The index of the segment being written, which grows with each frame.
     growing: Mutex<Option<SegmentIndex>>,

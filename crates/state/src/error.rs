@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use domain::ports::StateError;
-use rusqlite::{Error, ErrorCode};
+use rusqlite::{Error, ErrorCode, ffi};
 
 /// Why state could not be opened. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -60,25 +60,30 @@ impl OpenError {
     }
 }
 
+/// Whether the disk is full. SQLite has a code of its own for the file of its shared memory, which grows with
+/// the log: that holds nothing that is to last, and the transaction is rolled back as for any other file. (A
+/// crash before the next one may bring it back, whole: then what it said is so.)
+fn is_full(error: &Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || code == Some(ffi::SQLITE_IOERR_SHMSIZE)
+}
+
 /// Whether the store can go on after this error. A full disk rolled the transaction back cleanly, a
 /// violated constraint, another program's lock and a row that was not there changed nothing; after anything else (a failed
 /// write or sync above all) it is unknown what is on the disk.
 pub(crate) fn is_final(error: &Error) -> bool {
     !matches!(
         error.sqlite_error_code(),
-        Some(
-            ErrorCode::DiskFull
-                | ErrorCode::ConstraintViolation
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-        )
-    ) && !matches!(error, Error::QueryReturnedNoRows)
+        Some(ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    ) && !is_full(error)
+        && !matches!(error, Error::QueryReturnedNoRows)
 }
 
 /// The port's word for a SQLite error. SQLite's messages name tables and columns, never values.
 pub(crate) fn classify(error: &Error) -> StateError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StateError::Full("the disk is full".into()),
+        _ if is_full(error) => StateError::Full("the disk is full".into()),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             StateError::Busy(error.to_string())
         }
@@ -89,8 +94,6 @@ pub(crate) fn classify(error: &Error) -> StateError {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use super::*;
 
     fn sqlite(code: i32) -> Error {
@@ -113,17 +116,16 @@ mod tests {
             assert!(matches!(classify(&error), StateError::Failed(_)));
         }
         for code in [
-            ffi::SQLITE_FULL,
             ffi::SQLITE_BUSY,
             ffi::SQLITE_LOCKED,
             ffi::SQLITE_CONSTRAINT_UNIQUE,
         ] {
             assert!(!is_final(&sqlite(code)), "{code}");
         }
-        assert!(matches!(
-            classify(&sqlite(ffi::SQLITE_FULL)),
-            StateError::Full(_)
-        ));
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(!is_final(&sqlite(code)), "{code}");
+            assert!(matches!(classify(&sqlite(code)), StateError::Full(_)));
+        }
         for code in [
             ffi::SQLITE_BUSY,
             ffi::SQLITE_BUSY_SNAPSHOT,

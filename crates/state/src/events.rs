@@ -1,13 +1,20 @@
 //! Single events in state: what is due, and what became of one.
 
+use domain::ports::state::CLOCK_SLACK;
 use domain::ports::{BatchLimit, Fate, Park, Parked};
-use domain::{EventId, Reason, RouteName, Seq, SeqRange, StoredEvent, Timestamp};
+use domain::{EventId, Reason, RouteName, Seq, StoredEvent, Timestamp};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use crate::connection::CallError;
 use crate::delivered;
 use crate::row::{cause, int, route_key, seq, stored, time};
+
+/// From when on a row was parked by a clock that was ahead of `now`.
+fn ahead(now: Timestamp) -> i64 {
+    let ahead = now.saturating_add(CLOCK_SLACK).unwrap_or(Timestamp::MAX);
+    ahead.as_microsecond()
+}
 
 /// Parked events that are due, leaving out the busy ones.
 pub(crate) fn due(
@@ -18,46 +25,86 @@ pub(crate) fn due(
     limit: BatchLimit,
 ) -> Result<Vec<Parked>, CallError> {
     let route = route_key(connection, route)?;
-    let mut statement = connection.prepare_cached(
+    // Each by its own index: there may be many rows, and few of them due. Who was parked in the time to
+    // come is due in the time to come, too, so none is found twice.
+    let mut in_time = connection.prepare_cached(
         "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
                 cause_code, cause_detail, fingerprint, redrives
          FROM parked WHERE route = ?1 AND due_at <= ?2 ORDER BY due_at, seq",
     )?;
-    let mut rows = statement.query(params![route, now.as_microsecond()])?;
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    while found.len() < limit.events
-        && let Some(row) = rows.next()?
-    {
-        if busy.contains(&seq(row, 0)?) {
-            continue;
-        }
-        let park = Park {
-            stored: stored(row, 0)?,
-            attempts: row.get(3)?,
-            due_at: time(row, 4)?,
-            first_failure_at: time(row, 5)?,
-            last_failure_at: time(row, 6)?,
-            cause: cause(row, 7)?,
-        };
-        bytes += park.stored.event.weight();
-        if bytes > limit.bytes && !found.is_empty() {
-            break;
-        }
-        found.push(Parked {
-            park,
-            redrives: row.get(10)?,
-        });
+    let mut ahead_of_time = connection.prepare_cached(
+        "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
+                cause_code, cause_detail, fingerprint, redrives
+         FROM parked WHERE route = ?1 AND last_failure_at > ?2 AND due_at > ?3 ORDER BY last_failure_at, seq",
+    )?;
+    let at = now.as_microsecond();
+    let mut found = Found {
+        rows: Vec::new(),
+        bytes: 0,
+        busy,
+        limit,
+    };
+    if found.takes(in_time.query(params![route, at])?)? {
+        found.takes(ahead_of_time.query(params![route, ahead(now), at])?)?;
     }
-    Ok(found)
+    Ok(found.rows)
+}
+
+/// Due rows, as far as there is room for them.
+struct Found<'a> {
+    rows: Vec<Parked>,
+    bytes: usize,
+    busy: &'a [Seq],
+    limit: BatchLimit,
+}
+
+impl Found<'_> {
+    /// Takes what is not busy. Returns whether there is room for more.
+    fn takes(&mut self, mut rows: Rows<'_>) -> Result<bool, CallError> {
+        while self.rows.len() < self.limit.events {
+            let Some(row) = rows.next()? else {
+                return Ok(true);
+            };
+            if self.busy.contains(&seq(row, 0)?) {
+                continue;
+            }
+            let park = Park {
+                stored: stored(row, 0)?,
+                attempts: row.get(3)?,
+                due_at: time(row, 4)?,
+                first_failure_at: time(row, 5)?,
+                last_failure_at: time(row, 6)?,
+                cause: cause(row, 7)?,
+            };
+            self.bytes += park.stored.event.weight();
+            if self.bytes > self.limit.bytes && !self.rows.is_empty() {
+                return Ok(false);
+            }
+            self.rows.push(Parked {
+                park,
+                redrives: row.get(10)?,
+            });
+        }
+        Ok(false)
+    }
 }
 
 /// When the next parked event that is not busy is due.
 pub(crate) fn next_due(
     connection: &Connection,
     route: &RouteName,
+    now: Timestamp,
     busy: &[Seq],
 ) -> Result<Option<Timestamp>, CallError> {
     let route = route_key(connection, route)?;
+    let mut ahead_of_time = connection
+        .prepare_cached("SELECT seq FROM parked WHERE route = ?1 AND last_failure_at > ?2")?;
+    let mut rows = ahead_of_time.query(params![route, ahead(now)])?;
+    while let Some(row) = rows.next()? {
+        if !busy.contains(&seq(row, 0)?) {
+            return Ok(Some(now));
+        }
+    }
     let mut statement = connection
         .prepare_cached("SELECT seq, due_at FROM parked WHERE route = ?1 ORDER BY due_at, seq")?;
     let mut rows = statement.query([route])?;
@@ -128,24 +175,6 @@ fn settled_fate(connection: &Connection, route: i64, at: Seq) -> Result<Fate, Ca
         None if discards => Fate::Discarded,
         at => Fate::Delivered { at },
     })
-}
-
-/// Numbers in the stretch that are parked or dead.
-pub(crate) fn undelivered_in(
-    connection: &Connection,
-    route: &RouteName,
-    range: SeqRange,
-) -> Result<Vec<Seq>, CallError> {
-    let route = route_key(connection, route)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT seq FROM parked WHERE route = ?1 AND seq BETWEEN ?2 AND ?3
-         UNION SELECT seq FROM dead WHERE route = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
-    )?;
-    let rows = statement.query_map(
-        params![route, int(range.first.0), int(range.last.0)],
-        |row| seq(row, 0),
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The stored event of a parked row or dead letter of any route.

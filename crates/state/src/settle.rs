@@ -30,7 +30,11 @@ fn apply(transaction: &Transaction<'_>, step: &Settlement) -> Result<(), CallErr
         delivered::add(transaction, route, range)?;
     }
     for (seq, _) in &step.resolved {
-        unpark(transaction, route, *seq)?;
+        if !unpark(transaction, route, *seq)? {
+            // It left already, and was counted then.
+            let gone = format!("event {seq} of route {} is not parked", step.route);
+            return Err(StateError::Conflict(gone).into());
+        }
     }
     for park in &step.parks {
         add_parked(transaction, route, park)?;
@@ -89,11 +93,11 @@ fn replace_ranges(
     Ok(())
 }
 
-fn unpark(transaction: &Transaction<'_>, route: i64, seq: Seq) -> rusqlite::Result<()> {
+/// Takes an event from among the parked. `false`: it was not there.
+fn unpark(transaction: &Transaction<'_>, route: i64, seq: Seq) -> rusqlite::Result<bool> {
     let mut delete =
         transaction.prepare_cached("DELETE FROM parked WHERE route = ?1 AND seq = ?2")?;
-    delete.execute(params![route, int(seq.0)])?;
-    Ok(())
+    Ok(delete.execute(params![route, int(seq.0)])? > 0)
 }
 
 fn add_parked(transaction: &Transaction<'_>, route: i64, park: &Park) -> rusqlite::Result<()> {
@@ -143,5 +147,6 @@ fn add_dead(transaction: &Transaction<'_>, route: i64, bury: &Bury) -> rusqlite:
         bury.cause.detail,
         bury.cause.fingerprint,
     ])?;
-    unpark(transaction, route, bury.stored.seq)
+    unpark(transaction, route, bury.stored.seq)?;
+    Ok(())
 }

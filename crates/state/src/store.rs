@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use domain::ports::{
     BatchLimit, Fate, KnownSource, Parked, RetireFate, RouteRecord, Settlement, State, StateError,
 };
-use domain::{
-    EventId, InstallationId, RouteName, Seq, SeqRange, SourceName, StoredEvent, Timestamp,
-};
+use domain::{EventId, InstallationId, RouteName, Seq, SourceName, StoredEvent, Timestamp};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::watch;
 
@@ -245,11 +243,12 @@ impl State for SqliteState {
     async fn next_due(
         &self,
         route: &RouteName,
+        now: Timestamp,
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError> {
         let (route, busy) = (route.clone(), busy.to_vec());
         self.reader
-            .call(move |connection| events::next_due(connection, &route, &busy))
+            .call(move |connection| events::next_due(connection, &route, now, &busy))
             .await
     }
 
@@ -257,17 +256,6 @@ impl State for SqliteState {
         let route = route.clone();
         self.reader
             .call(move |connection| events::fate(connection, &route, seq))
-            .await
-    }
-
-    async fn undelivered_in(
-        &self,
-        route: &RouteName,
-        range: SeqRange,
-    ) -> Result<Vec<Seq>, StateError> {
-        let route = route.clone();
-        self.reader
-            .call(move |connection| events::undelivered_in(connection, &route, range))
             .await
     }
 

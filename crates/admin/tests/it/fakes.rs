@@ -15,7 +15,7 @@ use domain::ports::{
 };
 use domain::{
     Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, RouteName, Seq,
-    SeqRange, SourceName, SourceSet, StoredEvent, Timestamp,
+    SourceName, SourceSet, StoredEvent, Timestamp,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -384,11 +384,12 @@ impl State for World {
         unreachable!("admin does not ask")
     }
 
-    async fn next_due(&self, _: &RouteName, _: &[Seq]) -> Result<Option<Timestamp>, StateError> {
-        unreachable!("admin does not ask")
-    }
-
-    async fn undelivered_in(&self, _: &RouteName, _: SeqRange) -> Result<Vec<Seq>, StateError> {
+    async fn next_due(
+        &self,
+        _: &RouteName,
+        _: Timestamp,
+        _: &[Seq],
+    ) -> Result<Option<Timestamp>, StateError> {
         unreachable!("admin does not ask")
     }
 

@@ -24,7 +24,9 @@ pub(super) enum Class {
 pub(super) fn class(sqlstate: &str) -> Class {
     match sqlstate {
         "40001" | "40P01" | "55P03" | "57014" | "23503" => return Class::Retry,
-        "25006" => return Class::Unavailable,
+        // The server is there, the session is of no more use: what was prepared in it is gone (a pooler that
+        // hands out others' connections), or a transaction in it was left aborted.
+        "25006" | "25P02" | "26000" => return Class::Unavailable,
         "P0001" => return Class::Reject,
         _ => {}
     }
@@ -63,6 +65,10 @@ impl Fault {
             return Self::Gone(lost(error));
         };
         let (sqlstate, cause) = (refusal.code().code(), cause(refusal));
+        if is_out_of_date(refusal) {
+            let detail = "the table or function changed since the statement was prepared";
+            return Self::Gone(Unavailable::new(cause.code, detail));
+        }
         let outcome = match class(sqlstate) {
             Class::Unavailable => return Self::Gone(Unavailable { cause }),
             Class::Reject => Outcome::Reject { cause },
@@ -73,6 +79,12 @@ impl Fault {
             text: is_about_text(sqlstate),
         }
     }
+}
+
+/// "cached plan must not change result type": of a session's prepared statement and of no event, though the
+/// SQLSTATE is that of anything not supported. The words are translated, the routine's name is not.
+fn is_out_of_date(refusal: &DbError) -> bool {
+    refusal.code().code() == "0A000" && refusal.routine() == Some("RevalidateCachedQuery")
 }
 
 /// The server's refusal without a word of any value.
@@ -135,6 +147,10 @@ fn meaning(sqlstate: &str) -> &'static str {
         "23514" => "a check refused it",
         "23P01" => "an exclusion refused it",
         "25006" => "the server is read-only",
+        "25P02" => "the session's transaction was aborted",
+        "26000" => {
+            "what the session had prepared is gone: a pooler between must keep sessions apart"
+        }
         "40001" => "the transaction met another one's changes",
         "40P01" => "a deadlock",
         "42501" => "the role has not the right to",
@@ -174,7 +190,7 @@ mod tests {
         let cases = [
             (
                 Class::Retry,
-                "40001 40P01 55P03 57014 23503 XX000 0A000 25P02 40002 55000 3D000 F0000 HV000 99999",
+                "40001 40P01 55P03 57014 23503 XX000 0A000 25P01 40002 55000 3D000 F0000 HV000 99999",
             ),
             (
                 Class::Reject,
@@ -182,7 +198,7 @@ mod tests {
             ),
             (
                 Class::Unavailable,
-                "08000 08006 08P01 28000 28P01 53100 53200 53300 57000 57P01 57P02 57P03 57P05 25006 42501 42601 42703 42P01 42P10 42883",
+                "08000 08006 08P01 28000 28P01 53100 53200 53300 57000 57P01 57P02 57P03 57P05 25006 25P02 26000 42501 42601 42703 42P01 42P10 42883",
             ),
         ];
         for (expected, codes) in cases {

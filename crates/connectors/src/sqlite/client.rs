@@ -1,5 +1,6 @@
 //! The connection: opened when needed, closed after a failure, one call at a time, off the runtime.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,32 @@ use super::error::unavailable;
 /// How long SQLite waits for another program's lock. Below any timeout of ours that is not very short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Which file it is, whatever its name is by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of the file that has this name now. It is not opened for that: closing it would take SQLite's locks on
+    /// it away from the whole process.
+    fn of(path: &Path) -> Option<Self> {
+        let there = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: there.dev(),
+            inode: there.ino(),
+        })
+    }
+}
+
+/// A connection, and the file that it is on.
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    file: Identity,
+}
+
 /// A file that may or may not be open.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -21,7 +48,7 @@ pub(super) struct Client {
     /// One permit: whoever has it may use the connection. It goes with the call, so that a call that was
     /// given up on keeps others out until SQLite lets go.
     turn: Arc<Semaphore>,
-    open: Arc<Mutex<Option<Connection>>>,
+    open: Arc<Mutex<Option<Open>>>,
 }
 
 impl Client {
@@ -36,7 +63,7 @@ impl Client {
 
     /// Runs `act` on the connection, opening it first if need be. When `act` fails, or gives what is not
     /// `sound`, the connection is closed, and with it any transaction. Given up on after the timeout;
-    /// `act` then still runs to its end.
+    /// `act` then still runs to its end. A panic of `act` is the caller's.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Connection) -> Result<T, Unavailable> + Send + 'static,
@@ -59,18 +86,28 @@ impl Client {
             let work = move || {
                 let _turn = turn;
                 let mut slot = open.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut connection = match slot.take() {
-                    Some(connection) if is_still_there(&path) => connection,
-                    _ => connect(&path, busy)?,
+                // A file that was deleted or replaced lives on for those that have it open: what they write
+                // is lost with them. It is closed before the one in its place is opened.
+                let same = |open: &Open| Identity::of(&path) == Some(open.file);
+                let kept = slot.take().filter(same);
+                let mut open = match kept {
+                    Some(open) => open,
+                    None => connect(&path, busy)?,
                 };
-                let result = act(&mut connection);
+                let result = act(&mut open.connection);
                 if result.as_ref().is_ok_and(sound) {
-                    *slot = Some(connection);
+                    *slot = Some(open);
                 }
                 result
             };
             let joined = tokio::task::spawn_blocking(work).await;
-            joined.map_err(|_| Unavailable::new("sqlite", "the call did not come to its end"))?
+            joined.unwrap_or_else(|error| match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Unavailable::new(
+                    "sqlite",
+                    "the call did not come to its end",
+                )),
+            })
         };
         tokio::time::timeout(self.timeout, done)
             .await
@@ -78,12 +115,19 @@ impl Client {
     }
 }
 
-/// A file that was deleted lives on for those that have it open: what they write is lost with them.
-fn is_still_there(path: &Path) -> bool {
-    path.exists()
+fn connect(path: &Path, busy: Duration) -> Result<Open, Unavailable> {
+    let before = Identity::of(path);
+    let connection = open(path, busy)?;
+    match Identity::of(path) {
+        Some(file) if before.is_none_or(|before| before == file) => Ok(Open { connection, file }),
+        _ => Err(Unavailable::new(
+            "sqlite",
+            format!("{} was replaced while it was opened", path.display()),
+        )),
+    }
 }
 
-fn connect(path: &Path, busy: Duration) -> Result<Connection, Unavailable> {
+fn open(path: &Path, busy: Duration) -> Result<Connection, Unavailable> {
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -106,4 +150,23 @@ fn connect(path: &Path, busy: Duration) -> Result<Connection, Unavailable> {
             ),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_call_is_its_callers_and_the_next_one_works() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = Client::new(dir.path().join("events.db"), Duration::from_secs(30));
+        let client = Arc::new(client);
+        let other = Arc::clone(&client);
+        let panicked = tokio::spawn(async move {
+            let call = |_: &mut Connection| panic!("as the test asked");
+            other.call(call, |()| true).await
+        });
+        assert!(panicked.await.unwrap_err().is_panic());
+        client.call(|_| Ok(()), |()| true).await.unwrap();
+    }
 }

@@ -21,6 +21,10 @@ pub(super) fn class(error: &rusqlite::Error) -> Class {
     let Some(failure) = error.sqlite_error() else {
         return Class::Retry;
     };
+    // The row it points to may be on its way.
+    if failure.extended_code == ffi::SQLITE_CONSTRAINT_FOREIGNKEY {
+        return Class::Retry;
+    }
     match failure.extended_code & 0xff {
         ffi::SQLITE_CONSTRAINT | ffi::SQLITE_MISMATCH | ffi::SQLITE_TOOBIG => Class::Reject,
         ffi::SQLITE_FULL
@@ -67,7 +71,11 @@ pub(super) fn cause(error: &rusqlite::Error) -> Cause {
         return Cause::new("sqlite", "the statement does not fit what is bound to it");
     };
     let code = failure.extended_code;
-    let mut detail = ffi::code_to_str(code).to_owned();
+    let mut detail = match code {
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => "a foreign key points to a row that is not there",
+        code => ffi::code_to_str(code),
+    }
+    .to_owned();
     if let Some(name) = constraint(error) {
         detail = format!("{detail}: {name}");
     }
@@ -106,6 +114,7 @@ mod tests {
         let cases = [
             (ffi::SQLITE_CONSTRAINT_CHECK, Class::Reject),
             (ffi::SQLITE_CONSTRAINT_UNIQUE, Class::Reject),
+            (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, Class::Retry),
             (ffi::SQLITE_TOOBIG, Class::Reject),
             (ffi::SQLITE_FULL, Class::Unavailable),
             (ffi::SQLITE_IOERR_FSYNC, Class::Unavailable),

@@ -323,6 +323,54 @@ async fn retries_and_rejects_follow_the_sqlstate() {
 }
 
 #[tokio::test]
+async fn a_statement_that_the_session_has_lost_is_prepared_anew_and_spends_nothing() {
+    let subject = Postgres::start().await;
+    let schema = "CREATE TABLE mine (id text PRIMARY KEY, path text);
+        CREATE FUNCTION write_event(id text, path text) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            IF path = '/lose' THEN EXECUTE 'DEALLOCATE ALL'; END IF;
+            INSERT INTO mine VALUES ($1, $2) ON CONFLICT DO NOTHING;
+        END $$";
+    subject.execute(schema).await;
+    let statement = "SELECT write_event($id::text, $path)";
+    let to = subject.made(json!({"statement": statement, "concurrency": 1}));
+    deliver_all(&*to, &[event(1, "/lose", b"")]).await;
+    let code = deliver_to_nobody(&*to, &events(3)).await;
+    assert_eq!(code, "sqlstate 26000");
+    deliver_all(&*to, &events(3)).await;
+    assert_eq!(subject.texts("SELECT path FROM mine").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_plan_whose_result_is_another_by_now_is_made_anew_and_spends_nothing() {
+    let subject = Postgres::start().await;
+    let table = "CREATE TABLE mine (id uuid PRIMARY KEY, path text)";
+    subject.execute(table).await;
+    let statement = "INSERT INTO mine VALUES ($id, $path) ON CONFLICT DO NOTHING RETURNING *";
+    let to = subject.made(json!({"statement": statement, "concurrency": 1}));
+    deliver_all(&*to, &events(3)).await;
+    subject.execute("ALTER TABLE mine ADD more text").await;
+    let code = deliver_to_nobody(&*to, &events(6)).await;
+    assert_eq!(code, "sqlstate 0A000");
+    deliver_all(&*to, &events(6)).await;
+    assert_eq!(subject.texts("SELECT path FROM mine").await.len(), 6);
+}
+
+#[tokio::test]
+async fn what_a_database_does_not_support_is_tried_again() {
+    let subject = Postgres::start().await;
+    let function = "CREATE FUNCTION write_event(id text) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '0A000'; END $$";
+    subject.execute(function).await;
+    let to = subject.made(json!({"statement": "SELECT write_event($id::text)"}));
+    let outcome = to.deliver(&events(1)).await;
+    assert!(
+        matches!(&outcome.outcomes[0], Outcome::Retry { cause, .. } if cause.code == "sqlstate 0A000"),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_statement_may_take_body_and_body_raw_apart() {
     let subject = Postgres::start().await;
     subject.execute("CREATE TABLE mine (id uuid PRIMARY KEY, at timestamptz, body jsonb, raw bytea, headers json)").await;

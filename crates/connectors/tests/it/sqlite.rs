@@ -104,27 +104,29 @@ async fn a_trigger_that_rolls_everything_back_takes_only_its_own_event() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_checked_at_commit_refuses_only_its_own_event() {
-    let subject = Sqlite::start().await;
-    subject
-        .execute(
+async fn a_missing_foreign_key_is_tried_again_also_where_it_is_checked_at_commit() {
+    for checked in ["", "DEFERRABLE INITIALLY DEFERRED"] {
+        let subject = Sqlite::start().await;
+        let tables = format!(
             "CREATE TABLE known (path TEXT PRIMARY KEY); INSERT INTO known VALUES ('/a');
-             CREATE TABLE t (id TEXT PRIMARY KEY, path TEXT REFERENCES known DEFERRABLE INITIALLY DEFERRED)",
-        )
-        .await;
-    let mut section = subject.section();
-    section["table"] = "t".into();
-    section["id_column"] = "id".into();
-    section["columns"] = json!({"path": "$path"});
-    let to = made(&section);
-    let outcome = to
-        .deliver(&[event(1, "/a", b""), event(2, "/b", b"")])
-        .await;
-    assert_eq!(outcome.outcomes[0], Outcome::Delivered, "{outcome:?}");
-    assert!(
-        matches!(outcome.outcomes[1], Outcome::Reject { .. }),
-        "{outcome:?}"
-    );
+             CREATE TABLE t (id TEXT PRIMARY KEY, path TEXT REFERENCES known {checked})"
+        );
+        subject.execute(&tables).await;
+        let mut section = subject.section();
+        section["table"] = "t".into();
+        section["id_column"] = "id".into();
+        section["columns"] = json!({"path": "$path"});
+        let to = made(&section);
+        let batch = [event(1, "/a", b""), event(2, "/b", b"")];
+        let outcome = to.deliver(&batch).await;
+        assert_eq!(outcome.outcomes[0], Outcome::Delivered, "{outcome:?}");
+        assert!(
+            matches!(&outcome.outcomes[1], Outcome::Retry { cause, .. } if cause.code == "sqlite 787"),
+            "{outcome:?}"
+        );
+        subject.execute("INSERT INTO known VALUES ('/b')").await;
+        deliver_all(&*to, &batch).await;
+    }
 }
 
 #[tokio::test]
@@ -137,6 +139,22 @@ async fn commits_are_synced_and_a_deleted_file_is_noticed() {
     for file in std::fs::read_dir(subject.file().parent().unwrap()).unwrap() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
+    deliver_all(&*to, &events(9)).await;
+    assert_eq!(subject.bodies("webhook_events").await, bodies(&events(9)));
+}
+
+#[tokio::test]
+async fn a_file_that_another_took_the_place_of_is_noticed() {
+    let subject = Sqlite::start().await;
+    let to = made(&subject.section());
+    deliver_all(&*to, &events(5)).await;
+    let restored = subject.dir.path().join("restored.db");
+    let copy = format!("VACUUM INTO '{}'", restored.display());
+    subject.execute(&copy).await;
+    for beside in ["events.db-wal", "events.db-shm"] {
+        std::fs::remove_file(subject.file().with_file_name(beside)).unwrap();
+    }
+    std::fs::rename(restored, subject.file()).unwrap();
     deliver_all(&*to, &events(9)).await;
     assert_eq!(subject.bodies("webhook_events").await, bodies(&events(9)));
 }

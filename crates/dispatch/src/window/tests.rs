@@ -95,6 +95,7 @@ fn damage_counts_once_also_where_some_of_it_was_settled_before() {
     let done = window.take_in(read(&[2, 9], &[range(3, 7)], 9));
     assert_eq!(done.counters.damaged, 3);
     assert_eq!(done.settled, [settled(3, 3, 1), settled(6, 7, 2)]);
+    assert_eq!(done.lost, [range(3, 3), range(6, 7)]);
     assert_eq!(all(&mut window), [(1, 2), (8, 9)]);
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     committed: u64,
     breaker: Breaker,
     suspects: Suspects,
-    /// Failed probes with an event: each tries another one.
+    /// Failed probes with a live event: each tries another one.
     rotation: usize,
     /// The destination was asked and answered since the breaker began to probe.
     destination_answered: bool,
@@ -136,6 +136,11 @@ impl Worker {
         if self.route.board.paused() {
             return None;
         }
+        // While throttled nothing is started at all, so its end is the only thing to wait for: a probe that
+        // fell due meanwhile would wake the worker again and again.
+        if self.throttled_until.is_some() {
+            return self.throttled_until;
+        }
         let may_fetch = match self.breaker.state() {
             BreakerState::Passing => true,
             BreakerState::Probing => !self.is_trying() && self.window.waiting() == 0,
@@ -143,8 +148,6 @@ impl Worker {
         };
         let sleep = may_fetch.then(|| self.due.sleep(&*self.ports.clock));
         let due = sleep.flatten().map(|sleep| Instant::now() + sleep);
-        // While throttled nothing is fetched either; its end is the next thing to wait for.
-        let due = self.throttled_until.or(due);
         [due, self.breaker.next_probe()].into_iter().flatten().min()
     }
 
@@ -203,7 +206,10 @@ impl Worker {
     /// Parked events that are due and live ones take turns.
     fn next_batch(&mut self) -> Option<Batch> {
         let due_first = !self.due_had_turn || self.window.waiting() == 0;
-        if due_first && let Some(batch) = self.due.next_batch(self.batch_limit()) {
+        let limit = self.batch_limit();
+        let suspects = &self.suspects;
+        let company = |seq| suspects.company(seq);
+        if due_first && let Some(batch) = self.due.next_batch(limit, company) {
             self.due_had_turn = true;
             return Some(batch);
         }
@@ -215,7 +221,7 @@ impl Worker {
             Order::None => {
                 let suspects = &self.suspects;
                 let company = |seq| suspects.company(seq);
-                self.window.next_batch(self.batch_limit(), company)
+                self.window.next_batch(limit, company)
             }
         };
         (!events.is_empty()).then(|| live(events))
@@ -235,7 +241,8 @@ impl Worker {
         self.asking || self.attempts > 0
     }
 
-    /// While probing: first the destination itself is asked, then one waiting event is tried.
+    /// While probing: first the destination itself is asked, then one waiting event is tried. Parked events
+    /// that are due and live ones take turns: whichever of them are poison, the others are come to.
     fn start_probing(&mut self) {
         if self.is_trying() {
             return;
@@ -251,12 +258,17 @@ impl Worker {
             events: 1,
             bytes: 1,
         };
-        if let Some(event) = self.window.one(self.rotation) {
-            self.start(live(vec![event]));
-        } else if let Some(batch) = self.due.next_batch(one) {
-            self.start(batch);
-        } else {
+        if !self.due_had_turn || self.window.waiting() == 0 {
+            if let Some(batch) = self.due.next_batch(one, |_| 1) {
+                self.due_had_turn = true;
+                self.start(batch);
+                return;
+            }
             self.start_fetching();
+        }
+        if let Some(event) = self.window.one(self.rotation) {
+            self.due_had_turn = false;
+            self.start(live(vec![event]));
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domain::ports::{BatchLimit, Delivery, Parked, State, StateError};
 use domain::{Clock, RouteName, Seq, Timestamp};
+use tokio::time::Instant;
 
 use crate::attempt::{Batch, Marks, ParkedMark};
 
@@ -19,8 +20,9 @@ const FETCH: BatchLimit = BatchLimit {
     bytes: 4 << 20,
 };
 
-/// The longest sleep before the wall clock is looked at again: it may have jumped.
-const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The longest wait before state is asked again by what the wall clock says then: it may have jumped, in
+/// either direction.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a fetch gives.
 #[derive(Debug)]
@@ -34,7 +36,11 @@ pub(crate) struct Fetched {
 pub(crate) struct DueQueue {
     fetched: VecDeque<(Delivery, ParkedMark)>,
     busy: BTreeSet<Seq>,
+    /// Those that a probe tried in vain since the last delivery. The others come first.
+    tried: BTreeSet<Seq>,
     next: Option<Timestamp>,
+    /// When state was asked last.
+    asked: Instant,
     fetching: bool,
 }
 
@@ -44,7 +50,9 @@ impl DueQueue {
         Self {
             fetched: VecDeque::new(),
             busy: BTreeSet::new(),
+            tried: BTreeSet::new(),
             next: (parked > 0).then_some(now),
+            asked: Instant::now(),
             fetching: false,
         }
     }
@@ -59,6 +67,21 @@ impl DueQueue {
         self.busy.remove(&seq);
     }
 
+    /// Lets go of a row that a probe tried in vain: it comes again once every other that is due was tried,
+    /// however few of them are fetched at once. No more are remembered than one fetch may give.
+    pub(crate) fn tried_in_vain(&mut self, seq: Seq) {
+        self.let_go(seq);
+        if self.tried.len() >= FETCH.events {
+            self.tried.clear();
+        }
+        self.tried.insert(seq);
+    }
+
+    /// Something was delivered: whatever was tried in vain takes its place again.
+    pub(crate) fn others_pass(&mut self) {
+        self.tried.clear();
+    }
+
     /// Begins a fetch if one is due and none is under way: the call to make.
     pub(crate) fn begin(
         &mut self,
@@ -66,18 +89,22 @@ impl DueQueue {
         route: &RouteName,
         now: Timestamp,
     ) -> Option<impl Future<Output = Result<Fetched, StateError>> + Send + use<>> {
-        let due = self.next.is_some_and(|next| next <= now);
+        let again = self.asked.elapsed() >= ASK_AGAIN;
+        let due = self.next.is_some_and(|next| again || next <= now);
         if !due || self.fetching || !self.fetched.is_empty() || self.busy.len() >= FETCH.events {
             return None;
         }
         self.fetching = true;
+        self.asked = Instant::now();
         self.next = None;
         let mut busy: Vec<Seq> = self.busy.iter().copied().collect();
+        let others = self.busy.union(&self.tried).copied();
+        let others: Vec<Seq> = others.collect();
         let route = route.clone();
         Some(async move {
-            let rows = state.due(&route, now, &busy, FETCH).await?;
+            let rows = state.due(&route, now, &others, FETCH).await?;
             busy.extend(rows.iter().map(|row| row.park.stored.seq));
-            let next = state.next_due(&route, &busy).await?;
+            let next = state.next_due(&route, now, &busy).await?;
             Ok(Fetched { rows, next })
         })
     }
@@ -87,6 +114,10 @@ impl DueQueue {
         self.fetching = false;
         if let Some(next) = fetched.next {
             self.note(next);
+        }
+        if fetched.rows.is_empty() {
+            // Nothing else is due.
+            self.tried.clear();
         }
         let mut charged = (0, 0);
         for Parked { park, .. } in fetched.rows {
@@ -114,18 +145,23 @@ impl DueQueue {
         self.note(again);
     }
 
-    /// The next events for an attempt. `None` when none is in hand.
-    pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Option<Batch> {
-        let (mut deliveries, mut marks, mut weight) = (Vec::new(), Vec::new(), 0);
-        while deliveries.len() < limit.events
-            && let Some((_, mark)) = self.fetched.front()
-            && (deliveries.is_empty() || weight + mark.weight <= limit.bytes)
-            && let Some((delivery, mark)) = self.fetched.pop_front()
-        {
+    /// The next events for an attempt; of each, `company` says how many may travel together with it at
+    /// most. `None` when none is in hand.
+    pub(crate) fn next_batch(
+        &mut self,
+        limit: BatchLimit,
+        company: impl Fn(Seq) -> usize,
+    ) -> Option<Batch> {
+        let (mut count, mut weight, mut most) = (0, 0, limit.events);
+        for (delivery, mark) in &self.fetched {
             weight += mark.weight;
-            deliveries.push(delivery);
-            marks.push(mark);
+            most = most.min(company(delivery.stored.seq));
+            if count > 0 && (count >= most || weight > limit.bytes) {
+                break;
+            }
+            count += 1;
         }
+        let (deliveries, marks): (Vec<_>, _) = self.fetched.drain(..count).unzip();
         (!deliveries.is_empty()).then_some(Batch {
             deliveries,
             marks: Marks::Parked(marks),
@@ -139,7 +175,8 @@ impl DueQueue {
         }
         let until = self.next?.duration_since(clock.now());
         let until = Duration::try_from(until).unwrap_or_default();
+        let again = ASK_AGAIN.saturating_sub(self.asked.elapsed());
         // Never quite zero: a row due now is fetched by the worker's next round.
-        Some(until.clamp(Duration::from_millis(1), LONGEST_SLEEP))
+        Some(until.min(again).max(Duration::from_millis(1)))
     }
 }

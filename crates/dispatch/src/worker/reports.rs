@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::parked::Fetched;
 use super::sort::{Rules, Sorted, later, sort};
 use super::{Done, Worker};
-use crate::attempt::Attempted;
+use crate::attempt::{Attempted, Marks};
 
 /// The wait before a failed fetch from state is tried again.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -37,6 +37,12 @@ impl Worker {
                 if self.unreadable.has_passed() {
                     tracing::info!(route = %self.route.name, "the route reads its events again");
                 }
+                if !batch.damaged.is_empty() {
+                    self.route
+                        .damage
+                        .found()
+                        .extend(batch.damaged.iter().copied());
+                }
                 let done = self.window.take_in(batch);
                 self.route.outbox.add_progress(done);
             }
@@ -58,6 +64,10 @@ impl Worker {
         let withheld = *withheld;
         let unavailable = outcome.unavailable.clone();
         let stuck = unavailable.is_none() && !withheld && nothing_done(outcome);
+        let in_vain = unavailable.is_some() && self.breaker.state() == BreakerState::Probing;
+        if in_vain && matches!(attempted.batch.marks, Marks::Live(_)) {
+            self.rotation = self.rotation.wrapping_add(1);
+        }
         let rules = Rules {
             retry: &self.route.policies.retry,
             metrics: &self.route.metrics,
@@ -65,16 +75,16 @@ impl Worker {
         };
         let sorted = sort(attempted, &rules);
         self.judge(&sorted, unavailable, stuck);
-        self.settle(sorted);
+        self.settle(sorted, in_vain);
     }
 
     /// Tells the breaker, and keeps the pause that a throttling destination asked for.
     fn judge(&mut self, sorted: &Sorted, unavailable: Option<Unavailable>, stuck: bool) {
         let now = Instant::now();
-        let probing = self.breaker.state() == BreakerState::Probing;
         if sorted.delivered > 0 {
             self.throttles = 0;
             self.rotation = 0;
+            self.due.others_pass();
             if self.breaker.state() != BreakerState::Passing {
                 self.suspects.others_pass();
             }
@@ -86,9 +96,6 @@ impl Worker {
             self.show_error(cause.clone());
         }
         if let Some(unavailable) = unavailable {
-            if probing {
-                self.rotation = self.rotation.wrapping_add(1);
-            }
             self.outage(unavailable);
         } else if stuck {
             // Neither done nor an outage: leave it alone for a moment rather than turn in circles.
@@ -125,7 +132,8 @@ impl Worker {
         self.throttled_until = self.throttled_until.max(Some(until));
     }
 
-    fn settle(&mut self, sorted: Sorted) {
+    /// `in_vain`: it was a probe, and the destination is still not there.
+    fn settle(&mut self, sorted: Sorted, in_vain: bool) {
         let Sorted {
             progress,
             rows,
@@ -139,7 +147,11 @@ impl Worker {
         self.window.put_back(put_back);
         for (seq, mark) in still_parked {
             self.window.release(1, mark.weight);
-            self.due.let_go(seq);
+            if in_vain {
+                self.due.tried_in_vain(seq);
+            } else {
+                self.due.let_go(seq);
+            }
             self.due.note(mark.due_at);
         }
         self.under_way.extend(under_way);
@@ -155,7 +167,9 @@ impl Worker {
                 continue;
             };
             self.window.release(1, row.weight);
-            self.due.let_go(row.seq);
+            if row.was_parked {
+                self.due.let_go(row.seq);
+            }
             if let Some(due_at) = row.due_at {
                 self.due.note(due_at);
             }

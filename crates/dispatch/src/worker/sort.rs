@@ -19,6 +19,9 @@ use crate::window::Waiting;
 pub(crate) struct RowUnderWay {
     pub(crate) seq: Seq,
     pub(crate) weight: usize,
+    /// Whether it came from among the parked, and so is in hand until its row is there. A live event's
+    /// row may be fetched, and in hand for another attempt, before its commit is heard of.
+    pub(crate) was_parked: bool,
     /// When it is due again, if it was parked.
     pub(crate) due_at: Option<Timestamp>,
 }
@@ -116,7 +119,7 @@ fn sort_live(
         Outcome::Reject { cause } => Failure { cause, after: None },
     };
     sorted.rows.settle(range, 1);
-    sorted.fail(delivery, failure, rules.now, mark.weight, rules);
+    sorted.fail(delivery, failure, Before::Live(mark), rules);
 }
 
 fn sort_parked(
@@ -133,7 +136,7 @@ fn sort_parked(
             sorted.rows.counters.delivered += 1;
             sorted.rows.resolved.push((seq, Resolution::Delivered));
             sorted.rows.deliver(SeqRange::single(seq), rules.now);
-            sorted.row(seq, mark.weight, None);
+            sorted.row(seq, Before::Parked(mark), None);
             return;
         }
         Outcome::NotDone | Outcome::Throttled { .. } => {
@@ -147,7 +150,14 @@ fn sort_parked(
         },
         Outcome::Reject { cause } => Failure { cause, after: None },
     };
-    sorted.fail(delivery, failure, mark.first_failure_at, mark.weight, rules);
+    sorted.fail(delivery, failure, Before::Parked(mark), rules);
+}
+
+/// What an event was before its attempt.
+#[derive(Clone, Copy)]
+enum Before {
+    Live(LiveMark),
+    Parked(ParkedMark),
 }
 
 /// A failed attempt of one event.
@@ -168,23 +178,25 @@ impl Sorted {
         }
     }
 
-    fn row(&mut self, seq: Seq, weight: usize, due_at: Option<Timestamp>) {
+    fn row(&mut self, seq: Seq, before: Before, due_at: Option<Timestamp>) {
+        let (was_parked, weight) = match before {
+            Before::Live(mark) => (false, mark.weight),
+            Before::Parked(mark) => (true, mark.weight),
+        };
         self.under_way.push(RowUnderWay {
             seq,
             weight,
+            was_parked,
             due_at,
         });
     }
 
     /// Parks an event that may be tried again, and buries any other.
-    fn fail(
-        &mut self,
-        delivery: Delivery,
-        failure: Failure,
-        first_failure_at: Timestamp,
-        weight: usize,
-        rules: &Rules<'_>,
-    ) {
+    fn fail(&mut self, delivery: Delivery, failure: Failure, before: Before, rules: &Rules<'_>) {
+        let first_failure_at = match before {
+            Before::Live(_) => rules.now,
+            Before::Parked(mark) => mark.first_failure_at,
+        };
         let Delivery { stored, attempt } = delivery;
         let Failure { cause, after } = failure;
         self.answered += 1;
@@ -207,7 +219,7 @@ impl Sorted {
                         last_failure_at: rules.now,
                         cause,
                     });
-                    self.row(seq, weight, Some(due_at));
+                    self.row(seq, before, Some(due_at));
                     return;
                 }
                 Reason::RetriesExhausted
@@ -221,7 +233,7 @@ impl Sorted {
             first_failure_at,
             last_failure_at: rules.now,
         });
-        self.row(seq, weight, None);
+        self.row(seq, before, None);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dispatch::{Options, Ports};
 use domain::clock::TimerClock;
-use domain::ports::state::KnownSource;
+use domain::ports::state::{CLOCK_SLACK, KnownSource};
 use domain::ports::{
     Append, AppendError, Archive, BatchLimit, Bury, Counters, Durability, EventPage, EventQuery,
     Fate, Journal, JournalError, Park, Parked, ReadBatch, Reader, RetireFate, RouteRecord,
@@ -51,6 +51,14 @@ impl MemoryJournal {
         }
     }
 
+    /// One event with a body of so many bytes.
+    pub(crate) fn add_large(&self, source: &str, bytes: usize) {
+        self.add_event(Event {
+            body: vec![b'x'; bytes].into(),
+            ..event(source, 0)
+        });
+    }
+
     fn add_event(&self, event: Event) {
         let mut events = self.events.lock().unwrap();
         let seq = self.end.borrow().next();
@@ -71,6 +79,14 @@ impl MemoryJournal {
     /// Whether its readers fail.
     pub(crate) fn fail_reads(&self, fail: bool) {
         *self.fails.lock().unwrap() = fail;
+    }
+
+    /// Loses events that were there: who read them before has them still.
+    pub(crate) fn lose(&self, first: u64, last: u64) {
+        let (first, last) = (Seq(first), Seq(last));
+        let mut events = self.events.lock().unwrap();
+        events.retain(|stored| stored.seq < first || stored.seq > last);
+        self.damaged.lock().unwrap().push(SeqRange { first, last });
     }
 
     /// Numbers that are gone.
@@ -232,6 +248,8 @@ pub(crate) struct MemoryState {
     all_meet: Mutex<Option<StateError>>,
     /// What listing the routes meets.
     lists_meet: Mutex<Option<StateError>>,
+    /// How long after a commit the settler hears of it.
+    slow: Mutex<Duration>,
     commits: Mutex<Vec<tokio::time::Instant>>,
 }
 
@@ -246,6 +264,11 @@ impl MemoryState {
 
     pub(crate) fn lists_meet(&self, error: Option<StateError>) {
         *self.lists_meet.lock().unwrap() = error;
+    }
+
+    /// From now on the settler hears of a commit so long after everybody else can see it.
+    pub(crate) fn set_slow(&self, slow: Duration) {
+        *self.slow.lock().unwrap() = slow;
     }
 
     pub(crate) fn parked(&self, route: &str) -> Vec<Park> {
@@ -305,7 +328,11 @@ fn apply(rows: &mut Rows, step: Settlement) {
     let record = rows.record.as_mut().unwrap();
     record.parked = rows.parked.len() as u64;
     record.dead = rows.dead.len() as u64;
-    assert_eq!(record.ledger(1 << 40).imbalance(), 0, "{record:?}");
+    assert_eq!(record.ledger(0).imbalance(), 0, "{record:?}");
+}
+
+fn is_due(park: &Park, now: Timestamp) -> bool {
+    park.due_at <= now || park.last_failure_at > now + CLOCK_SLACK
 }
 
 #[async_trait]
@@ -345,15 +372,21 @@ impl State for MemoryState {
         {
             return Err(error.clone());
         }
-        let mut routes = self.routes.lock().unwrap();
-        for step in steps {
-            let rows = routes.get_mut(&step.route).unwrap();
-            apply(rows, step);
+        {
+            let mut routes = self.routes.lock().unwrap();
+            for step in steps {
+                let rows = routes.get_mut(&step.route).unwrap();
+                apply(rows, step);
+            }
         }
         self.commits
             .lock()
             .unwrap()
             .push(tokio::time::Instant::now());
+        let slow = *self.slow.lock().unwrap();
+        if !slow.is_zero() {
+            tokio::time::sleep(slow).await;
+        }
         Ok(())
     }
 
@@ -366,7 +399,7 @@ impl State for MemoryState {
     ) -> Result<Vec<Parked>, StateError> {
         let routes = self.routes.lock().unwrap();
         let mut due: Vec<_> = routes[route].parked.values().cloned().collect();
-        due.retain(|park| park.due_at <= now && !busy.contains(&park.stored.seq));
+        due.retain(|park| is_due(park, now) && !busy.contains(&park.stored.seq));
         due.sort_by_key(|park| (park.due_at, park.stored.seq));
         due.truncate(limit.events);
         let mut bytes = 0;
@@ -383,12 +416,14 @@ impl State for MemoryState {
     async fn next_due(
         &self,
         route: &RouteName,
+        now: Timestamp,
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError> {
         let routes = self.routes.lock().unwrap();
         let parked = routes[route].parked.values();
         let free = parked.filter(|park| !busy.contains(&park.stored.seq));
-        Ok(free.map(|park| park.due_at).min())
+        let due = |park: &Park| if is_due(park, now) { now } else { park.due_at };
+        Ok(free.map(due).min())
     }
 
     async fn installation(&self) -> Result<Option<InstallationId>, StateError> {
@@ -433,9 +468,6 @@ impl State for MemoryState {
     async fn fate(&self, _: &RouteName, _: Seq) -> Result<Fate, StateError> {
         unreachable!()
     }
-    async fn undelivered_in(&self, _: &RouteName, _: SeqRange) -> Result<Vec<Seq>, StateError> {
-        unreachable!()
-    }
     async fn find(&self, _: EventId) -> Result<Option<StoredEvent>, StateError> {
         unreachable!()
     }
@@ -447,11 +479,31 @@ impl State for MemoryState {
     }
 }
 
-/// Both, and a clock that moves with tokio's timers.
+/// A clock that moves with tokio's timers, and may be wrong by some seconds.
+#[derive(Debug)]
+pub(crate) struct WallClock {
+    right: TimerClock,
+    ahead: Mutex<i64>,
+}
+
+impl WallClock {
+    pub(crate) fn set_ahead(&self, seconds: i64) {
+        *self.ahead.lock().unwrap() = seconds;
+    }
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        let ahead = *self.ahead.lock().unwrap();
+        Timestamp::from_microsecond(self.right.now().as_microsecond() + ahead * 1_000_000).unwrap()
+    }
+}
+
+/// Both, and a clock.
 pub(crate) struct Memory {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) state: Arc<MemoryState>,
-    clock: Arc<TimerClock>,
+    pub(crate) clock: Arc<WallClock>,
 }
 
 impl Memory {
@@ -463,7 +515,10 @@ impl Memory {
         Self {
             journal: Arc::new(MemoryJournal::new()),
             state: Arc::new(state),
-            clock: Arc::new(TimerClock::new(at())),
+            clock: Arc::new(WallClock {
+                right: TimerClock::new(at()),
+                ahead: Mutex::default(),
+            }),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use dispatch::{Options, RoutePolicies};
+use domain::policy::RetryPolicy;
 use domain::ports::{BreakerState, DestinationLimits};
-use domain::{Outcome, Seq};
+use domain::{Cause, Outcome, Seq};
 
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
@@ -166,6 +168,97 @@ async fn poison_in_the_middle_of_large_batches_is_narrowed_down() {
     rig.stop().await;
 }
 
+/// One retry, ten seconds after the first failure.
+fn one_retry() -> RoutePolicies {
+    RoutePolicies {
+        retry: RetryPolicy {
+            max_retries: 1,
+            jitter: 0.0,
+            ..RetryPolicy::default()
+        },
+        ..RoutePolicies::default()
+    }
+}
+
+fn fails() -> Act {
+    Act::Say(Outcome::Retry {
+        cause: Cause::new("http 500", "oops"),
+        after: None,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_poison_that_is_due_together_is_told_apart_and_what_is_due_beside_it_flows() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (1..=3, 1) => fails(),
+        (1 | 2, _) => Act::GoAway,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let wanted = Wanted {
+        policies: one_retry(),
+        ..Wanted::new("r", &["a"], &fake)
+    };
+    let rig = memory.start(&[wanted]).await;
+    memory.journal.add("a", 3);
+    for _ in 0..2000 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        memory.journal.add("a", 1);
+    }
+    let status = rig.until("r", |status| status.ledger.pending == 0).await;
+    assert_eq!((status.ledger.delivered, status.ledger.dead), (2001, 2));
+    assert_eq!(fake.delivered().get(&3), Some(&1));
+    for dead in memory.state.dead("r") {
+        assert!(dead.cause.detail.contains("alone"), "{dead:?}");
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_comes_to_every_parked_event_also_where_poison_is_fetched_alone() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (_, 1) => fails(),
+        (1 | 2, _) => Act::GoAway,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let wanted = Wanted {
+        policies: one_retry(),
+        ..Wanted::new("r", &["a"], &fake)
+    };
+    let rig = memory.start(&[wanted]).await;
+    for _ in 0..3 {
+        memory.journal.add_large("a", 3 << 20);
+    }
+    let status = rig.until("r", |status| status.ledger.delivered == 1).await;
+    assert_eq!(status.ledger.parked, 2);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_comes_to_parked_events_also_while_live_poison_waits() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (1, 1) => fails(),
+        (2, _) => Act::GoAway,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let wanted = Wanted {
+        policies: one_retry(),
+        ..Wanted::new("r", &["a"], &fake)
+    };
+    let rig = memory.start(&[wanted]).await;
+    memory.journal.add("a", 1);
+    rig.until("r", |status| status.ledger.parked == 1).await;
+    memory.journal.add("a", 1);
+    let status = rig.until("r", |status| status.ledger.delivered == 1).await;
+    assert_eq!((status.ledger.pending, status.ledger.parked), (1, 0));
+    rig.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_hangs_is_given_up_on_and_taken_for_away() {
     let memory = Memory::new(&["r"]);
@@ -244,4 +337,72 @@ async fn damage_is_settled_as_damage_and_the_count_still_agrees() {
     assert_eq!(status.cursor, Seq(52));
     rig.stop().await;
     assert_eq!(memory.journal.released("r"), Some(Seq(52)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_in_what_was_settled_before_a_restart_disturbs_no_count() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(DestinationLimits {
+        batch_events: 1,
+        ..LIMITS
+    });
+    fake.script(|seq, _| match seq {
+        1 => Act::Hang,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    for _ in 0..10 {
+        memory.journal.add("a", 2);
+        memory.journal.add("b", 1);
+    }
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    rig.until("r", |status| status.ledger.delivered == 19).await;
+    drop(rig);
+    // Two events that were delivered, and one of another source; then the last three numbers, of which
+    // only those of the route were settled.
+    memory.journal.lose(7, 9);
+    memory.journal.lose(28, 30);
+    let fake = Fake::new(LIMITS);
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    let status = rig.until("r", |status| status.ledger.pending == 0).await;
+    assert_eq!(status.ledger.delivered, 20);
+    let status = rig.until("r", |status| status.cursor == Seq(30)).await;
+    assert_eq!(status.ledger.accepted, 20 + status.ledger.damaged);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_that_another_route_meets_in_what_was_delivered_is_no_imbalance() {
+    let memory = Memory::new(&["ahead", "behind"]);
+    let (ahead, behind) = (Fake::new(LIMITS), Fake::new(LIMITS));
+    ahead.script(|seq, _| match seq {
+        1 => Act::Hang,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    behind.set_up(false);
+    let options = Options {
+        window_events: 12,
+        ..Options::default()
+    };
+    let routes = [
+        Wanted::new("ahead", &["a"], &ahead),
+        Wanted::new("behind", &["a"], &behind),
+    ];
+    memory.journal.add("a", 1);
+    let rig = memory.start_with(options, &routes).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    memory.journal.add("a", 29);
+    rig.until("ahead", |status| status.ledger.delivered == 29)
+        .await;
+    memory.journal.lose(20, 24);
+    ahead.script(|_, _| Act::Say(Outcome::Delivered));
+    behind.set_up(true);
+    let status = rig.until("behind", |status| status.cursor == Seq(30)).await;
+    assert_eq!((status.ledger.delivered, status.ledger.damaged), (25, 5));
+    let status = rig.until("ahead", |status| status.cursor == Seq(30)).await;
+    assert_eq!((status.ledger.delivered, status.ledger.damaged), (30, 0));
+    memory.journal.add("a", 10);
+    for route in ["ahead", "behind"] {
+        rig.until(route, |status| status.cursor == Seq(40)).await;
+    }
+    rig.stop().await;
 }

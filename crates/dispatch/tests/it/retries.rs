@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch::RoutePolicies;
 use domain::policy::{Backoff, RetryPolicy};
-use domain::ports::{BreakerState, StateError};
+use domain::ports::{BreakerState, DestinationLimits, StateError};
 use domain::{Cause, HumanDuration, Outcome, Reason, Seq};
 
 use crate::destination::{Act, Fake, LIMITS};
@@ -108,6 +108,65 @@ async fn a_parked_event_waits_while_the_rest_flow_and_is_delivered_when_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_is_due_again_before_its_parking_is_heard_of_is_attempted_once_at_a_time() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|seq, attempt| match (seq, attempt) {
+        (1, 1) => Act::Say(Outcome::Retry {
+            cause: Cause::new("http 500", "oops"),
+            after: Some(Duration::from_secs(10)),
+        }),
+        (2, 1) => retry(),
+        _ => delivered(),
+    });
+    let mut policies = policies(8, Backoff::Fixed);
+    policies.retry.retry_interval = HumanDuration::from_millis(1);
+    let rig = memory.start(&[wanted(&fake, policies)]).await;
+    memory.journal.add("a", 1);
+    tokio::time::sleep(Duration::from_millis(9_990)).await;
+    // The second is parked, and due, just before the first makes the route look for what is due; the
+    // settler hears of it while both are under way.
+    memory.state.set_slow(Duration::from_millis(100));
+    fake.set_slow(Duration::from_millis(1));
+    memory.journal.add("a", 1);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    fake.set_slow(Duration::from_secs(1));
+    let status = rig.until("r", |status| status.ledger.delivered == 2).await;
+    assert_eq!(status.ledger.parked, 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for seq in [1, 2] {
+        assert_eq!(fake.attempts_of(seq).len(), 2, "{:?}", fake.seen());
+    }
+    assert!(rig.dispatch.failure().borrow().is_none());
+    assert_eq!(rig.status("r").await.ledger.delivered, 2);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_a_clock_ahead_of_time_parked_is_tried_again_once_the_clock_is_right() {
+    for restarted in [false, true] {
+        let memory = Memory::new(&["r"]);
+        let fake = Fake::new(LIMITS);
+        fake.script(|_, attempt| if attempt < 3 { retry() } else { delivered() });
+        let routes = || [wanted(&fake, policies(8, Backoff::Fixed))];
+        let mut rig = memory.start(&routes()).await;
+        memory.clock.set_ahead(24 * 3600);
+        memory.journal.add("a", 1);
+        rig.until("r", |status| status.ledger.parked == 1).await;
+        memory.clock.set_ahead(0);
+        if restarted {
+            rig.stop().await;
+            rig = memory.start(&routes()).await;
+        }
+        let status = rig.until("r", |status| status.ledger.delivered == 1).await;
+        assert_eq!((status.ledger.parked, status.ledger.dead), (0, 0));
+        let at: Vec<u64> = fake.seen().iter().map(|seen| seen.at.as_secs()).collect();
+        assert!(at[1] <= 6 && at[2] == at[1] + 10, "{at:?}");
+        rig.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_event_alone_becomes_a_dead_letter() {
     let memory = Memory::new(&["r"]);
     let fake = Fake::new(LIMITS);
@@ -188,6 +247,33 @@ async fn a_throttled_route_pauses_as_long_as_asked_and_spends_nothing() {
     );
     assert!(fake.seen().iter().all(|seen| seen.attempt == 1));
     assert!(fake.seen()[seen].at >= Duration::from_secs(90));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_throttled_longer_than_its_breaker_waits_sleeps_through_both() {
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(DestinationLimits {
+        batch_events: 1,
+        ..LIMITS
+    });
+    fake.script(|seq, _| match seq {
+        1 => Act::Say(Outcome::Throttled {
+            after: Some(Duration::from_secs(90)),
+        }),
+        _ => Act::GoAway,
+    });
+    let rig = memory
+        .start(&[wanted(&fake, policies(8, Backoff::Fixed))])
+        .await;
+    memory.journal.add("a", 2);
+    // A worker that wakes without end lets no time pass.
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    assert_eq!(fake.seen().len(), 2, "{:?}", fake.seen());
+    fake.script(|_, _| delivered());
+    let status = rig.until("r", |status| status.ledger.delivered == 2).await;
+    assert_eq!(status.breaker, BreakerState::Passing);
+    assert!(fake.seen()[2].at >= Duration::from_secs(90));
     rig.stop().await;
 }
 

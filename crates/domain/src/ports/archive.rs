@@ -39,13 +39,13 @@ pub trait Archive: Send + Sync {
     /// When a file cannot be read.
     async fn find(&self, id: EventId) -> Result<Option<StoredEvent>, JournalError>;
 
-    /// A page of events, newest first.
+    /// A page of events, newest first. What is damaged is left out.
     ///
     /// # Errors
     /// When a file cannot be read.
     async fn page(&self, query: &EventQuery) -> Result<EventPage, JournalError>;
 
-    /// The oldest event of `sources` after `after`, for "oldest pending".
+    /// The oldest event of `sources` after `after` that is not damaged, for "oldest pending".
     ///
     /// # Errors
     /// When a file cannot be read.

@@ -4,7 +4,7 @@
 //! ranges, and is neither parked nor dead, was delivered or discarded.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::BatchLimit;
@@ -62,6 +62,10 @@ pub struct Counters {
     /// Events lost to damage.
     pub damaged: u64,
 }
+
+/// How far a clock may step back without a word. What was parked later than this after now was parked by
+/// a clock that was ahead, and by the same clock its next attempt would be due who knows when.
+pub const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// An event that failed and waits in state for its next attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,14 +191,30 @@ pub struct RouteRecord {
 }
 
 impl RouteRecord {
-    /// The ledger, given what the journal counts after the cursor (independently of this record).
+    /// The stretches through `end` that are not settled: where the route's pending events lie. The journal
+    /// must be asked for these alone. A count over everything after the cursor, less what is settled
+    /// there, goes wrong with damage: the journal no longer counts what the ranges still do.
     #[must_use]
-    pub fn ledger(&self, journal_after_cursor: u64) -> Ledger {
+    pub fn unsettled(&self, end: Seq) -> Vec<SeqRange> {
+        let mut after = self.cursor;
+        let mut stretches = Vec::new();
+        for settled in &self.ranges {
+            let before = settled.range.first.previous().min(end);
+            stretches.extend(SeqRange::new(after.next(), before));
+            after = after.max(settled.range.last);
+        }
+        stretches.extend(SeqRange::new(after.next(), end));
+        stretches
+    }
+
+    /// The ledger, given what the journal counts where nothing is settled ([`RouteRecord::unsettled`]).
+    #[must_use]
+    pub fn ledger(&self, pending: u64) -> Ledger {
         let settled_above: u64 = self.ranges.iter().map(|range| range.events).sum();
         Ledger {
-            accepted: self.accepted + journal_after_cursor,
+            accepted: self.accepted + settled_above + pending,
             delivered: self.counters.delivered,
-            pending: journal_after_cursor.saturating_sub(settled_above),
+            pending,
             parked: self.parked,
             dead: self.dead,
             discarded: self.counters.discarded,
@@ -324,11 +344,14 @@ pub trait State: Send + Sync {
     /// On [`StateError::Failed`] nothing of it was applied as far as is known, and the process must
     /// stop: a failed sync is as final as a journal's. On [`StateError::Full`] and
     /// [`StateError::Busy`] nothing was applied, and the same steps may be tried again.
+    /// [`StateError::Conflict`] when a cursor would go back or an event that is not parked would leave
+    /// the parked; nothing was applied, and it is the caller's defect.
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
 
-    /// Parked events of `route` due at or before `now`, those due first first, within `limit`, leaving
-    /// out those whose sequence number is in `busy` (an attempt is under way). One that is due is given
-    /// even if it alone is over the bytes.
+    /// Parked events of `route` that are due at `now`, those due first first, within `limit`, leaving out
+    /// those whose sequence number is in `busy` (an attempt is under way). One that is due is given even
+    /// if it alone is over the bytes. Due is what was parked until then, and what was parked more than
+    /// [`CLOCK_SLACK`] after `now`: those come last.
     async fn due(
         &self,
         route: &RouteName,
@@ -337,23 +360,16 @@ pub trait State: Send + Sync {
         limit: BatchLimit,
     ) -> Result<Vec<Parked>, StateError>;
 
-    /// When the next parked event of `route` not in `busy` is due.
+    /// When the next parked event of `route` not in `busy` is due: at `now` or before if one is.
     async fn next_due(
         &self,
         route: &RouteName,
+        now: Timestamp,
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError>;
 
     /// What became of the event on the route. Pending if it lies above all that is settled.
     async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError>;
-
-    /// Sequence numbers of `route` that are parked or dead within the stretch: they are settled but
-    /// not delivered.
-    async fn undelivered_in(
-        &self,
-        route: &RouteName,
-        range: SeqRange,
-    ) -> Result<Vec<Seq>, StateError>;
 
     /// The stored event of a parked row or dead letter, when the journal no longer holds it.
     async fn find(&self, id: EventId) -> Result<Option<StoredEvent>, StateError>;

@@ -49,16 +49,7 @@ async fn leaves_nothing_behind(
     let before = stores.state.route_sources(&route.name).await?;
     for source in before.iter().filter(|source| !from.contains(source)) {
         let only: SourceSet = [source.clone()].into_iter().collect();
-        let (mut after, mut waiting) = (route.cursor, 0);
-        for settled in &route.ranges {
-            let first = settled.range.first.previous();
-            waiting += stores.journal.count(&only, after, first).await?;
-            after = settled.range.last;
-        }
-        waiting += stores
-            .journal
-            .count(&only, after, stores.journal.end())
-            .await?;
+        let waiting = waiting(stores, route, &only).await?;
         if waiting > 0 {
             let name = &route.name;
             return Err(Failure::say(
@@ -72,23 +63,14 @@ async fn leaves_nothing_behind(
     Ok(())
 }
 
-/// How many events wait on a route, from the journal and what state settled.
-///
-/// # Errors
-/// When either cannot be read.
-pub async fn pending(stores: &Stores, route: &RouteRecord) -> Outcome<u64> {
-    let sources: SourceSet = stores
-        .state
-        .route_sources(&route.name)
-        .await?
-        .into_iter()
-        .collect();
-    let after = stores
-        .journal
-        .count(&sources, route.cursor, stores.journal.end())
-        .await?;
-    let settled: u64 = route.ranges.iter().map(|range| range.events).sum();
-    Ok(after.saturating_sub(settled))
+/// How many events of these sources the journal holds where the route has settled nothing.
+async fn waiting(stores: &Stores, route: &RouteRecord, sources: &SourceSet) -> Outcome<u64> {
+    let mut waiting = 0;
+    for stretch in route.unsettled(stores.journal.end()) {
+        let after = stretch.first.previous();
+        waiting += stores.journal.count(sources, after, stretch.last).await?;
+    }
+    Ok(waiting)
 }
 
 async fn retire_if_settled(
@@ -97,7 +79,10 @@ async fn retire_if_settled(
     route: &RouteRecord,
     clock: &dyn Clock,
 ) -> Outcome {
-    let (pending, name) = (pending(stores, route).await?, &route.name);
+    let name = &route.name;
+    let sources = stores.state.route_sources(name).await?;
+    let sources: SourceSet = sources.into_iter().collect();
+    let pending = waiting(stores, route, &sources).await?;
     if pending + route.parked + route.dead == 0 {
         stores
             .state
@@ -128,11 +113,13 @@ async fn starting_point(
     stores: &Stores,
     sources: &SourceSet,
 ) -> Outcome<Seq> {
-    let default = match stores.past {
-        Past::None | Past::Lost => Start::Oldest,
-        Past::Known => Start::Now,
+    let start = match stores.past {
+        Past::None => start.unwrap_or(Start::Oldest),
+        Past::Known => start.unwrap_or(Start::Now),
+        // Not a new route, but one that state forgot: what it had not delivered is somewhere in there.
+        Past::Lost => Start::Oldest,
     };
-    match start.unwrap_or(default) {
+    match start {
         Start::Now => Ok(stores.journal.end()),
         Start::Oldest => {
             let oldest = stores.journal.first_after(sources, Seq::ZERO).await?;

@@ -82,6 +82,11 @@ impl<'a> Copy<'a> {
         self.index.frames.is_empty()
     }
 
+    /// The last number in it, there or missing; the one before its first while it is empty.
+    pub(super) fn last(&self) -> Seq {
+        self.index.last
+    }
+
     pub(super) fn push(&mut self, frame: &Frame) -> io::Result<()> {
         // Numbers that are missing ahead of the frame were given, and stay so: also when only an end
         // mark is left to say it.

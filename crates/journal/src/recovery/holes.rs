@@ -1,5 +1,5 @@
-//! Holes between segments: damage where the chain of segment numbers goes on or a file was set aside, a
-//! missing segment where it does not.
+//! Holes between segments, and behind the last one: damage where the chain of segment numbers goes on or a
+//! file was set aside, a missing segment where it does not.
 
 use std::io;
 
@@ -8,6 +8,16 @@ use domain::{Seq, SeqRange};
 use super::{Chain, Recovery};
 use crate::error::OpenError;
 use crate::segment::names;
+
+/// The end of what was found.
+pub(super) struct Tail {
+    /// Where the last segment with records begins.
+    pub(super) first: Option<Seq>,
+    /// The last number.
+    pub(super) last: Seq,
+    /// Whether the last segment is known to end there, and so never held what came after.
+    pub(super) is_whole: bool,
+}
 
 impl Recovery<'_> {
     /// Finds the holes between segments, or refuses. Nothing was changed yet but that files with lost
@@ -32,20 +42,33 @@ impl Recovery<'_> {
             expected = expected.map(|expected| expected.max(segment.last().next()));
             number = Some(segment.header.number);
         }
-        // Everything gone although some route has settled something.
-        if chain.segments.is_empty()
-            && chain.aside.is_empty()
-            && let Some(hole) = SeqRange::new(
-                lowest.map_or(Seq(1), |(_, cursor)| cursor.next()),
-                self.known.highest,
-            )
-        {
-            self.judge_hole(hole, false)?;
-        }
         Ok(())
     }
 
-    pub(super) fn judge_hole(&mut self, hole: SeqRange, explained: bool) -> Result<(), OpenError> {
+    /// Finds what is missing behind the end, or refuses. State sees nothing that was not durable, so what it
+    /// has seen was there once. Returns whether the last segment's own file held that, and lost it.
+    pub(super) fn judge_tail(&mut self, chain: &Chain, tail: &Tail) -> Result<bool, OpenError> {
+        let lost = chain.lost_behind(tail.first);
+        if let Some(hole) = SeqRange::new(tail.last.next(), lost) {
+            self.judge_hole(hole, true)?;
+        }
+        let lowest = self.known.holds.values().min().copied();
+        let needed = tail.last.max(lost).max(lowest.unwrap_or_default());
+        let Some(hole) = SeqRange::new(needed.next(), self.known.highest) else {
+            return Ok(false);
+        };
+        // A start that died before its first event has judged it.
+        let is_known = chain.aside.range(tail.last.next()..=hole.last).next();
+        if is_known.is_some() || tail.is_whole {
+            self.judge_hole(hole, is_known.is_some())?;
+            return Ok(false);
+        }
+        self.remember(hole)?;
+        self.judge_hole(hole, true)?;
+        Ok(true)
+    }
+
+    fn judge_hole(&mut self, hole: SeqRange, explained: bool) -> Result<(), OpenError> {
         let needing = self
             .known
             .holds
@@ -60,7 +83,7 @@ impl Recovery<'_> {
                 });
             }
             if !explained {
-                self.remember_acceptance(hole)?;
+                self.remember(hole)?;
             }
             self.report.damaged.push(hole);
         }
@@ -68,7 +91,7 @@ impl Recovery<'_> {
     }
 
     /// Leaves an empty file that explains the hole, so that the next start needs no leave of its own.
-    fn remember_acceptance(&self, hole: SeqRange) -> Result<(), OpenError> {
+    fn remember(&self, hole: SeqRange) -> Result<(), OpenError> {
         let name = names::damaged(hole.first);
         match self.storage.create(&name) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

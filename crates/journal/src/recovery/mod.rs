@@ -6,8 +6,8 @@
 //!   claims as synced. They were never acknowledged; they are cut, and that is normal.
 //! - **Damage**: frames missing where a later frame, or the next segment, proves that they were durable.
 //!   The file is kept aside, the gap stays visible to readers, who settle it as damaged.
-//! - **Missing segment**: the chain of segment numbers has a hole above some route's cursor. Refused:
-//!   somebody may still have the file.
+//! - **Missing segment**: the chain of segment numbers has a hole above some route's cursor, or ends
+//!   whole below what state has seen. Refused: somebody may still have the file.
 //! - **Unknown version or flag**: refused.
 //!
 //! The last segment is never appended to again and never served as it is: what the page cache shows
@@ -38,6 +38,7 @@ use crate::scan::{Scanned, Scanner};
 use crate::segment::{Segment, names, read_header};
 use crate::storage::{Entry, File, Storage};
 use copy::{Copy, copy_name, keep_aside};
+use holes::Tail;
 
 /// What state knows of the journal.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +113,7 @@ pub fn open(
     let mut spares = recovery.spares(&files)?;
     recovery.check_chain(&chain)?;
     recovery.replace_last(&mut chain, &mut spares)?;
-    let resume = recovery.resume(&chain)?;
+    let resume = recovery.resume(&chain);
     let Recovery { random, report, .. } = recovery;
     let segments = chain
         .segments
@@ -163,6 +164,22 @@ struct Chain {
     segments: Vec<Segment>,
     /// First numbers of segments set aside, now or earlier, with an upper bound of what each held.
     aside: BTreeMap<Seq, u64>,
+}
+
+impl Chain {
+    /// How far the segments may have reached that were set aside behind the last one that is there. Behind
+    /// them, numbering goes on above whatever they may have held. A segment at or behind their place says
+    /// where that was; without one, only the file's length does.
+    fn lost_behind(&self, last: Option<Seq>) -> Seq {
+        let behind = self
+            .aside
+            .iter()
+            .filter(|(first, most)| **most > 0 && last.is_none_or(|last| last < **first));
+        behind
+            .map(|(first, most)| Seq(first.0 + most))
+            .max()
+            .unwrap_or_default()
+    }
 }
 
 struct Recovery<'a> {
@@ -303,19 +320,26 @@ impl Recovery<'_> {
         spares: &mut Vec<Spare>,
     ) -> Result<(), OpenError> {
         let Some(old) = chain.segments.pop() else {
-            return Ok(());
+            let nothing = Tail {
+                first: None,
+                last: Seq::ZERO,
+                is_whole: true,
+            };
+            return self.judge_tail(chain, &nothing).map(drop);
         };
         let name = names::segment(old.first());
         let mut copy = Copy::new(self.storage, &old, self.salt())
             .map_err(OpenError::io("write a copy of", &name))?;
         let mut scanner =
             Scanner::new(Arc::clone(&old.file), old.header.salt, old.first(), old.len);
-        let (mut damaged, mut bad_bytes) = (Vec::new(), false);
+        let (mut damaged, mut bad_bytes, mut ended) = (Vec::new(), false, false);
         loop {
             match scanner.step().map_err(OpenError::scan(&name))? {
-                Scanned::Frame(frame) => copy
-                    .push(&frame)
-                    .map_err(OpenError::io("write a copy of", &name))?,
+                Scanned::Frame(frame) => {
+                    ended = frame.header.is_end_mark();
+                    copy.push(&frame)
+                        .map_err(OpenError::io("write a copy of", &name))?;
+                }
                 Scanned::Gap {
                     offset,
                     missing,
@@ -338,10 +362,21 @@ impl Recovery<'_> {
                 }
             }
         }
-        if copy.is_empty() && damaged.is_empty() {
-            copy.abandon()
-                .map_err(OpenError::io("remove a copy of", &name))?;
-            return self.recycle_empty(&old, spares);
+        let is_empty = copy.is_empty() && damaged.is_empty();
+        let before = chain.segments.last().filter(|_| is_empty);
+        let tail = Tail {
+            first: before.map(Segment::first).or(Some(old.first())),
+            last: before.map_or(copy.last(), Segment::last),
+            is_whole: ended || self.is_whole(&old, copy.last()),
+        };
+        match self.judge_tail(chain, &tail) {
+            // Of a segment without a frame nothing is left to keep.
+            Ok(cut_short) => bad_bytes |= cut_short && !is_empty,
+            Err(refusal) => {
+                copy.abandon()
+                    .map_err(OpenError::io("remove a copy of", &name))?;
+                return Err(refusal);
+            }
         }
         if bad_bytes {
             tracing::error!(
@@ -351,9 +386,23 @@ impl Recovery<'_> {
             );
             keep_aside(&**self.storage, &old).map_err(OpenError::io("keep aside", &name))?;
         }
+        if is_empty {
+            copy.abandon()
+                .map_err(OpenError::io("remove a copy of", &name))?;
+            return self.recycle_empty(&old, spares);
+        }
         self.report.damaged.extend(&damaged);
         chain.segments.push(self.install(copy, &name)?);
         Ok(())
+    }
+
+    /// Whether the last segment's index, which is written once a segment is sealed, says that it ends with
+    /// the frame that was found last.
+    fn is_whole(&self, segment: &Segment, last: Seq) -> bool {
+        let index = self.storage.open(&names::index(segment.first())).ok();
+        index
+            .and_then(|index| index_file::read_summary(&*index, segment.salt()))
+            .is_some_and(|summary| summary.last <= last)
     }
 
     fn install(&self, copy: Copy<'_>, name: &str) -> Result<Segment, OpenError> {
@@ -401,32 +450,21 @@ impl Recovery<'_> {
         salt
     }
 
-    fn resume(&mut self, chain: &Chain) -> Result<Resume, OpenError> {
+    fn resume(&mut self, chain: &Chain) -> Resume {
         let last = chain.segments.last();
         let found = last.map_or(Seq::ZERO, Segment::last);
         self.report.end = found;
-        // Behind a lost segment, numbering goes on above whatever it may have held. A segment at or
-        // behind its place says where that was; without one, only the file's length does.
-        let lost = chain
-            .aside
-            .iter()
-            .filter(|(first, most)| **most > 0 && last.is_none_or(|last| last.first() < **first))
-            .map(|(first, most)| Seq(first.0 + most))
-            .max()
-            .unwrap_or_default();
+        let lost = chain.lost_behind(last.map(Segment::first));
         let highest = found.max(self.known.highest).max(lost);
         if highest > found {
             self.report.numbered_above = Some(highest);
-        }
-        if let Some(hole) = SeqRange::new(found.next(), lost) {
-            self.judge_hole(hole, true)?;
         }
         let last_id: Option<EventId> = chain
             .segments
             .iter()
             .rev()
             .find_map(|segment| segment.summary().and_then(|summary| summary.last_id));
-        Ok(Resume {
+        Resume {
             next_number: last.map_or(1, |segment| segment.header.number + 1),
             next: highest.next(),
             last_checksum: last
@@ -434,7 +472,7 @@ impl Recovery<'_> {
                 .map_or(0, |summary| summary.last_checksum),
             last_id,
             random: rand::SeedableRng::from_rng(&mut self.random),
-        })
+        }
     }
 }
 

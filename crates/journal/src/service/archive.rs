@@ -85,7 +85,7 @@ fn event_in(frame: &Frame, seq: Seq, segment: &Segment) -> Result<StoredEvent, J
     })
 }
 
-/// A page of events, newest first.
+/// A page of events, newest first. What cannot be read is left out.
 pub(super) fn page(shared: &Shared, query: &EventQuery) -> Result<EventPage, JournalError> {
     let mut page = EventPage::default();
     let mut looked_at = 0;
@@ -100,43 +100,74 @@ pub(super) fn page(shared: &Shared, query: &EventQuery) -> Result<EventPage, Jou
         if outside_time(segment, query) {
             continue;
         }
-        let mut frame: Option<Frame> = None;
-        for (seq, at) in candidates(shared, segment, query, below, &mut looked_at)? {
-            if page.events.len() == query.limit {
+        let mut frames = LastFrame::default();
+        let mut rest = Some(below);
+        while let Some(below) = rest {
+            let wanted = query.limit.saturating_sub(page.events.len());
+            let looked = candidates(shared, segment, query, below, wanted.saturating_add(1))?;
+            for (seq, at) in looked.found {
+                if page.events.len() == query.limit {
+                    return Ok(page);
+                }
+                let Some(frame) = frames.read(segment, at) else {
+                    continue;
+                };
+                let stored = event_in(frame, seq, segment).inspect_err(left_out);
+                let Ok(stored) = stored else { continue };
+                page.next = Some(seq);
+                if within(stored.event.received_at, query) {
+                    page.events.push(stored);
+                }
+            }
+            looked_at += looked.count;
+            rest = looked.rest;
+            if looked_at >= MAX_LOOKED_AT {
+                page.next = Some(rest.unwrap_or(segment.first()));
                 return Ok(page);
             }
-            if frame.as_ref().is_none_or(|frame| frame.offset != at.offset) {
-                frame = read_frame(segment, at)
-                    .inspect_err(|error| tracing::warn!(%error, "left out of a page"))
-                    .ok();
-            }
-            let Some(frame) = &frame else { continue };
-            let stored = event_in(frame, seq, segment)?;
-            page.next = Some(seq);
-            if within(stored.event.received_at, query) {
-                page.events.push(stored);
-            }
-        }
-        if looked_at >= MAX_LOOKED_AT {
-            page.next = Some(segment.first());
-            return Ok(page);
         }
     }
     page.next = None;
     Ok(page)
 }
 
-/// The numbers in the segment that the index does not rule out, newest first, with their frames.
+fn left_out(error: &JournalError) {
+    tracing::warn!(%error, "left out of a listing");
+}
+
+/// The frame read last: events that follow on each other stand in one. `None`: it cannot be read.
+#[derive(Default)]
+struct LastFrame(Option<(FrameRef, Option<Frame>)>);
+
+impl LastFrame {
+    fn read(&mut self, segment: &Segment, at: FrameRef) -> Option<&Frame> {
+        if self.0.as_ref().is_none_or(|(last, _)| *last != at) {
+            let frame = read_frame(segment, at).inspect_err(left_out).ok();
+            self.0 = Some((at, frame));
+        }
+        self.0.as_ref().and_then(|(_, frame)| frame.as_ref())
+    }
+}
+
+/// What was looked at in a segment.
+struct Looked {
+    /// The numbers that the index does not rule out, newest first, with their frames.
+    found: Vec<(Seq, FrameRef)>,
+    /// How many records it took.
+    count: usize,
+    /// Below which number to go on; `None` at the segment's start.
+    rest: Option<Seq>,
+}
+
+/// Looks for at most so many numbers below `below` that the index does not rule out.
 fn candidates(
     shared: &Shared,
     segment: &Segment,
     query: &EventQuery,
     below: Seq,
-    looked_at: &mut usize,
-) -> Result<Vec<(Seq, FrameRef)>, JournalError> {
-    let wanted = query.limit.saturating_add(1);
-    let timed = query.after.is_some() || query.before.is_some();
-    let (found, looked) = shared.with_index(segment, |index| {
+    most: usize,
+) -> Result<Looked, JournalError> {
+    shared.with_index(segment, |index| {
         let until = index.position_after(below.previous());
         let source = query.source.as_ref().map(|name| {
             index
@@ -144,25 +175,21 @@ fn candidates(
                 .iter()
                 .position(|known| *known.name == *name.as_str())
         });
-        let matching = index.records[..until]
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, record)| {
-                let of_source =
-                    source.is_none_or(|source| source == Some(usize::from(record.source)));
-                of_source && id_within(record.id, query)
-            });
-        // With a time filter the exact test is on the event itself, so more may be needed.
-        let most = if timed { usize::MAX } else { wanted };
-        let found: Vec<_> = matching
-            .take(most)
-            .filter_map(|(at, _)| place(index, at))
-            .collect();
-        (found, until)
-    })?;
-    *looked_at += looked;
-    Ok(found)
+        let (mut found, mut at) = (Vec::new(), until);
+        while at > 0 && found.len() < most {
+            at -= 1;
+            let record = index.records[at];
+            let of_source = source.is_none_or(|source| source == Some(usize::from(record.source)));
+            if of_source && id_within(record.id, query) {
+                found.extend(place(index, at));
+            }
+        }
+        Looked {
+            found,
+            count: until - at,
+            rest: index.seq_at(at).filter(|_| at > 0),
+        }
+    })
 }
 
 fn millis(time: Timestamp) -> u64 {
@@ -195,27 +222,31 @@ fn outside_time(segment: &Segment, query: &EventQuery) -> bool {
     })
 }
 
-/// The first event of `sources` after `after`.
+/// The first event of `sources` after `after` that can be read.
 pub(super) fn first_after(
     shared: &Shared,
     sources: &SourceSet,
-    after: Seq,
+    mut after: Seq,
 ) -> Result<Option<StoredEvent>, JournalError> {
     for segment in shared.room.segments() {
-        if segment.last() <= after {
-            continue;
-        }
-        let found = shared.with_index(&segment, |index| {
-            let members = index.members(sources);
-            let from = index.position_after(after);
-            let later = index.records.get(from..).unwrap_or_default();
-            let at = later
-                .iter()
-                .position(|record| members[usize::from(record.source)])?;
-            place(index, from + at)
-        })?;
-        if let Some((seq, frame)) = found {
-            return event_in(&read_frame(&segment, frame)?, seq, &segment).map(Some);
+        let mut frames = LastFrame::default();
+        while segment.last() > after {
+            let found = shared.with_index(&segment, |index| {
+                let members = index.members(sources);
+                let from = index.position_after(after);
+                let later = index.records.get(from..).unwrap_or_default();
+                let at = later
+                    .iter()
+                    .position(|record| members[usize::from(record.source)])?;
+                place(index, from + at)
+            })?;
+            let Some((seq, at)) = found else { break };
+            let frame = frames.read(&segment, at);
+            let stored = frame.map(|frame| event_in(frame, seq, &segment).inspect_err(left_out));
+            if let Some(Ok(stored)) = stored {
+                return Ok(Some(stored));
+            }
+            after = seq;
         }
     }
     Ok(None)

@@ -20,14 +20,38 @@ const FETCH_BYTES: usize = 1 << 20;
 /// What comes next, undecoded.
 #[derive(Debug)]
 enum Fetched {
-    /// A frame. `shared`: its bytes stand in the memory tail and not in a chunk of a file.
+    /// A frame. `in_memory`: its bytes stand in the memory tail and not in a chunk of a file.
     Frame {
         first: Seq,
         payload: Bytes,
         in_memory: bool,
     },
     /// Numbers that damage took.
-    Damaged(SeqRange),
+    Damaged(Lost),
+}
+
+/// What a reader found missing.
+#[derive(Debug)]
+struct Lost {
+    range: SeqRange,
+    /// Whose frames they were, where the segment itself is there. What the journal counts in it changes
+    /// only when the range is handed out: a route may stand before it for long, and until it has come
+    /// there nobody could say why the count is another one.
+    segment: Option<Arc<Segment>>,
+}
+
+impl Lost {
+    /// Of a segment whose frames are missing.
+    fn of(segment: &Arc<Segment>, range: SeqRange) -> Fetched {
+        let segment = Some(Arc::clone(segment));
+        Fetched::Damaged(Self { range, segment })
+    }
+
+    /// Where no segment is.
+    fn between(range: SeqRange) -> Fetched {
+        let segment = None;
+        Fetched::Damaged(Self { range, segment })
+    }
 }
 
 /// A frame that is being handed out.
@@ -116,7 +140,11 @@ impl RouteReader {
             let Some(current) = &mut self.current else {
                 match self.fetched.pop_front() {
                     None => return,
-                    Some(Fetched::Damaged(range)) => {
+                    Some(Fetched::Damaged(Lost { range, segment })) => {
+                        // Removes an index file: rare, and brief.
+                        if let Some(segment) = segment {
+                            self.shared.found_damaged(&segment);
+                        }
                         self.shared.note_damage(range);
                         batch.damaged.push(range);
                         self.position = self.position.max(range.last);
@@ -238,10 +266,10 @@ fn read_files(
                     in_memory: false,
                 });
             }
-            Scanned::Gap { missing, .. } => {
-                shared.found_damaged(&cursor.segment);
-                fetched.extend(missing.map(Fetched::Damaged));
-            }
+            Scanned::Gap { missing, .. } => match missing {
+                Some(missing) => fetched.push(Lost::of(&cursor.segment, missing)),
+                None => shared.found_damaged(&cursor.segment),
+            },
             Scanned::End { .. } => cursor = finish_segment(shared, cursor, end, &mut fetched),
         }
     }
@@ -262,14 +290,13 @@ fn open_cursor(
 ) -> Result<Option<DiskCursor>, JournalError> {
     let wanted = position.next();
     let Some(segment) = shared.room.segment_from(wanted) else {
-        fetched.extend(SeqRange::new(wanted, end).map(Fetched::Damaged));
+        fetched.extend(SeqRange::new(wanted, end).map(Lost::between));
         return Ok(None);
     };
     let mut scanner = segment.scanner();
     if segment.first() > wanted {
-        fetched.extend(
-            SeqRange::new(wanted, segment.first().previous().min(end)).map(Fetched::Damaged),
-        );
+        fetched
+            .extend(SeqRange::new(wanted, segment.first().previous().min(end)).map(Lost::between));
     } else if let Ok(Some(frame)) =
         shared.with_index(&segment, |index| index.frame_of(wanted).copied())
     {
@@ -304,21 +331,20 @@ fn finish_segment(
         let behind = behind.ok().flatten().filter(|_| last > end);
         let (offset, next) =
             behind.map_or((data_end, last.next()), |frame| (frame.offset, frame.first));
-        shared.found_damaged(&cursor.segment);
-        fetched.push(Fetched::Damaged(lost));
+        fetched.push(Lost::of(&cursor.segment, lost));
         cursor.scanner.extend(data_end);
         cursor.scanner.seek(offset, next);
         return cursor;
     }
     let Some(next) = shared.room.segment_after(cursor.segment.first()) else {
         // The active segment, and yet nothing at its end: numbers up to `end` do not exist there.
-        fetched.extend(SeqRange::new(expected, end).map(Fetched::Damaged));
+        fetched.extend(SeqRange::new(expected, end).map(Lost::between));
         cursor.scanner.seek(data_end, end.next());
         return cursor;
     };
     if let Some(lost) = SeqRange::new(expected, next.first().previous()) {
         // Another segment is gone, or numbers were passed over; this one ends where it should.
-        fetched.push(Fetched::Damaged(lost));
+        fetched.push(Lost::between(lost));
     }
     DiskCursor {
         scanner: next.scanner(),

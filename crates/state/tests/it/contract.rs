@@ -2,8 +2,8 @@
 //! [`contract!`](crate::contract::contract).
 
 use domain::ports::{
-    BatchLimit, Counters, DeliveredRange, Fate, KnownSource, Resolution, RetireFate, SettledRange,
-    Settlement, State, StateError,
+    BatchLimit, Counters, DeliveredRange, Fate, KnownSource, Park, Resolution, RetireFate,
+    SettledRange, Settlement, State, StateError,
 };
 use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
 
@@ -36,6 +36,8 @@ macro_rules! contract {
             a_step_is_applied_whole_and_survives_reopening,
             one_bad_step_of_several_undoes_them_all,
             parked_events_come_back_when_due_and_leave_once,
+            what_a_clock_ahead_of_time_parked_is_due_at_once,
+            an_event_that_is_not_parked_cannot_leave_the_parked,
             parked_events_come_back_within_bytes_and_at_least_one,
             delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds,
             routes_are_renamed_retired_and_registered_again,
@@ -54,8 +56,7 @@ pub(crate) use contract;
 pub(crate) async fn imbalance(state: &impl State, name: &RouteName) -> i64 {
     let routes = state.routes().await.unwrap();
     let route = routes.iter().find(|route| route.name == *name).unwrap();
-    let above = route.ranges.iter().map(|settled| settled.events).sum();
-    route.ledger(above).imbalance()
+    route.ledger(0).imbalance()
 }
 
 async fn with_route<S: Store>() -> (S, S::State, RouteName) {
@@ -107,8 +108,11 @@ pub(crate) async fn a_step_is_applied_whole_and_survives_reopening<S: Store>() {
             events: 3
         }]
     );
-    assert_eq!(record.ledger(8).imbalance(), 0);
-    assert_eq!(record.ledger(8).pending, 5);
+    assert_eq!(record.unsettled(Seq(18)), [range(11, 11), range(15, 18)]);
+    assert_eq!(record.unsettled(Seq(13)), [range(11, 11)]);
+    let ledger = record.ledger(5);
+    assert_eq!((ledger.accepted, ledger.pending), (18, 5));
+    assert_eq!(ledger.imbalance(), 0);
     assert_eq!(
         state.fate(&name, Seq(3)).await.unwrap(),
         Fate::Delivered { at: Some(at(5)) }
@@ -126,10 +130,6 @@ pub(crate) async fn a_step_is_applied_whole_and_survives_reopening<S: Store>() {
     ));
     assert_eq!(state.fate(&name, Seq(11)).await.unwrap(), Fate::Pending);
     assert_eq!(state.fate(&name, Seq(15)).await.unwrap(), Fate::Pending);
-    assert_eq!(
-        state.undelivered_in(&name, range(1, 20)).await.unwrap(),
-        [Seq(10), Seq(12)]
-    );
     assert_eq!(state.find(stored(12).id).await.unwrap(), Some(stored(12)));
 }
 
@@ -204,7 +204,10 @@ pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() 
     assert_eq!(due(25, &[]).await, [2, 3]);
     assert_eq!(due(25, &[Seq(2)]).await, [3]);
     assert_eq!(
-        state.next_due(&name, &[Seq(2), Seq(3)]).await.unwrap(),
+        state
+            .next_due(&name, at(25), &[Seq(2), Seq(3)])
+            .await
+            .unwrap(),
         Some(at(30))
     );
 
@@ -227,6 +230,71 @@ pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() 
             .attempts,
         2
     );
+}
+
+pub(crate) async fn what_a_clock_ahead_of_time_parked_is_due_at_once<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let failed = |seq, failed, due| Park {
+        last_failure_at: at(failed),
+        ..park(seq, 1, due)
+    };
+    let step = Settlement {
+        accepted: 4,
+        parks: vec![
+            failed(1, 100, 110),
+            failed(2, 40, 50),
+            failed(3, 200, 210),
+            failed(4, 45, 48),
+        ],
+        ..Settlement::at(name.clone(), Seq(4))
+    };
+    state.settle(vec![step]).await.unwrap();
+    let cases: [(i64, &[u64]); 5] = [
+        (0, &[2, 4, 1, 3]),
+        (44, &[1, 3]),
+        (60, &[4, 2, 1, 3]),
+        (99, &[4, 2, 3]),
+        (250, &[4, 2, 1, 3]),
+    ];
+    for (now, expected) in cases {
+        let due = state.due(&name, at(now), &[], TEN).await.unwrap();
+        let due: Vec<_> = due.iter().map(|row| row.park.stored.seq.0).collect();
+        assert_eq!(due, expected, "at {now}");
+        let next = state.next_due(&name, at(now), &[]).await.unwrap();
+        assert!(next.is_some_and(|next| next <= at(now)), "at {now}");
+    }
+    let few = BatchLimit { events: 3, ..TEN };
+    let due = state.due(&name, at(60), &[Seq(4)], few).await.unwrap();
+    let due: Vec<_> = due.iter().map(|row| row.park.stored.seq.0).collect();
+    assert_eq!(due, [2, 1, 3]);
+    let busy = [Seq(1), Seq(3)];
+    let next = state.next_due(&name, at(44), &busy).await.unwrap();
+    assert_eq!(next, Some(at(48)), "those ahead of time are under way");
+}
+
+pub(crate) async fn an_event_that_is_not_parked_cannot_leave_the_parked<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let step = Settlement {
+        accepted: 1,
+        parks: vec![park(1, 1, 0)],
+        ..Settlement::at(name.clone(), Seq(1))
+    };
+    state.settle(vec![step]).await.unwrap();
+    let leaves = |seq| Settlement {
+        resolved: vec![(Seq(seq), Resolution::Delivered)],
+        counters: Counters {
+            delivered: 1,
+            ..Counters::default()
+        },
+        ..Settlement::at(name.clone(), Seq(1))
+    };
+    state.settle(vec![leaves(1)]).await.unwrap();
+    for seq in [1, 2] {
+        let twice = state.settle(vec![leaves(seq)]).await.unwrap_err();
+        assert!(matches!(twice, StateError::Conflict(_)), "{twice}");
+    }
+    assert_eq!(imbalance(&state, &name).await, 0);
+    assert_eq!(state.routes().await.unwrap()[0].counters.delivered, 1);
 }
 
 pub(crate) async fn delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds<

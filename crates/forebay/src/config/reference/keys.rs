@@ -216,7 +216,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("order", "string", "`none`", "The order of delivery: as fast as it goes; an event that failed does not hold up the others.")
                 .edges(&["\"none\""], &["\"strict\""]),
             key("start", "string", "`now`, `oldest`, or a time as `2026-01-31T12:00:00Z`",
-                "Where a route begins that is new. Without it: `oldest` on a fresh data directory, else `now`. It has no effect on a route that has run before.")
+                "Where a route begins that is new. Without it: `oldest` on a fresh data directory, else `now`. It has no effect on a route that has run before, nor after a lost state: then every event that the journal holds is delivered again.")
                 .edges(&["\"now\"", "\"oldest\"", "\"2026-01-31T12:00:00Z\""], &["\"yesterday\""]),
             key("retry", "table", "", "When and how often one event that failed is tried again. See below."),
             key("on_outage", "string", "`hold`",

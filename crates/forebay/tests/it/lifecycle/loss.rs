@@ -1,7 +1,7 @@
 //! Data directories that lost something, or got something that is not theirs: refused, in words that name
 //! the way out, and never quietly begun anew.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use testbed::Result;
 
@@ -51,6 +51,26 @@ async fn a_state_that_was_deleted_is_missed_and_its_loss_must_be_accepted() -> R
     world.forebay.start().await?;
     world.backlog(10, 0).await?;
     world.delivers_over(ROUTE_NAME).await
+}
+
+/// Where a new route begins is its own business; this one is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_journal_holds_is_delivered_again_after_a_lost_state_wherever_routes_start()
+-> Result<()> {
+    for start in ["now", "2100-01-01T00:00:00Z"] {
+        let start = format!("start = \"{start}\"\n");
+        let mut world = World::start(|url| [&genesys_to(url, ""), &*start].concat()).await?;
+        world.backlog(50, 0).await?;
+        world.stop().await?;
+        for file in ["state.db", "state.db-wal", "state.db-shm"] {
+            let _not_there = std::fs::remove_file(world.forebay.data_dir().join(file));
+        }
+        world.forebay.launch().set_args(["--accept-loss"]);
+        world.forebay.start().await?;
+        world.delivers_over(ROUTE_NAME).await?;
+        assert_eq!(world.server.count(TABLE).await?, 50, "{start}");
+    }
+    Ok(())
 }
 
 /// What a start under `--accept-loss` that was killed before it had registered the routes leaves: a state
@@ -107,6 +127,66 @@ async fn a_journal_of_another_installation_is_refused() -> Result<()> {
     world.delivers_over(ROUTE_NAME).await
 }
 
+/// The first number in a segment, by its name.
+fn first(segment: &Path) -> u64 {
+    segment
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_newest_segment_is_refused_while_a_route_needs_it() -> Result<()> {
+    let ahead = "[destinations.file]\ntype = \"sqlite\"\n[routes.ahead]\nfrom = [\"genesys\"]\nto = \"file\"\n";
+    let mut world = World::start(|url| [&in_segments(url), ahead].concat()).await?;
+    world.backlog(600, 8_000).await?;
+    rig::drained(&world.forebay, "ahead").await?;
+    world.stop().await?;
+    let segments = files(&world, ".journal");
+    let newest = segments.last().unwrap();
+    let event = format!("event {} ", first(newest));
+    std::fs::remove_file(newest).unwrap();
+    let words = [&*event, ROUTE_NAME, "restore the file", "--accept-loss"];
+    world.refused(&words).await?;
+    world.refused(&words).await?;
+
+    world.forebay.launch().set_args(["--accept-loss"]);
+    world.forebay.start().await?;
+    world.backlog(10, 0).await?;
+    world.proxy.set(testbed::proxy::Mode::Pass).await?;
+    let status = rig::drained(&world.forebay, ROUTE_NAME).await?;
+    let damaged = count(&status, ROUTE_NAME, "damaged");
+    let delivered = count(&status, ROUTE_NAME, "delivered");
+    assert_eq!(
+        (damaged, delivered),
+        (601 - first(newest), first(newest) + 9)
+    );
+    rig::drained(&world.forebay, "ahead").await?;
+    rig::assert_balanced(&world.forebay).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vanished_route_keeps_what_waits_on_it_though_damage_took_what_it_had_settled()
+-> Result<()> {
+    let mut world = World::start(in_segments).await?;
+    world.backlog(600, 8_000).await?;
+    world.stop().await?;
+    // As if all but the first five had been delivered while those were stuck.
+    let state = rusqlite::Connection::open(world.forebay.data_dir().join("state.db")).unwrap();
+    let delivered = "UPDATE routes SET delivered = 595;
+        INSERT INTO settled_ranges (route, first, last, events) SELECT id, 6, 600, 595 FROM routes;";
+    state.execute_batch(delivered).unwrap();
+    drop(state);
+    std::fs::remove_file(&files(&world, ".journal")[1]).unwrap();
+    let renamed = in_segments(&world.url()).replace(ROUTE_NAME, "another");
+    world.forebay.launch().set_config(renamed);
+    world.forebay.launch().set_args(["--accept-loss"]);
+    world.refused(&["route genesys-to-db", "5 pending"]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_middle_segment_is_refused_and_counted_once_accepted() -> Result<()> {
     let mut world = World::start(in_segments).await?;
@@ -115,13 +195,7 @@ async fn a_missing_middle_segment_is_refused_and_counted_once_accepted() -> Resu
     let segments = files(&world, ".journal");
     assert!(segments.len() >= 4, "{segments:?}");
     let missing = &segments[1];
-    let first: u64 = missing
-        .file_stem()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let first = first(missing);
     std::fs::remove_file(missing).unwrap();
     let event = format!("event {first} ");
     world

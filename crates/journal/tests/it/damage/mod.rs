@@ -5,6 +5,7 @@
 //! as a route does, appends to it, and starts it once more.
 
 mod files;
+mod pages;
 mod random;
 mod refused;
 mod segments;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use domain::{InstallationId, Seq};
+use domain::{InstallationId, RouteName, Seq};
+use journal::recovery::Known;
 
-use super::{Ended, Indexes, Written};
+use super::{Ended, Indexes, Place, Written};
 
 fn written() -> Written {
     Written::new(Indexes::Written, Ended::Killed)
@@ -32,6 +33,16 @@ pub(super) fn reseal_header(written: &Written, name: &str, at: usize, value: u32
     });
 }
 
+/// Makes a frame's checksums right.
+pub(super) fn reseal_frame(bytes: &mut [u8], place: &Place) {
+    let salt: [u8; 16] = bytes[32..48].try_into().unwrap();
+    let (start, payload) = (place.offset, place.payload());
+    let checksum = crc(&[&salt, &bytes[start..start + 32], &bytes[payload]]);
+    bytes[start + 32..start + 36].copy_from_slice(&checksum);
+    let checksum = crc(&[&salt, &bytes[start..start + 36]]);
+    bytes[start + 36..start + 40].copy_from_slice(&checksum);
+}
+
 #[test]
 fn a_segment_of_another_version_or_with_an_unknown_flag_refuses_and_is_left_alone() {
     for segment in [0, 2, 4] {
@@ -53,13 +64,8 @@ fn a_frame_with_an_unknown_flag_refuses_and_is_left_alone() {
     let name = written.segment(4);
     let place = written.frames(&name)[1];
     written.disk.damage(&name, |bytes| {
-        let salt: [u8; 16] = bytes[32..48].try_into().unwrap();
-        let (start, payload) = (place.offset, place.payload());
-        bytes[start + 24] = 2;
-        let checksum = crc(&[&salt, &bytes[start..start + 32], &bytes[payload]]);
-        bytes[start + 32..start + 36].copy_from_slice(&checksum);
-        let checksum = crc(&[&salt, &bytes[start..start + 36]]);
-        bytes[start + 36..start + 40].copy_from_slice(&checksum);
+        bytes[place.offset + 24] = 2;
+        reseal_frame(bytes, &place);
     });
     let before = written.disk.content(&name);
     assert_says(
@@ -136,6 +142,96 @@ async fn a_missing_middle_segment_refuses_until_its_loss_is_accepted_once() {
         let life = written.live(&known).await;
         assert_eq!(life.counted, i64::try_from(lost.len()).unwrap());
         // The next start needs no leave, though the route may not have come that far.
+        written.expect(&lost, &name).await;
+    }
+}
+
+/// What state has seen of `written`: everything, by a route that has settled it all.
+fn seen_to_the_end(written: &Written) -> Known {
+    let end = *written.acked.last_key_value().unwrap().0;
+    let mut known = written.known();
+    known.highest = end;
+    known.holds.insert(RouteName::new("ahead").unwrap(), end);
+    known
+}
+
+#[tokio::test]
+async fn a_missing_newest_segment_refuses_until_its_loss_is_accepted_once() {
+    // Its predecessor is known to be whole by its index, or by its end mark after a start.
+    for (restarted, reopened) in [(false, false), (true, false), (false, true)] {
+        let mut written = written();
+        if restarted {
+            let before = written.live(&written.known()).await;
+            assert!(before.damaged.is_empty());
+            let index = written.files(".index").pop().unwrap();
+            written.disk.storage().remove(&index).unwrap();
+        }
+        let name = written.files(".journal").pop().unwrap();
+        let lost = written.touched(&name, &(0..usize::MAX));
+        written.disk.storage().remove(&name).unwrap();
+        let names = written.disk.names();
+        let known = seen_to_the_end(&written);
+        let first = lost.first().unwrap().to_string();
+        let words = [&*first, "route r", "restore the file", "--accept-loss"];
+        for _ in 0..2 {
+            let refusal = written.open(&known).map(|_| "it opened").unwrap_err();
+            assert_says(&refusal.to_string(), &words);
+        }
+        assert_eq!(written.disk.names(), names, "a refusal changes nothing");
+        let accepted = Known {
+            accept_loss: true,
+            ..known.clone()
+        };
+        if reopened {
+            // A start that dies before its first event was meant, too.
+            drop(written.open(&accepted).unwrap());
+            written.disk.kill();
+        }
+        let leave = if reopened { &known } else { &accepted };
+        let life = written.live(leave).await;
+        assert_eq!(life.counted, i64::try_from(lost.len()).unwrap());
+        // The next start needs no leave, though the route may not have come that far.
+        written.expect(&lost, &name).await;
+    }
+}
+
+#[test]
+fn a_journal_that_ends_below_what_every_route_has_settled_numbers_on_above_it() {
+    let written = written();
+    let name = written.segment(4);
+    let lost = written.touched(&name, &(0..usize::MAX));
+    written.disk.storage().remove(&name).unwrap();
+    let mut known = seen_to_the_end(&written);
+    let end = known.highest;
+    known.holds.insert(super::route(), end);
+    let storage = written.disk.storage();
+    let random = rand::SeedableRng::seed_from_u64(1);
+    let opened = journal::recovery::open(&storage, &super::CONFIG, &known, random).unwrap();
+    assert!(opened.recovered.damaged.is_empty());
+    assert_eq!(opened.recovered.numbered_above, Some(end));
+    assert_eq!(opened.recovered.end, lost.first().unwrap().previous());
+}
+
+/// What a killed process wrote last looks torn, unless state has seen it.
+#[tokio::test]
+async fn a_last_frame_gone_bad_that_state_has_seen_is_damage_and_is_kept_aside() {
+    for reopened in [false, true] {
+        let mut written = written();
+        let name = written.segment(4);
+        let place = *written.frames(&name).last().unwrap();
+        written.flip(&name, place.payload().start + 3, 1);
+        let damaged = written.disk.content(&name);
+        let known = seen_to_the_end(&written);
+        if reopened {
+            drop(written.open(&known).unwrap());
+            written.disk.kill();
+        }
+        let life = written.live(&known).await;
+        let lost: BTreeSet<Seq> = super::numbers(&place.header).collect();
+        assert!(lost.iter().all(|seq| life.damaged.contains(*seq)));
+        assert_eq!(life.counted, i64::try_from(lost.len()).unwrap());
+        let aside = name.replace(".journal", ".damaged");
+        assert_eq!(written.disk.content(&aside), damaged);
         written.expect(&lost, &name).await;
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::Seq;
+use domain::ports::Journal;
 use journal::format::frame::FRAME_HEADER_BYTES;
 
 use super::{Ended, Indexes, Place, Written, numbers};
@@ -123,6 +124,33 @@ async fn a_damaged_frame_of_a_sealed_segment_costs_itself_only() {
             }
         }
     }
+}
+
+/// The auditor must know of damage as soon as the journal counts it no more.
+#[tokio::test]
+async fn damage_is_counted_until_a_reader_hands_it_out() {
+    let written = Written::new(Indexes::Written, Ended::Killed);
+    let place = written.frames(&written.segment(0))[3];
+    written.flip(&written.segment(0), place.offset + FRAME_HEADER_BYTES, 6);
+    let (journal, _) = written.open(&written.known()).unwrap();
+    let sources = domain::SourceSet::from_iter([super::source()]);
+    let all = written.acked.len() as u64;
+    let (route, mut found) = (super::route(), false);
+    let reader = journal.reader(&route, Seq::ZERO, sources.clone());
+    let mut reader = reader.await.unwrap();
+    while !found {
+        let counted = journal.count(&sources, Seq::ZERO, journal.end()).await;
+        assert_eq!(counted.unwrap(), all);
+        let one = domain::ports::BatchLimit {
+            events: 1,
+            bytes: 1,
+        };
+        let batch = reader.read(one).await.unwrap();
+        found = !batch.damaged.is_empty();
+        assert!(found || batch.through < place.header.first, "{batch:?}");
+    }
+    let counted = journal.count(&sources, Seq::ZERO, journal.end()).await;
+    assert_eq!(counted.unwrap(), all - u64::from(place.header.count));
 }
 
 #[tokio::test]
