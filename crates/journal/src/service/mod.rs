@@ -1,7 +1,7 @@
 //! The running journal: [`EmbeddedJournal`] is the [`Journal`] and [`Archive`] port over the log.
 //!
-//! Owns three workers: the writer thread, the keeper thread, and the task that wakes waiters. They end
-//! with [`Journal::close`], or when the last handle is dropped.
+//! Owns two threads, the writer and the keeper. They end with [`Journal::close`], or when the last handle is
+//! dropped.
 
 mod archive;
 mod fate;
@@ -25,7 +25,7 @@ use domain::{
     Clock, DedupKey, Event, EventId, InstallationId, RouteName, Seq, SourceSet, StoredEvent,
 };
 use rand::SeedableRng;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::error::OpenError;
 use crate::format::frame::FRAME_HEADER_BYTES;
@@ -106,11 +106,7 @@ impl EmbeddedJournal {
     }
 
     fn start(&self, log: Log) -> Result<(), OpenError> {
-        let (decided, to_wake) = mpsc::channel(writer::DECIDED_FRAMES);
-        tokio::spawn(writer::wake_waiters(to_wake));
-        self.thread("journal-writer", move |shared| {
-            writer::run(log, shared, &decided);
-        })?;
+        self.thread("journal-writer", move |shared| writer::run(log, shared))?;
         self.thread("journal-keeper", keeper::run)
     }
 

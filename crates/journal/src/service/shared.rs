@@ -54,6 +54,8 @@ pub(super) struct Shared {
     failed: AtomicBool,
     /// Set while appends meet `NoRoom`, so that they are refused before any work.
     full: AtomicBool,
+    /// Set once there is a segment to write to. Until then there is room only if there is a spare.
+    begun: AtomicBool,
     keeping: Mutex<Keeping>,
     keeper_wake: Condvar,
     spare_wake: Condvar,
@@ -92,6 +94,7 @@ impl Shared {
             written_out: watch::Sender::new(false),
             failed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             keeping: Mutex::default(),
             keeper_wake: Condvar::new(),
             spare_wake: Condvar::new(),
@@ -156,8 +159,16 @@ impl Shared {
         keeping.no_room = attempt.err();
         if keeping.no_room.is_none() {
             self.full.store(false, Ordering::Release);
+        } else if !self.begun.load(Ordering::Acquire) {
+            // After a start on a full disk nobody need lose a request to find out.
+            self.full.store(true, Ordering::Release);
         }
         self.spare_wake.notify_all();
+    }
+
+    /// Says that a segment is written to.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
     }
 
     /// Wakes the keeper: something was taken or released.

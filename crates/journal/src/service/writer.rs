@@ -1,53 +1,33 @@
 //! The one writer: takes what is queued, commits it as one frame, and tells the waiters.
 //!
-//! A thread of its own, because it blocks in `fdatasync`. Waiters are woken by a task inside the
-//! runtime, not from here: waking a task from a foreign thread costs a system call each, waking it
-//! from within a worker is a push onto that worker's own queue (docs/performance.md has the figures).
+//! A thread of its own, because it blocks in `fdatasync`. It wakes all waiters of a frame in one go: the
+//! first wake-up may cost a system call, the others are pushes onto the runtime's queue.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use domain::ports::AppendError;
-use tokio::sync::mpsc;
 
-use super::fate::{Fate, Waiters};
 use super::queue::Batch;
 use super::shared::Shared;
 use super::tail::TailFrame;
 use crate::format::frame::{FrameBuilder, FrameHeader};
 use crate::log::{CommitError, Committed, Log};
 
-/// Frames whose waiters are not yet woken.
-pub(super) const DECIDED_FRAMES: usize = 64;
-
-/// A frame's waiters, and what became of it.
-pub(super) type Decided = (Waiters, Fate);
-
 /// Writes until the queue is closed and empty, or the log has failed.
-pub(super) fn run(mut log: Log, shared: &Shared, decided: &mpsc::Sender<Decided>) {
+pub(super) fn run(mut log: Log, shared: &Shared) {
     while let Some(Batch { mut frame, waiters }) = shared.queue.take() {
         let held = frame.capacity();
         let written = commit(&mut log, shared, &mut frame).map(|committed| {
             publish(shared, committed.header, committed.payload, held);
             committed.ids
         });
-        if let Err(unsent) = decided.blocking_send((waiters, written)) {
-            // The runtime is gone; nobody may be left to listen, but nobody is left waiting either.
-            let (waiters, written) = unsent.0;
-            waiters.decide(written);
-        }
+        waiters.decide(written);
     }
     if let Err(error) = log.mark_end() {
         shared.fail(error.to_string());
     }
     shared.written_out.send_replace(true);
-}
-
-/// Wakes the waiters of frame after frame, inside the runtime.
-pub(super) async fn wake_waiters(mut decided: mpsc::Receiver<Decided>) {
-    while let Some((waiters, fate)) = decided.recv().await {
-        waiters.decide(fate);
-    }
 }
 
 fn commit(
@@ -93,6 +73,7 @@ fn rotate(log: &mut Log, shared: &Shared) -> Result<(), AppendError> {
         .rotate(spare, shared.config.segment_bytes)
         .map_err(|error| fail(shared, error.to_string()))?;
     shared.room.add(segment);
+    shared.begin();
     // The sealed segment's index wants writing, and the next spare making.
     shared.nudge_keeper();
     Ok(())

@@ -210,6 +210,47 @@ async fn a_full_journal_refuses_keeps_everything_and_resumes_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_opened_full_says_so_before_anything_is_appended() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_bytes: ByteSize::mib(3),
+        ..options()
+    };
+    let journal = open_with(directory.path(), &options, &Known::default());
+    let reader = journal.reader(&route(), Seq::ZERO, set(&["a"])).await;
+    let mut acked = 0;
+    while journal.append(vec![event("a", acked, 1000)]).await.is_ok() {
+        acked += 1;
+    }
+    journal.close(Duration::from_secs(60)).await.unwrap();
+    drop((journal, reader));
+
+    let known = Known {
+        holds: [(route(), Seq::ZERO)].into(),
+        highest: Seq(acked),
+        ..Known::default()
+    };
+    let journal = open_with(directory.path(), &options, &known);
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while journal.can_append().is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it says so without being asked to append");
+    assert_eq!(journal.can_append().unwrap_err().code(), "no-room");
+    journal.release(&route(), Seq(acked));
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while journal.can_append().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it says so when there is room again");
+    append(&journal, "a", acked..acked + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_found_by_id_and_paged_newest_first() {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
