@@ -51,25 +51,34 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Reads the configuration.
+    /// Reads the configuration for a command that reaches no destination, and may be run where what they
+    /// need is not there.
     ///
     /// # Errors
     /// The first mistake, exit code 2.
     pub fn load(&self) -> Outcome<Config> {
-        self.load_with(&ListenerArgs::default())
+        self.read(&Flags {
+            no_destinations: true,
+            data_dir: self.data_dir.clone(),
+            ..Flags::default()
+        })
     }
 
-    /// Reads the configuration, with addresses from the command line.
+    /// Reads the configuration with its destinations, and with addresses from the command line.
     ///
     /// # Errors
     /// The first mistake, exit code 2.
     pub fn load_with(&self, listeners: &ListenerArgs) -> Outcome<Config> {
-        let flags = Flags {
+        self.read(&Flags {
+            no_destinations: false,
             listen: listeners.listen.clone(),
             admin: listeners.admin.clone(),
             data_dir: self.data_dir.clone(),
-        };
-        config::load(self.config.as_deref(), &flags)
+        })
+    }
+
+    fn read(&self, flags: &Flags) -> Outcome<Config> {
+        config::load(self.config.as_deref(), flags)
             .map_err(|error| Failure::new(Exit::Usage, error))
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn check(
     document: &Document<'_>,
     file: File,
     built_in_route: bool,
+    build_destinations: bool,
 ) -> Result<Config, ConfigError> {
     let server = server(document, &file.server)?;
     let at = |section: &'static str| {
@@ -34,7 +35,7 @@ pub(super) fn check(
     level.map_err(|reason| document.error(&["log", "level"], reason))?;
     let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
-    let destinations = destinations(document, &file, &server)?;
+    let destinations = destinations(document, &file, &server, build_destinations)?;
     Ok(Config {
         file: None,
         built_in_route,
@@ -124,6 +125,7 @@ fn destinations(
     document: &Document<'_>,
     file: &File,
     server: &Server,
+    build: bool,
 ) -> Result<BTreeMap<DestinationName, BuiltDestination>, ConfigError> {
     let mut destinations = BTreeMap::new();
     for (name, options) in &file.destinations {
@@ -137,9 +139,11 @@ fn destinations(
         };
         let options = options.validate();
         let options = options.map_err(|error| wrong(error.key, error.reason))?;
-        let port = connectors::build(&options, &context);
-        let port = port.map_err(|error| wrong(error.key, error.reason))?;
-        destinations.insert(name.clone(), BuiltDestination { options, port });
+        if build {
+            let port = connectors::build(&options, &context);
+            let port = port.map_err(|error| wrong(error.key, error.reason))?;
+            destinations.insert(name.clone(), BuiltDestination { options, port });
+        }
     }
     Ok(destinations)
 }

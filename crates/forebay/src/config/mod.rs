@@ -33,9 +33,12 @@ use document::{Document, Origin};
 /// Where a configuration is looked for when no file is named.
 const LOOKED_FOR: [&str; 2] = ["./forebay.toml", "/etc/forebay/forebay.toml"];
 
-/// What flags say. They override everything else.
+/// What the command line says. It overrides everything else.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
+    /// The command reaches no destination: what they take from files is left unread, and they are not
+    /// built.
+    pub no_destinations: bool,
     /// `--listen`
     pub listen: Option<String>,
     /// `--admin`
@@ -195,7 +198,7 @@ pub fn parse(
     }
     let mut options: options::File = document.read()?;
     let built_in_route = defaults::fill(&mut options);
-    let config = check::check(&document, options, built_in_route)?;
+    let config = check::check(&document, options, built_in_route, !flags.no_destinations)?;
     Ok(Config {
         file: file.map(Path::to_owned),
         ..config

@@ -37,6 +37,22 @@ async fn forebay(dir: &Path, config: &str, args: &[&str]) -> Result<Output> {
 }
 
 #[tokio::test]
+async fn what_reaches_no_destination_does_not_need_its_files() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let config = SOUND.replace(
+        "type = \"sqlite\"\npath = \"${EVENTS_DB:-events.db}\"",
+        "type = \"postgres\"\nurl_file = \"nowhere/url\"",
+    );
+    std::fs::create_dir_all(dir.path().join("forebay-data/journal")).unwrap();
+    let verify = ["journal", "verify", "--config", "my.toml"];
+    let verify = forebay(dir.path(), &config, &verify).await?;
+    assert_eq!(verify.code, Some(0), "{}", verify.stderr);
+    let check = forebay(dir.path(), &config, &["check", "--config", "my.toml"]).await?;
+    assert_eq!(check.code, Some(2), "{}", check.stderr);
+    Ok(())
+}
+
+#[tokio::test]
 async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound() -> Result<()> {
     let cases: [(&str, &str, &str, &[&str]); 11] = [
         (

@@ -62,17 +62,18 @@ impl Group {
         }
     }
 
+    /// The first word stands.
     fn decide(&self, fate: Fate) {
         let mut waiting = self.waiting();
-        let decided = self.fate.set(fate);
-        debug_assert!(decided.is_ok(), "a fate is decided once");
+        let _ = self.fate.set(fate);
         let wakers = std::mem::take(&mut waiting.wakers);
         drop(waiting);
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-/// Those who wait for a frame that the writer has taken.
+/// Those who wait for a frame that the writer has taken. Dropping them undecided, as a panic does, tells
+/// them that the journal failed.
 #[derive(Debug)]
 pub(super) struct Waiters {
     group: Arc<Group>,
@@ -93,6 +94,15 @@ impl Waiters {
             ids
         });
         self.group.decide(fate);
+    }
+}
+
+impl Drop for Waiters {
+    fn drop(&mut self) {
+        if self.group.fate.get().is_none() {
+            let reason = "the writer ended before it came to them".to_owned();
+            self.group.decide(Err(AppendError::Failed(reason)));
+        }
     }
 }
 
@@ -229,6 +239,14 @@ mod tests {
         for ticket in tickets {
             assert_eq!(ticket.await, Err(AppendError::Busy));
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_when_the_writer_panics() {
+        let group = Arc::new(Group::default());
+        let ticket = Ticket::new(Arc::clone(&group), 0, 0..1);
+        drop(group.claim());
+        assert!(matches!(ticket.await, Err(AppendError::Failed(_))));
     }
 
     #[tokio::test]

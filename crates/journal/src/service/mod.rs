@@ -120,8 +120,10 @@ impl EmbeddedJournal {
         let shared = Arc::clone(&self.shared);
         let watched = move || {
             if catch_unwind(AssertUnwindSafe(|| run(&shared))).is_err() {
-                shared.queue.close();
                 shared.fail(format!("the thread {name} panicked: a defect"));
+                // Who waits is told, and a writer that waits for the keeper is let go.
+                shared.queue.abandon();
+                shared.close_keeper();
             }
         };
         let spawned = std::thread::Builder::new().name(name.into()).spawn(watched);

@@ -106,7 +106,7 @@ impl Queue {
     }
 
     /// Waits for something and takes the next frame, leaving out what was withdrawn. `None`: closed, and
-    /// nothing is left.
+    /// nothing is left. Appends of no events are decided here: there is nothing to write.
     pub(super) fn take(&self) -> Option<Batch> {
         let mut inner = self.inner();
         loop {
@@ -119,6 +119,7 @@ impl Queue {
                 if batch.frame.count() > 0 {
                     return Some(batch);
                 }
+                batch.waiters.decide(Ok(Vec::new()));
                 inner = self.inner();
             } else if inner.closed {
                 return None;
@@ -132,11 +133,20 @@ impl Queue {
         }
     }
 
-    /// Takes memory for a later frame.
+    /// Takes memory for a later frame, unless it is that of a single event larger than frames are.
     pub(super) fn give_back(&self, memory: BytesMut) {
         let mut inner = self.inner();
-        if inner.spares.len() < SPARES {
+        let usual = memory.capacity() <= self.frame_bytes + self.frame_bytes / 2;
+        if usual && inner.spares.len() < SPARES {
             inner.spares.push(memory);
+        }
+    }
+
+    /// Takes all that is queued and tells those who wait that it will not be written.
+    pub(super) fn abandon(&self) {
+        self.close();
+        while let Some(batch) = self.take() {
+            drop(batch);
         }
     }
 
@@ -272,6 +282,32 @@ mod tests {
             .collect();
         let sizes: Vec<_> = (0..3).map(|_| lens(&queue.take().unwrap())).collect();
         assert_eq!(sizes, [vec![150], vec![160, 60], vec![500]]);
+    }
+
+    #[tokio::test]
+    async fn no_events_are_durable_at_once_and_what_is_abandoned_is_told() {
+        let queue = Queue::new(250);
+        let none = queue.push(&[], 0).unwrap();
+        let one = push(&queue, 60).unwrap();
+        queue.abandon();
+        assert!(matches!(one.await, Err(AppendError::Failed(_))));
+        assert!(none.await.is_err(), "it was in the same frame");
+        let queue = Queue::new(250);
+        let none = queue.push(&[], 0).unwrap();
+        queue.close();
+        assert!(queue.take().is_none());
+        assert_eq!(none.await, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn memory_of_an_event_larger_than_frames_is_not_kept() {
+        let queue = Queue::new(1000);
+        queue.give_back(BytesMut::with_capacity(100_000));
+        assert!(queue.inner().spares.is_empty());
+        for _ in 0..5 {
+            queue.give_back(BytesMut::with_capacity(1000));
+        }
+        assert_eq!(queue.inner().spares.len(), SPARES);
     }
 
     #[test]
