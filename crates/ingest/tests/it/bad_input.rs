@@ -180,7 +180,7 @@ async fn every_kind_of_bad_input_has_its_status_and_nothing_of_it_is_stored() {
     let basic = door.post("/in/basic", &[], b"{}").await;
     assert!(basic.head.contains("www-authenticate: basic"), "{basic:?}");
     assert!(stored(&journal).await.is_empty());
-    door.refused("request-unreadable", 3).await;
+    door.refused("request-unreadable", 3..=3).await;
     let text = door.metrics();
     for line in [
         "forebay_events_refused_total{source=\"json\",code=\"not-json\"} 2",
@@ -210,7 +210,7 @@ async fn a_flood_of_headers_is_answered_431_while_it_is_still_coming() {
     for request in [one, many] {
         assert_eq!(door.say(request.as_bytes()).await.status, 431);
     }
-    door.refused("headers-too-large", 2).await;
+    door.refused("headers-too-large", 2..=2).await;
     assert!(door.close().await);
 }
 
@@ -263,7 +263,7 @@ async fn slow_heads_and_slow_bodies_are_answered_408_and_silence_is_closed() {
         0
     );
     assert!(stored(&journal).await.is_empty());
-    door.refused("head-too-slow", 1).await;
+    door.refused("head-too-slow", 1..=1).await;
     assert!(door.close().await);
 }
 
@@ -286,7 +286,7 @@ async fn one_connection_too_many_is_told_so_and_the_others_are_served() {
         (503, "too-many-connections")
     );
     assert!(told.head.contains("retry-after: ") && told.head.contains("connection: close"));
-    door.refused("too-many-connections", 1).await;
+    door.refused("too-many-connections", 1..=1).await;
     one.write_all(request).await.unwrap();
     assert_eq!(Answered::read(&mut one).await.status, 200);
     drop((one, three));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,23 +103,29 @@ impl Door {
         text
     }
 
-    /// Waits until at least so many refusals with this code were counted, of no source. The client may hear of
-    /// one a moment before.
-    pub(crate) async fn refused(&self, code: &str, least: u64) {
-        let label = format!("forebay_events_refused_total{{source=\"unknown\",code=\"{code}\"}} ");
+    /// Waits until enough refusals with this code were counted, of no source; more than that is a failure. The
+    /// client may hear of one a moment before.
+    pub(crate) async fn refused(&self, code: &str, expected: RangeInclusive<u64>) {
         let counted = async {
             loop {
-                let metrics = self.metrics();
-                let line = metrics.lines().find_map(|line| line.strip_prefix(&label));
-                if line.is_some_and(|count| count.parse::<u64>().unwrap() >= least) {
-                    break;
+                let counted = self.counted(code);
+                if counted >= *expected.start() {
+                    break counted;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), counted)
-            .await
-            .unwrap_or_else(|_| panic!("no {least} of {code}: {}", self.metrics()));
+        let counted = tokio::time::timeout(Duration::from_secs(60), counted).await;
+        let counted =
+            counted.unwrap_or_else(|_| panic!("no {expected:?} of {code}: {}", self.metrics()));
+        assert!(expected.contains(&counted), "{counted} of {code}");
+    }
+
+    fn counted(&self, code: &str) -> u64 {
+        let label = format!("forebay_events_refused_total{{source=\"unknown\",code=\"{code}\"}} ");
+        let metrics = self.metrics();
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&label));
+        count.map_or(0, |count| count.parse().unwrap())
     }
 
     pub(crate) async fn close(self) -> bool {
