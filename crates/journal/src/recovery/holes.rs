@@ -46,7 +46,8 @@ impl Recovery<'_> {
     }
 
     /// Finds what is missing behind the end, or refuses. State sees nothing that was not durable, so what it
-    /// has seen was there once. Returns whether the last segment's own file held that, and lost it.
+    /// has seen was there once. Returns whether the last segment's own file held that, lost it, and was kept
+    /// aside for it.
     pub(super) fn judge_tail(&mut self, chain: &Chain, tail: &Tail<'_>) -> Result<bool, OpenError> {
         let lost = chain.lost_behind(tail.first);
         if let Some(hole) = SeqRange::new(tail.last.next(), lost) {
@@ -65,20 +66,23 @@ impl Recovery<'_> {
             return Ok(false);
         }
         // Before the hole is explained: a start that dies in between is to keep it, too.
-        if let Some(segment) = tail.file {
-            self.keep(segment)?;
-        }
+        let kept = match tail.file {
+            Some(segment) => self.keep(segment)?,
+            None => false,
+        };
         self.remember(hole)?;
         self.judge_hole(hole, true)?;
-        Ok(true)
+        Ok(kept)
     }
 
-    fn keep(&self, segment: &Segment) -> Result<(), OpenError> {
+    /// Keeps the segment aside. `false`: there is nothing in it.
+    fn keep(&self, segment: &Segment) -> Result<bool, OpenError> {
         let name = names::segment(segment.first());
         if is_blank(segment).map_err(OpenError::io("read", &name))? {
-            return Ok(());
+            return Ok(false);
         }
-        keep_aside(&**self.storage, segment).map_err(OpenError::io("keep aside", name))
+        keep_aside(&**self.storage, segment).map_err(OpenError::io("keep aside", name))?;
+        Ok(true)
     }
 
     fn judge_hole(&mut self, hole: SeqRange, explained: bool) -> Result<(), OpenError> {

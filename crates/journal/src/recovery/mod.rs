@@ -373,8 +373,8 @@ impl Recovery<'_> {
             is_whole: ended || self.is_whole(&old, copy.last()),
             file: Some(&old),
         };
-        let cut_short = match self.judge_tail(chain, &tail) {
-            Ok(cut_short) => cut_short,
+        let kept = match self.judge_tail(chain, &tail) {
+            Ok(kept) => kept,
             Err(refusal) => {
                 copy.abandon()
                     .map_err(OpenError::io("remove a copy of", &name))?;
@@ -384,7 +384,7 @@ impl Recovery<'_> {
         if bad_bytes {
             keep_aside(&**self.storage, &old).map_err(OpenError::io("keep aside", &name))?;
         }
-        if bad_bytes || cut_short {
+        if bad_bytes || kept {
             tracing::error!(
                 file = name,
                 ?damaged,
