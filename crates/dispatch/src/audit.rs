@@ -238,8 +238,9 @@ impl Part {
         Ok(total + journal.count(sources, after, stretch.last).await?)
     }
 
-    /// Whether another route found something damaged in there that this one had read in time: the journal
-    /// counts it no more. Nobody can count that a second time, so the reader is taken at its word.
+    /// Whether a route found something damaged in there, or in a segment that reaches in there, that this one
+    /// had read in time: the journal counts it no more. Nobody can count that a second time, so the reader is
+    /// taken at its word.
     fn another_lost(&self, stretch: SeqRange, known: &[SettledRange]) -> bool {
         let known: RangeSet = known.iter().map(|known| known.range).collect();
         let found = self.route.damage.found();

@@ -83,7 +83,8 @@ pub(crate) struct Committed {
 }
 
 /// What the readers of all routes found damaged, whether or not it had been settled before. The journal
-/// no longer counts it, also for a route that had it in time.
+/// no longer counts it, also for a route that had it in time. And the segments around it, in which the
+/// journal may leave out more than was found yet.
 #[derive(Debug, Default)]
 pub(crate) struct Damage(Mutex<RangeSet>);
 

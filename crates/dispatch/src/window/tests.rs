@@ -54,6 +54,7 @@ fn read(seqs: &[u64], damaged: &[SeqRange], through: u64) -> ReadBatch {
     ReadBatch {
         events: seqs.iter().map(|&seq| stored(seq, 10)).collect(),
         damaged: damaged.to_vec(),
+        recounted: Vec::new(),
         through: Seq(through),
     }
 }
@@ -120,6 +121,7 @@ fn a_window_is_bounded_by_count_and_bytes_and_always_takes_one() {
     let large = ReadBatch {
         events: vec![stored(1, 1 << 20)],
         damaged: Vec::new(),
+        recounted: Vec::new(),
         through: Seq(1),
     };
     window.take_in(large);

@@ -37,11 +37,9 @@ impl Worker {
                 if self.unreadable.has_passed() {
                     tracing::info!(route = %self.route.name, "the route reads its events again");
                 }
-                if !batch.damaged.is_empty() {
-                    self.route
-                        .damage
-                        .found()
-                        .extend(batch.damaged.iter().copied());
+                if !batch.damaged.is_empty() || !batch.recounted.is_empty() {
+                    let found = batch.damaged.iter().chain(&batch.recounted);
+                    self.route.damage.found().extend(found.copied());
                 }
                 let done = self.window.take_in(batch);
                 self.route.outbox.add_progress(done);

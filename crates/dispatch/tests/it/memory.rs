@@ -27,6 +27,8 @@ use crate::world::{at, event, name};
 pub(crate) struct MemoryJournal {
     events: Mutex<Vec<StoredEvent>>,
     damaged: Mutex<Vec<SeqRange>>,
+    /// What readers that come by damage say is counted anew.
+    recounted: Mutex<Vec<SeqRange>>,
     end: watch::Sender<Seq>,
     released: Mutex<BTreeMap<RouteName, Seq>>,
     miscounts: Mutex<u64>,
@@ -38,6 +40,7 @@ impl MemoryJournal {
         Self {
             events: Mutex::default(),
             damaged: Mutex::default(),
+            recounted: Mutex::default(),
             end: watch::Sender::new(Seq::ZERO),
             released: Mutex::default(),
             miscounts: Mutex::default(),
@@ -87,6 +90,15 @@ impl MemoryJournal {
         let mut events = self.events.lock().unwrap();
         events.retain(|stored| stored.seq < first || stored.seq > last);
         self.damaged.lock().unwrap().push(SeqRange { first, last });
+    }
+
+    /// Has its readers say with any damage that these numbers are counted anew.
+    pub(crate) fn recount(&self, first: u64, last: u64) {
+        let (first, last) = (Seq(first), Seq(last));
+        self.recounted
+            .lock()
+            .unwrap()
+            .push(SeqRange { first, last });
     }
 
     /// Numbers that are gone.
@@ -139,9 +151,14 @@ impl Reader for MemoryReader {
             .filter(|range| range.first > position && range.first <= through);
         let damaged: Vec<_> = damaged.copied().collect();
         self.position = damaged.iter().fold(through, |at, range| at.max(range.last));
+        let recounted = match damaged.is_empty() {
+            true => Vec::new(),
+            false => self.journal.recounted.lock().unwrap().clone(),
+        };
         Ok(ReadBatch {
             events,
             damaged,
+            recounted,
             through: self.position,
         })
     }

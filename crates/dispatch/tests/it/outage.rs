@@ -406,3 +406,50 @@ async fn damage_that_another_route_meets_in_what_was_delivered_is_no_imbalance()
     }
     rig.stop().await;
 }
+
+/// The journal's index of a segment is made anew at the first damaged place that is handed out, and then
+/// lacks what was lost in the second one as well.
+#[tokio::test(start_paused = true)]
+async fn a_second_damaged_place_that_no_route_has_come_to_is_no_imbalance() {
+    let memory = Memory::new(&["ahead", "behind"]);
+    let (ahead, behind) = (Fake::new(LIMITS), Fake::new(LIMITS));
+    ahead.script(|seq, _| match seq {
+        20 => Act::Hang,
+        _ => Act::Say(Outcome::Delivered),
+    });
+    behind.script(|seq, _| match seq {
+        1..=12 => Act::Say(Outcome::Delivered),
+        _ => Act::Hang,
+    });
+    behind.set_up(false);
+    let options = Options {
+        window_events: 12,
+        ..Options::default()
+    };
+    let routes = [
+        Wanted::new("ahead", &["a"], &ahead),
+        Wanted::new("behind", &["a"], &behind),
+    ];
+    memory.journal.add("a", 19);
+    let rig = memory.start_with(options, &routes).await;
+    rig.until("ahead", |status| status.cursor == Seq(19)).await;
+    memory.journal.add("a", 1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    memory.journal.add("a", 30);
+    rig.until("ahead", |status| status.ledger.delivered == 49)
+        .await;
+    // All of it stands in one segment, of which the one behind reads no more than the first place.
+    memory.journal.lose(14, 15);
+    memory.journal.lose(40, 44);
+    memory.journal.recount(1, 50);
+    behind.set_up(true);
+    rig.until("behind", |status| status.ledger.damaged == 2)
+        .await;
+    ahead.script(|_, _| Act::Say(Outcome::Delivered));
+    let status = rig.until("ahead", |status| status.cursor == Seq(50)).await;
+    assert_eq!((status.ledger.delivered, status.ledger.damaged), (50, 0));
+    behind.script(|_, _| Act::Say(Outcome::Delivered));
+    let status = rig.until("behind", |status| status.cursor == Seq(50)).await;
+    assert_eq!((status.ledger.delivered, status.ledger.damaged), (43, 7));
+    rig.stop().await;
+}

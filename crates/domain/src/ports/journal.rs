@@ -93,6 +93,9 @@ pub struct ReadBatch {
     pub events: Vec<StoredEvent>,
     /// Stretches that damage took; to be settled as `damaged` by every route. In order.
     pub damaged: Vec<SeqRange>,
+    /// Stretches that hold something damaged, of this read or further on: from now on [`Journal::count`] may
+    /// leave out more of them than any route was told is lost. Not to be settled.
+    pub recounted: Vec<SeqRange>,
     /// Everything up to here was looked at: numbers between the events given belong to other sources.
     pub through: Seq,
 }

@@ -121,12 +121,7 @@ async fn starting_point(
     };
     match start {
         Start::Now => Ok(stores.journal.end()),
-        Start::Oldest => {
-            let oldest = stores.journal.first_after(sources, Seq::ZERO).await?;
-            Ok(oldest.map_or(stores.journal.end(), |stored| {
-                Seq(stored.seq.0.saturating_sub(1))
-            }))
-        }
+        Start::Oldest => Ok(stores.journal.before_oldest(sources).await?),
         Start::At(time) => {
             let query = EventQuery {
                 before: Some(time),
@@ -136,12 +131,7 @@ async fn starting_point(
             let page = stores.journal.page(&query).await?;
             match page.events.first() {
                 Some(last_before) => Ok(last_before.seq),
-                None => {
-                    let oldest = stores.journal.first_after(sources, Seq::ZERO).await?;
-                    Ok(oldest.map_or(stores.journal.end(), |stored| {
-                        Seq(stored.seq.0.saturating_sub(1))
-                    }))
-                }
+                None => Ok(stores.journal.before_oldest(sources).await?),
             }
         }
     }

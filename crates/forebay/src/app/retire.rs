@@ -148,6 +148,7 @@ mod tests {
         ReadBatch {
             events: seqs.iter().map(|seq| stored(*seq)).collect(),
             damaged: damaged.to_vec(),
+            recounted: Vec::new(),
             through: Seq(through),
         }
     }

@@ -270,7 +270,7 @@ fn report(journal: &EmbeddedJournal) {
         tracing::error!(
             first = lost.first.0,
             last = lost.last.0,
-            "the journal is damaged: these events are lost and counted as damaged; the file is kept as .damaged, run `forebay journal verify`"
+            "the journal is damaged: these events are lost and counted as damaged; what is there of their file is kept as .damaged, run `forebay journal verify`"
         );
     }
     if let Some(above) = recovered.numbered_above {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use domain::Seq;
 
+use super::aside;
 use crate::format::frame::FrameBuilder;
 use crate::format::header::SegmentHeader;
 use crate::format::record::Records;
@@ -26,10 +27,12 @@ pub(super) fn copy_name(first: Seq) -> String {
 }
 
 /// Copies the whole file, so that the original's content survives its replacement. What was kept of it
-/// before stays: it is nearer to the original.
+/// before stays: it is nearer to the original. A marker that has the name gives way.
 pub(super) fn keep_aside(storage: &dyn Storage, segment: &Segment) -> io::Result<()> {
     let name = names::damaged(segment.first());
-    if storage.open(&name).is_ok() {
+    if let Ok(kept) = storage.open(&name)
+        && !aside::is_marker(&*kept)?
+    {
         return Ok(());
     }
     let temporary = format!("{name}{}", names::TEMPORARY);
@@ -47,6 +50,22 @@ pub(super) fn keep_aside(storage: &dyn Storage, segment: &Segment) -> io::Result
     target.sync()?;
     storage.rename(&temporary, &name)?;
     storage.sync_directory()
+}
+
+/// Whether nothing was ever written behind the segment's headers, so that there is nothing to keep.
+pub(super) fn is_blank(segment: &Segment) -> io::Result<bool> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = FIRST_FRAME;
+    loop {
+        let read = crate::storage::read_full(&*segment.file, &mut buffer, at)?;
+        if buffer[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+        at += read as u64;
+    }
 }
 
 /// The copy of a segment under a new salt, being written.

@@ -14,6 +14,7 @@
 //! need not be on the disk. Its valid frames are copied into a new file with a new salt, which is
 //! synced and renamed over it before anybody reads.
 
+mod aside;
 mod copy;
 mod holes;
 
@@ -25,10 +26,9 @@ use domain::{EventId, InstallationId, RouteName, Seq, SeqRange};
 use rand::rngs::StdRng;
 
 use crate::error::OpenError;
+use crate::format::Salt;
 use crate::format::frame::FRAME_HEADER_BYTES;
 use crate::format::header::{HeaderError, SegmentHeader};
-use crate::format::record::RECORD_HEADER_BYTES;
-use crate::format::{FIRST_FRAME, Salt};
 use crate::index::{SegmentIndex, file as index_file};
 use crate::installation;
 use crate::log::{Log, Resume};
@@ -37,6 +37,7 @@ use crate::room::{Room, Spare};
 use crate::scan::{Scanned, Scanner};
 use crate::segment::{Segment, names, read_header};
 use crate::storage::{Entry, File, Storage};
+use aside::Aside;
 use copy::{Copy, copy_name, keep_aside};
 use holes::Tail;
 
@@ -162,8 +163,8 @@ struct Found {
 #[derive(Debug, Default)]
 struct Chain {
     segments: Vec<Segment>,
-    /// First numbers of segments set aside, now or earlier, with an upper bound of what each held.
-    aside: BTreeMap<Seq, u64>,
+    /// What was set aside, now or earlier, by its first number.
+    aside: BTreeMap<Seq, Aside>,
 }
 
 impl Chain {
@@ -174,9 +175,9 @@ impl Chain {
         let behind = self
             .aside
             .iter()
-            .filter(|(first, most)| **most > 0 && last.is_none_or(|last| last < **first));
+            .filter(|(first, aside)| aside.most > 0 && last.is_none_or(|last| last < **first));
         behind
-            .map(|(first, most)| Seq(first.0 + most))
+            .map(|(first, aside)| Seq(first.0 + aside.most))
             .max()
             .unwrap_or_default()
     }
@@ -199,11 +200,12 @@ impl Recovery<'_> {
                 match self.read_header(first, entry)? {
                     Some(header) => found.push(header),
                     None => {
-                        chain.aside.insert(first, most_records(entry.len));
+                        chain.aside.insert(first, Aside::lost(entry.len));
                     }
                 }
             } else if let Some(first) = names::parse_damaged(&entry.name) {
-                chain.aside.insert(first, most_records(entry.len));
+                let aside = Aside::look(&**self.storage, entry, first, self.known.highest);
+                chain.aside.insert(first, aside);
             }
         }
         let successors: Vec<_> = found.iter().skip(1).map(|found| found.header).collect();
@@ -324,6 +326,7 @@ impl Recovery<'_> {
                 first: None,
                 last: Seq::ZERO,
                 is_whole: true,
+                file: None,
             };
             return self.judge_tail(chain, &nothing).map(drop);
         };
@@ -368,23 +371,25 @@ impl Recovery<'_> {
             first: before.map(Segment::first).or(Some(old.first())),
             last: before.map_or(copy.last(), Segment::last),
             is_whole: ended || self.is_whole(&old, copy.last()),
+            file: Some(&old),
         };
-        match self.judge_tail(chain, &tail) {
-            // Of a segment without a frame nothing is left to keep.
-            Ok(cut_short) => bad_bytes |= cut_short && !is_empty,
+        let kept = match self.judge_tail(chain, &tail) {
+            Ok(kept) => kept,
             Err(refusal) => {
                 copy.abandon()
                     .map_err(OpenError::io("remove a copy of", &name))?;
                 return Err(refusal);
             }
-        }
+        };
         if bad_bytes {
+            keep_aside(&**self.storage, &old).map_err(OpenError::io("keep aside", &name))?;
+        }
+        if bad_bytes || kept {
             tracing::error!(
                 file = name,
                 ?damaged,
                 "the last segment is damaged: the original is kept aside and the missing events count as damaged"
             );
-            keep_aside(&**self.storage, &old).map_err(OpenError::io("keep aside", &name))?;
         }
         if is_empty {
             copy.abandon()
@@ -474,11 +479,6 @@ impl Recovery<'_> {
             random: rand::SeedableRng::from_rng(&mut self.random),
         }
     }
-}
-
-/// The most records that a file of this length can hold.
-fn most_records(len: u64) -> u64 {
-    len.saturating_sub(FIRST_FRAME) / (RECORD_HEADER_BYTES as u64)
 }
 
 /// How many bytes of the tail are not zero; 0 for a log that ends cleanly in a fresh file. In a recycled

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::ports::{EventPage, EventQuery, JournalError};
 use domain::{DedupKey, EventId, Seq, SourceSet, StoredEvent, Timestamp};
 
+use super::EmbeddedJournal;
 use super::shared::Shared;
 use crate::format::record::Records;
 use crate::index::{FrameRef, SegmentIndex};
@@ -250,6 +251,54 @@ pub(super) fn first_after(
         }
     }
     Ok(None)
+}
+
+impl EmbeddedJournal {
+    /// The number after which the oldest event of `sources` comes that the journal holds, or should hold: a
+    /// route that begins there meets every one of them, and is told of those that damage took. By the
+    /// catalogue alone, which does not know whose the events were that it misses: they count as anybody's.
+    /// The end if there is nothing. Only reads; dropping it is safe.
+    ///
+    /// # Errors
+    /// When an index must be rebuilt and its segment cannot be read.
+    pub async fn before_oldest(&self, sources: &SourceSet) -> Result<Seq, JournalError> {
+        let sources = sources.clone();
+        self.look(move |shared| before_oldest(shared, &sources))
+            .await
+    }
+}
+
+fn before_oldest(shared: &Shared, sources: &SourceSet) -> Result<Seq, JournalError> {
+    let end = *shared.end.borrow();
+    let mut looked = None;
+    for segment in shared.room.segments() {
+        let after = looked.unwrap_or(segment.first().previous());
+        if segment.first() > after.next() {
+            return Ok(after);
+        }
+        let (oldest, last) = shared.with_index(&segment, |index| {
+            (oldest_in(index, sources, after), index.last)
+        })?;
+        if let Some(oldest) = oldest {
+            return Ok(oldest.previous());
+        }
+        looked = Some(last.max(after));
+    }
+    Ok(end)
+}
+
+/// The first number above `after` in a segment that is of `sources` or missing.
+fn oldest_in(index: &SegmentIndex, sources: &SourceSet, after: Seq) -> Option<Seq> {
+    let members = index.members(sources);
+    let mut expected = after.next();
+    for (at, record) in index.records.iter().enumerate() {
+        let seq = index.seq_at(at)?;
+        if seq > expected || members[usize::from(record.source)] {
+            return Some(expected);
+        }
+        expected = seq.next();
+    }
+    (expected <= index.last).then_some(expected)
 }
 
 /// The newest `limit` keys with their ids, oldest first.

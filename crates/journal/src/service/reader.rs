@@ -28,6 +28,8 @@ enum Fetched {
     },
     /// Numbers that damage took.
     Damaged(Lost),
+    /// Bad bytes between frames, of which none is missing.
+    BadBytes(Arc<Segment>),
 }
 
 /// What a reader found missing.
@@ -82,6 +84,8 @@ pub(super) struct RouteReader {
     fetched: VecDeque<Fetched>,
     current: Option<Current>,
     disk: Option<DiskCursor>,
+    /// Segments that are counted anew, until a batch says so.
+    recounted: Vec<SeqRange>,
 }
 
 impl RouteReader {
@@ -95,7 +99,17 @@ impl RouteReader {
             fetched: VecDeque::new(),
             current: None,
             disk: None,
+            recounted: Vec::new(),
         }
+    }
+
+    /// Notes that frames of the segment are missing. All of it is counted anew, whatever else is lost in it
+    /// and is not handed out yet.
+    fn found_damaged(&mut self, segment: &Segment) {
+        // Removes an index file: rare, and brief.
+        self.shared.found_damaged(segment);
+        self.recounted
+            .extend(SeqRange::new(segment.first(), segment.last()));
     }
 
     /// Fetches what follows the position. Waits until there is something.
@@ -141,14 +155,14 @@ impl RouteReader {
                 match self.fetched.pop_front() {
                     None => return,
                     Some(Fetched::Damaged(Lost { range, segment })) => {
-                        // Removes an index file: rare, and brief.
                         if let Some(segment) = segment {
-                            self.shared.found_damaged(&segment);
+                            self.found_damaged(&segment);
                         }
                         self.shared.note_damage(range);
                         batch.damaged.push(range);
                         self.position = self.position.max(range.last);
                     }
+                    Some(Fetched::BadBytes(segment)) => self.found_damaged(&segment),
                     Some(Fetched::Frame {
                         first,
                         payload,
@@ -229,6 +243,7 @@ impl Reader for RouteReader {
             self.drain(limit, &mut batch);
         }
         batch.through = self.position;
+        batch.recounted = std::mem::take(&mut self.recounted);
         Ok(batch)
     }
 }
@@ -268,7 +283,7 @@ fn read_files(
             }
             Scanned::Gap { missing, .. } => match missing {
                 Some(missing) => fetched.push(Lost::of(&cursor.segment, missing)),
-                None => shared.found_damaged(&cursor.segment),
+                None => fetched.push(Fetched::BadBytes(Arc::clone(&cursor.segment))),
             },
             Scanned::End { .. } => cursor = finish_segment(shared, cursor, end, &mut fetched),
         }

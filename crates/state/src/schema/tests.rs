@@ -1,6 +1,9 @@
-//! Migration, by steps of a version that does not exist yet.
+//! Migration, by the steps there are and by those of a version that does not exist yet.
 
 use std::os::unix::fs::PermissionsExt as _;
+
+use domain::ports::BatchLimit;
+use domain::{Event, Headers, RouteName, Seq, SourceName, Timestamp};
 
 use super::*;
 
@@ -55,6 +58,66 @@ fn an_older_file_is_copied_aside_and_then_migrated() {
         !snapshot_of(&path).exists(),
         "nothing to do, nothing to copy"
     );
+}
+
+/// Parks an event as version 1 did. Times in microseconds.
+fn park(connection: &Connection, seq: i64, due_at: i64, last_failure_at: i64) {
+    let event = Event {
+        source: SourceName::new("s").unwrap(),
+        received_at: Timestamp::UNIX_EPOCH,
+        method: "POST".into(),
+        path: "/".into(),
+        headers: Headers::default(),
+        body: bytes::Bytes::from_static(b"{}"),
+        event_type: None,
+        remote: None,
+        dedup: None,
+    };
+    let row = "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at,
+                                   last_failure_at, cause_code, cause_detail, fingerprint)
+               VALUES ((SELECT id FROM routes), ?1, ?2, ?3, 1, ?4, ?5, ?5, 'c', 'd', 'f')";
+    let id = [u8::try_from(seq).unwrap(); 16];
+    let mut bytes = bytes::BytesMut::new();
+    domain::event::encode(&event, &mut bytes);
+    let values = rusqlite::params![seq, id, &bytes[..], due_at, last_failure_at];
+    connection.execute(row, values).unwrap();
+}
+
+#[test]
+fn what_version_1_parked_is_due_after_the_steps_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let mut connection = crate::connection::open_writer(&path).unwrap();
+    migrate_by(&STEPS[..1], &mut connection, &path).unwrap();
+    let row = "INSERT INTO routes (name, start, cursor, created_at) VALUES ('r', 0, 5, 0)";
+    connection.execute(row, []).unwrap();
+    let (now, hour) = (1_000_000_000_000, 3_600_000_000);
+    // Due; due later; and parked by a clock that was ahead.
+    park(&connection, 3, now - hour, now - 2 * hour);
+    park(&connection, 4, now + hour, now - hour);
+    park(&connection, 5, now + 9 * hour, now + 8 * hour);
+
+    migrate(&mut connection, &path).unwrap();
+    assert_eq!(version(&connection).unwrap(), VERSION);
+    let route = RouteName::new("r").unwrap();
+    let limit = BatchLimit {
+        events: 10,
+        bytes: 1 << 20,
+    };
+    let now = Timestamp::from_microsecond(now).unwrap();
+    let due = crate::events::due(&connection, &route, now, &[], limit).unwrap();
+    let found: Vec<_> = due.iter().map(|due| due.park.stored.seq).collect();
+    assert_eq!(found, [Seq(3), Seq(5)]);
+
+    let copy = Connection::open(snapshot_of(&path)).unwrap();
+    assert_eq!(version(&copy).unwrap(), 1);
+    let count = |connection: &Connection, of: &str| -> i64 {
+        connection.query_row(of, [], |row| row.get(0)).unwrap()
+    };
+    let parked = "SELECT count(*) FROM parked";
+    assert_eq!((count(&copy, parked), count(&connection, parked)), (3, 3));
+    let index = "SELECT count(*) FROM sqlite_master WHERE name = 'parked_failed'";
+    assert_eq!((count(&copy, index), count(&connection, index)), (0, 1));
 }
 
 #[test]

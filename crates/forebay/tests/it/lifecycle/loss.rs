@@ -73,6 +73,35 @@ async fn what_the_journal_holds_is_delivered_again_after_a_lost_state_wherever_r
     Ok(())
 }
 
+/// The oldest events cannot be read any more: the route begins with them all the same, and counts them.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_state_a_damaged_head_of_the_journal_is_counted() -> Result<()> {
+    let mut world = World::start(in_segments).await?;
+    world.backlog(300, 8_000).await?;
+    world.stop().await?;
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _not_there = std::fs::remove_file(world.forebay.data_dir().join(file));
+    }
+    let oldest = &files(&world, ".journal")[0];
+    let mut bytes = std::fs::read(oldest).unwrap();
+    // Behind both headers stands the first frame.
+    bytes[2 * 4096 + 1_000] ^= 1;
+    std::fs::write(oldest, bytes).unwrap();
+
+    world.forebay.launch().set_args(["--accept-loss"]);
+    world.forebay.start().await?;
+    world.proxy.set(testbed::proxy::Mode::Pass).await?;
+    let status = rig::drained(&world.forebay, ROUTE_NAME).await?;
+    let damaged = count(&status, ROUTE_NAME, "damaged");
+    assert!(damaged > 0, "{status}");
+    assert_eq!(
+        count(&status, ROUTE_NAME, "delivered"),
+        300 - damaged,
+        "{status}"
+    );
+    rig::assert_balanced(&world.forebay).await
+}
+
 /// What a start under `--accept-loss` that was killed before it had registered the routes leaves: a state
 /// that is there, and knows nothing. The next plain start must not take its route for a new one.
 #[tokio::test(flavor = "multi_thread")]

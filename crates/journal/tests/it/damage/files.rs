@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use domain::ports::{Archive, Journal};
-use domain::{Seq, SourceSet};
+use domain::ports::{Archive, BatchLimit, Journal};
+use domain::{Seq, SeqRange, SourceSet};
 use journal::index::{FrameRef, SegmentIndex, file};
 
 use super::{Ended, Indexes, Written, source};
@@ -103,5 +103,44 @@ async fn counts_leave_out_what_is_lost_once_a_reader_has_found_it() {
             found.is_ok_and(|found| found.is_some_and(|found| found.seq == *seq)),
             !gone
         );
+    }
+}
+
+#[tokio::test]
+async fn who_meets_the_first_damaged_place_of_a_segment_is_told_that_all_of_it_is_counted_anew() {
+    let written = Written::new(Indexes::Written, Ended::Killed);
+    let name = written.segment(2);
+    let frames = written.frames(&name);
+    let (near, far) = (frames[2], frames[frames.len() - 2]);
+    for place in [near, far] {
+        written.flip(&name, place.offset + 50, 3);
+    }
+    let (journal, _) = written.open(&written.known()).unwrap();
+    let sources = SourceSet::from_iter([source()]);
+    let whole = SeqRange {
+        first: frames[0].header.first,
+        last: frames[frames.len() - 1].header.last(),
+    };
+    let count = || journal.count(&sources, whole.first.previous(), whole.last);
+    let mut reader = journal
+        .reader(&super::route(), Seq::ZERO, sources.clone())
+        .await
+        .unwrap();
+    let limit = BatchLimit {
+        events: 1,
+        bytes: 1,
+    };
+    loop {
+        let batch = reader.read(limit).await.unwrap();
+        if batch.damaged.is_empty() {
+            assert!(batch.recounted.is_empty());
+            assert_eq!(count().await.unwrap(), whole.count());
+            continue;
+        }
+        assert!(batch.through < far.header.first);
+        let lost = u64::from(near.header.count + far.header.count);
+        assert_eq!(count().await.unwrap(), whole.count() - lost);
+        assert_eq!(batch.recounted, [whole]);
+        return;
     }
 }

@@ -1,11 +1,12 @@
 //! Damage as it is met in looking back: what cannot be read is left out of a page, and nothing besides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::ports::{Archive, EventQuery};
-use domain::{Seq, SourceSet};
+use domain::ports::{Archive, EventQuery, Journal};
+use domain::{Seq, SourceName, SourceSet};
 use journal::EmbeddedJournal;
 use journal::format::record;
+use journal::recovery::Known;
 
 use super::refused::reseal_frame;
 use super::{Ended, Indexes, Written};
@@ -58,6 +59,43 @@ async fn a_page_leaves_out_what_is_damaged_and_nothing_besides() {
         let first = journal.first_after(&sources, after).await.unwrap();
         assert_eq!(first.map(|stored| stored.seq), next.copied());
     }
+}
+
+/// What a route finds that begins with the oldest.
+#[tokio::test]
+async fn what_begins_with_the_oldest_begins_before_what_damage_took() {
+    let sources = SourceSet::from_iter([super::source()]);
+    let others = SourceSet::from_iter([SourceName::new("other").unwrap()]);
+    for (indexes, at) in [
+        (Indexes::Written, 0),
+        (Indexes::Missing, 0),
+        (Indexes::Written, 3),
+        (Indexes::Missing, 3),
+    ] {
+        let written = Written::new(indexes, Ended::Killed);
+        let name = written.segment(0);
+        let place = written.frames(&name)[at];
+        written.flip(&name, place.offset + 50, 3);
+        let known = Known {
+            holds: BTreeMap::new(),
+            ..written.known()
+        };
+        let (journal, _) = written.open(&known).unwrap();
+        let before = journal.before_oldest(&sources).await.unwrap();
+        assert_eq!(before, Seq::ZERO, "{indexes:?} {at}");
+        let life = super::read_all(&journal, journal.end()).await;
+        assert_eq!(
+            life.damaged.iter().map(|lost| lost.count()).sum::<u64>(),
+            u64::from(place.header.count)
+        );
+        // By now the journal knows; whose they were, it does not.
+        let before = journal.before_oldest(&others).await.unwrap();
+        assert_eq!(before, place.header.first.previous(), "{indexes:?} {at}");
+    }
+    let written = Written::new(Indexes::Written, Ended::Killed);
+    let (journal, _) = written.open(&written.known()).unwrap();
+    let before = journal.before_oldest(&others).await.unwrap();
+    assert_eq!(before, journal.end());
 }
 
 #[tokio::test]

@@ -195,6 +195,47 @@ async fn a_missing_newest_segment_refuses_until_its_loss_is_accepted_once() {
     }
 }
 
+/// The marker of a loss that was accepted says nothing of a later one at the same place.
+#[tokio::test]
+async fn a_newest_segment_that_goes_missing_behind_an_accepted_loss_refuses_again() {
+    let mut written = written();
+    let remove_newest = |written: &Written| {
+        let name = written.files(".journal").pop().unwrap();
+        written.disk.storage().remove(&name).unwrap();
+    };
+    remove_newest(&written);
+    let accepted = Known {
+        accept_loss: true,
+        ..seen_to_the_end(&written)
+    };
+    written.live(&accepted).await;
+    remove_newest(&written);
+    let known = seen_to_the_end(&written);
+    assert!(known.highest > accepted.highest);
+    let refusal = written.open(&known).map(|_| "it opened").unwrap_err();
+    assert_says(&refusal.to_string(), &["route r", "--accept-loss"]);
+    let again = Known {
+        accept_loss: true,
+        ..known.clone()
+    };
+    drop(written.open(&again).unwrap());
+    written.disk.kill();
+    drop(written.open(&known).expect("it was accepted once"));
+}
+
+/// The first versions left empty markers.
+#[tokio::test]
+async fn an_empty_marker_explains_a_loss_as_it_did() {
+    let written = written();
+    let name = written.files(".journal").pop().unwrap();
+    let storage = written.disk.storage();
+    storage.remove(&name).unwrap();
+    storage
+        .create(&name.replace(".journal", ".damaged"))
+        .unwrap();
+    drop(written.open(&seen_to_the_end(&written)).unwrap());
+}
+
 #[test]
 fn a_journal_that_ends_below_what_every_route_has_settled_numbers_on_above_it() {
     let written = written();
@@ -233,6 +274,92 @@ async fn a_last_frame_gone_bad_that_state_has_seen_is_damage_and_is_kept_aside()
         let aside = name.replace(".journal", ".damaged");
         assert_eq!(written.disk.content(&aside), damaged);
         written.expect(&lost, &name).await;
+    }
+}
+
+/// The only frame of the last segment gone bad, and nothing behind it.
+fn with_a_bad_only_frame() -> (Written, String, BTreeSet<Seq>) {
+    let written = written();
+    let name = written.segment(4);
+    let lost = written.touched(&name, &(0..usize::MAX));
+    let first = written.frames(&name)[0];
+    let len = written.disk.content(&name).len();
+    written.zero(&name, first.payload().end..len);
+    written.flip(&name, first.payload().start + 3, 1);
+    (written, name, lost)
+}
+
+#[tokio::test]
+async fn a_last_segment_with_nothing_readable_that_state_has_seen_is_kept_aside() {
+    for reopened in [false, true] {
+        let (mut written, name, lost) = with_a_bad_only_frame();
+        let damaged = written.disk.content(&name);
+        let known = seen_to_the_end(&written);
+        if reopened {
+            drop(written.open(&known).unwrap());
+            written.disk.kill();
+        }
+        let aside = name.replace(".journal", ".damaged");
+        let life = written.live(&known).await;
+        assert!(written.disk.content(&aside) == damaged, "{reopened}");
+        assert!(lost.iter().all(|seq| life.damaged.contains(*seq)));
+        assert_eq!(life.counted, i64::try_from(lost.len()).unwrap());
+        written.expect(&lost, &name).await;
+        assert!(written.disk.content(&aside) == damaged, "{reopened}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_last_segment_of_zeros_nothing_is_kept() {
+    let written = written();
+    let name = written.segment(4);
+    let len = written.disk.content(&name).len();
+    written.zero(
+        &name,
+        usize::try_from(journal::format::FIRST_FRAME).unwrap()..len,
+    );
+    let known = seen_to_the_end(&written);
+    drop(written.open(&known).unwrap());
+    let aside = name.replace(".journal", ".damaged");
+    let marker = format!("{:020}\n", known.highest.0);
+    assert_eq!(written.disk.content(&aside), marker.as_bytes());
+}
+
+/// Whatever a start that dies has done, the next one has the damaged original or keeps it.
+#[test]
+fn a_start_that_dies_at_any_change_does_not_lose_a_damaged_original() {
+    for only_frame in [false, true] {
+        for nth in 1.. {
+            let (written, name) = if only_frame {
+                let (written, name, _) = with_a_bad_only_frame();
+                (written, name)
+            } else {
+                let written = written();
+                let name = written.segment(4);
+                let place = *written.frames(&name).last().unwrap();
+                written.flip(&name, place.payload().start + 3, 1);
+                (written, name)
+            };
+            let damaged = written.disk.content(&name);
+            let known = seen_to_the_end(&written);
+            let open = || {
+                let random = rand::SeedableRng::seed_from_u64(nth);
+                let storage = written.disk.storage();
+                journal::recovery::open(&storage, &super::CONFIG, &known, random).map(drop)
+            };
+            written.disk.die_at(nth);
+            let died = open().is_err();
+            written.disk.kill();
+            open().unwrap();
+            let aside = name.replace(".journal", ".damaged");
+            assert!(
+                written.disk.content(&aside) == damaged,
+                "{only_frame} {nth}"
+            );
+            if !died {
+                break;
+            }
+        }
     }
 }
 
