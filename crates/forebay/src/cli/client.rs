@@ -18,9 +18,20 @@ pub struct AdminArgs {
         long,
         value_name = "URL",
         env = "FOREBAY_ADMIN_URL",
-        default_value = "http://127.0.0.1:8081"
+        default_value = "http://127.0.0.1:8081",
+        value_parser = server_url
     )]
     admin_url: Url,
+}
+
+/// Where a server is, as `--admin-url` and `send --url` take it.
+///
+/// # Errors
+/// What would be right.
+pub fn server_url(text: &str) -> Result<Url, String> {
+    let web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let url = Url::parse(text).ok().filter(web);
+    url.ok_or_else(|| "it must be a scheme, a host and a port, as in http://127.0.0.1:8081".into())
 }
 
 /// A client of one server.
@@ -144,5 +155,20 @@ impl Client {
                 self.base
             ),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::server_url;
+
+    #[test]
+    fn a_server_is_named_by_scheme_and_host() {
+        for good in ["http://127.0.0.1:8081", "https://ops.example.com/forebay"] {
+            assert!(server_url(good).is_ok(), "{good}");
+        }
+        for bad in ["foo", "127.0.0.1:8081", "localhost:8081", "ftp://host/", ""] {
+            assert!(server_url(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use domain::{Clock, SourceName, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
 use ingest::verify::{Scheme, Unsigned, VerifyOptions};
+use reqwest::Url;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::body::Bodies;
 use self::report::{Report, Sent};
+use super::client::server_url;
 use super::output;
 use super::serve::ConfigArgs;
 use crate::config::Config;
@@ -50,11 +52,20 @@ pub struct Args {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// Where the server is, if not at server.listen: scheme, host and port
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = without_path)]
+    url: Option<Url>,
     /// The summary as one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// What `--url` takes: the path is the source's own.
+fn without_path(text: &str) -> Result<Url, String> {
+    let url = server_url(text)?;
+    if url.path() == "/" && url.query().is_none() {
+        return Ok(url);
+    }
+    Err("it must be scheme, host and port alone: events are posted to /in/SOURCE there".into())
 }
 
 /// Runs it.
@@ -108,7 +119,8 @@ impl Sender {
         } else {
             listen.to_string()
         };
-        let base = args.url.clone().unwrap_or_else(|| format!("http://{host}"));
+        let given = args.url.as_ref().map(ToString::to_string);
+        let base = given.unwrap_or_else(|| format!("http://{host}"));
         let path = format!("/in/{}", args.source);
         Ok(Self {
             http: reqwest::Client::builder()
@@ -211,4 +223,16 @@ fn bar(count: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_path;
+
+    #[test]
+    fn posts_go_to_the_sources_own_path_and_no_other() {
+        assert!(without_path("http://127.0.0.1:8080").is_ok());
+        assert!(without_path("https://hooks.example.com/").is_ok());
+        assert!(without_path("http://127.0.0.1:8080/webhook/gc").is_err());
+    }
 }

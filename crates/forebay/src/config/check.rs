@@ -70,6 +70,12 @@ fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, Co
         limits: limits
             .map_err(|(key, reason)| document.error(&["server", "limits", key], reason))?,
     };
+    if server.admin == server.listen && server.admin.port() != 0 {
+        let reason = format!(
+            "{admin} is server.listen's: the admin listener needs a port of its own, as in \"127.0.0.1:8081\""
+        );
+        return Err(wrong("admin", reason));
+    }
     if server.ack_timeout.is_zero() {
         return Err(wrong("ack_timeout", "must be longer than 0s".into()));
     }

@@ -88,7 +88,7 @@ fn replaced(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<
             Some(found) => out.push_str(&found),
             None => {
                 return Err(format!(
-                    "the environment variable {name} is not set: set it, or write ${{{name}:-default}}"
+                    "the environment variable {name} is not set, or empty: set it, or write ${{{name}:-default}}"
                 ));
             }
         }

@@ -96,8 +96,15 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
             "forebay.toml:14: routes.gc-to-db.from: there is no source cg; there is gc",
         ),
         (
+            with(
+                "\"127.0.0.1:9000\"",
+                "\"127.0.0.1:9000\"\nadmin = \"127.0.0.1:9000\"",
+            ),
+            "forebay.toml:4: server.admin: 127.0.0.1:9000 is server.listen's",
+        ),
+        (
             with("${DATABASE_URL}", "${NOT_THERE}"),
-            "forebay.toml:12: destinations.db.url: the environment variable NOT_THERE is not set",
+            "forebay.toml:12: destinations.db.url: the environment variable NOT_THERE is not set, or empty",
         ),
         (
             with("url =", "uri ="),
