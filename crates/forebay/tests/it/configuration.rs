@@ -148,8 +148,10 @@ async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound
     ];
     // Somebody listens on both ports: a process that bound anything before it read the whole
     // configuration would say so, and end with 1.
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = taken.local_addr().unwrap().to_string();
+    let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listen, admin] = taken
+        .each_ref()
+        .map(|taken| taken.local_addr().unwrap().to_string());
     let serve = [
         "serve",
         "--config",
@@ -157,9 +159,9 @@ async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound
         "--data-dir",
         "data",
         "--listen",
-        &addr,
+        &listen,
         "--admin",
-        &addr,
+        &admin,
     ];
     let dir = tempfile::tempdir().unwrap();
     for (claim, from, to, words) in cases {
@@ -186,7 +188,7 @@ async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound
     // The same without a mistake gets as far as the ports.
     let output = forebay(dir.path(), SOUND, &serve).await?;
     assert_eq!(output.code, Some(1), "{output:?}");
-    assert!(output.stderr.contains(&addr), "{output:?}");
+    assert!(output.stderr.contains(&listen), "{output:?}");
     assert!(
         output.stderr.contains("another process has that port"),
         "{output:?}"
