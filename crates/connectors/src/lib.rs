@@ -14,7 +14,6 @@ mod field;
 mod headers;
 mod identifier;
 pub mod options;
-mod pointer;
 pub mod postgres;
 pub mod reference;
 mod row;

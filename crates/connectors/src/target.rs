@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use domain::Pointer;
 use serde::Deserialize;
 
 use crate::OptionsError;
 use crate::field::Field;
 use crate::identifier::{Identifier, TableName};
-use crate::pointer::Pointer;
 use crate::statement::Statement;
 
 /// The type of the events table's `body` column, when Forebay makes the table.
@@ -176,7 +176,12 @@ fn own_table(
 
 fn column_value(text: &str) -> Result<ColumnValue, OptionsError> {
     let Some(name) = text.strip_prefix('$') else {
-        return Pointer::parse(text).map(ColumnValue::Pointer);
+        return Pointer::parse(text).map(ColumnValue::Pointer).map_err(|_| {
+            OptionsError::new(
+                "columns",
+                "a value is a JSON pointer, as in \"/conversationId\" or \"/items/0/id\", or a named part of the event, as in \"$received_at\"",
+            )
+        });
     };
     Field::parse(name).map(ColumnValue::Field).ok_or_else(|| {
         let reason = format!(

@@ -132,7 +132,7 @@ impl Route {
                 Reason::Rejected => self.metrics.dead_rejected.inc(),
                 Reason::RetriesExhausted => self.metrics.dead_exhausted.inc(),
                 // These are made elsewhere: by a rule of time, and by retiring a route.
-                Reason::Outage | Reason::Retired => 0,
+                Reason::Outage | Reason::Backlog | Reason::Retired => 0,
             };
         }
     }

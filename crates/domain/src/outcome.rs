@@ -21,6 +21,11 @@ pub struct Cause {
     /// Identifies the cause without its changing parts (ids, numbers), so that dead letters with
     /// the same cause group together.
     pub fingerprint: String,
+    /// Whether a destination that is broken as a whole would say the same of every event: HTTP 401, 403,
+    /// 404 and 5xx. A run of such answers is an outage that looks like poison. Known while the attempt
+    /// is judged; state does not keep it.
+    #[serde(skip)]
+    pub blanket: bool,
 }
 
 impl Cause {
@@ -35,7 +40,15 @@ impl Cause {
             code,
             detail,
             fingerprint,
+            blanket: false,
         }
+    }
+
+    /// The same cause, as one that a broken destination gives for every event.
+    #[must_use]
+    pub fn blanket(mut self) -> Self {
+        self.blanket = true;
+        self
     }
 }
 
@@ -149,6 +162,8 @@ pub enum Reason {
     RetriesExhausted,
     /// It waited longer than `dead_letter_after` for a destination that was away.
     Outage,
+    /// It was the oldest of a route at its `max_backlog` with `on_full = "dead_letter"`.
+    Backlog,
     /// Its route was retired with `--pending dead-letter`.
     Retired,
 }
@@ -161,6 +176,7 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::RetriesExhausted => "retries-exhausted",
             Self::Outage => "outage",
+            Self::Backlog => "backlog",
             Self::Retired => "retired",
         }
     }
@@ -172,6 +188,7 @@ impl Reason {
             Self::Rejected,
             Self::RetriesExhausted,
             Self::Outage,
+            Self::Backlog,
             Self::Retired,
         ]
         .into_iter()
@@ -208,6 +225,7 @@ mod tests {
             Reason::Rejected,
             Reason::RetriesExhausted,
             Reason::Outage,
+            Reason::Backlog,
             Reason::Retired,
         ] {
             assert_eq!(Reason::parse(reason.as_str()), Some(reason));

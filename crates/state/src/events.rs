@@ -2,13 +2,13 @@
 
 use domain::ports::state::CLOCK_SLACK;
 use domain::ports::{BatchLimit, Fate, Park, Parked};
-use domain::{EventId, Reason, RouteName, Seq, StoredEvent, Timestamp};
+use domain::{EventId, OrderKey, Reason, RouteName, Seq, StoredEvent, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use crate::connection::CallError;
 use crate::delivered;
-use crate::row::{cause, int, route_key, seq, stored, time};
+use crate::row::{cause, int, order_key, route_key, seq, stored, time};
 
 /// From when on a row was parked by a clock that was ahead of `now`.
 fn ahead(now: Timestamp) -> i64 {
@@ -29,12 +29,12 @@ pub(crate) fn due(
     // come is due in the time to come, too, so none is found twice.
     let mut in_time = connection.prepare_cached(
         "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
-                cause_code, cause_detail, fingerprint, redrives
+                cause_code, cause_detail, fingerprint, redrives, order_key
          FROM parked WHERE route = ?1 AND due_at <= ?2 ORDER BY due_at, seq",
     )?;
     let mut ahead_of_time = connection.prepare_cached(
         "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
-                cause_code, cause_detail, fingerprint, redrives
+                cause_code, cause_detail, fingerprint, redrives, order_key
          FROM parked WHERE route = ?1 AND last_failure_at > ?2 AND due_at > ?3 ORDER BY last_failure_at, seq",
     )?;
     let at = now.as_microsecond();
@@ -75,6 +75,7 @@ impl Found<'_> {
                 first_failure_at: time(row, 5)?,
                 last_failure_at: time(row, 6)?,
                 cause: cause(row, 7)?,
+                key: order_key(row, 11)?,
             };
             self.bytes += park.stored.event.weight();
             if self.bytes > self.limit.bytes && !self.rows.is_empty() {
@@ -114,6 +115,26 @@ pub(crate) fn next_due(
         }
     }
     Ok(None)
+}
+
+/// What parked events hold others back by.
+pub(crate) fn parked_keys(
+    connection: &Connection,
+    route: &RouteName,
+) -> Result<Vec<(OrderKey, Seq)>, CallError> {
+    let route = route_key(connection, route)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT order_key, seq FROM parked
+         WHERE route = ?1 AND order_key IS NOT NULL AND redrives = 0 ORDER BY seq",
+    )?;
+    let mut rows = statement.query([route])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Some(key) = order_key(row, 0)? {
+            keys.push((key, seq(row, 1)?));
+        }
+    }
+    Ok(keys)
 }
 
 /// What became of an event on a route.

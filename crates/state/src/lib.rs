@@ -9,6 +9,8 @@ mod delivered;
 pub mod error;
 mod events;
 pub mod metrics;
+pub mod options;
+mod room;
 mod routes;
 mod row;
 pub mod schema;
@@ -18,4 +20,5 @@ mod store;
 
 pub use error::OpenError;
 pub use metrics::Metrics;
+pub use options::Options;
 pub use store::SqliteState;

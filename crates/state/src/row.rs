@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use domain::ports::StateError;
-use domain::{Cause, Event, EventId, RouteName, Seq, StoredEvent, Timestamp};
+use domain::{Cause, Event, EventId, OrderKey, RouteName, Seq, StoredEvent, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::connection::CallError;
@@ -33,7 +33,13 @@ pub(crate) fn cause(row: &Row<'_>, at: usize) -> rusqlite::Result<Cause> {
         code: row.get(at)?,
         detail: row.get(at + 1)?,
         fingerprint: row.get(at + 2)?,
+        blanket: false,
     })
+}
+
+/// What a parked event is ordered by.
+pub(crate) fn order_key(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<OrderKey>> {
+    Ok(row.get::<_, Option<[u8; 16]>>(at)?.map(OrderKey))
 }
 
 /// The stored form of an event.

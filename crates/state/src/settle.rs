@@ -1,6 +1,8 @@
 //! Settling: one step of each of several routes, in one transaction.
 
-use domain::ports::{Bury, Park, Settlement, StateError};
+use std::collections::BTreeMap;
+
+use domain::ports::{Bury, Park, Settlement, StateError, TakeBack};
 use domain::{Seq, SeqRange};
 use rusqlite::{Connection, Transaction, params};
 
@@ -42,6 +44,9 @@ fn apply(transaction: &Transaction<'_>, step: &Settlement) -> Result<(), CallErr
     for bury in &step.buries {
         add_dead(transaction, route, bury)?;
     }
+    for back in &step.taken_back {
+        take_back(transaction, route, back)?;
+    }
     Ok(())
 }
 
@@ -70,25 +75,38 @@ fn advance(transaction: &Transaction<'_>, route: i64, step: &Settlement) -> Resu
     Ok(())
 }
 
+/// Makes the settled ranges those of the step, writing only what differs: there may be many, and few of
+/// them change from one step to the next.
 fn replace_ranges(
     transaction: &Transaction<'_>,
     route: i64,
     step: &Settlement,
 ) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM settled_ranges WHERE route = ?1")?
-        .execute([route])?;
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO settled_ranges (route, first, last, events) VALUES (?1, ?2, ?3, ?4)",
+    let mut kept = transaction.prepare_cached(
+        "SELECT first, last, events FROM settled_ranges WHERE route = ?1 ORDER BY first",
     )?;
-    for settled in &step.ranges {
+    let kept = kept.query_map([route], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let kept: BTreeMap<i64, (i64, i64)> = kept
+        .map(|row| row.map(|(first, last, events)| (first, (last, events))))
+        .collect::<rusqlite::Result<_>>()?;
+    let wanted = step.ranges.iter().map(|settled| {
         let SeqRange { first, last } = settled.range;
-        insert.execute(params![
-            route,
-            int(first.0),
-            int(last.0),
-            int(settled.events)
-        ])?;
+        (int(first.0), (int(last.0), int(settled.events)))
+    });
+    let wanted: BTreeMap<i64, (i64, i64)> = wanted.collect();
+    let mut delete =
+        transaction.prepare_cached("DELETE FROM settled_ranges WHERE route = ?1 AND first = ?2")?;
+    for first in kept.keys().filter(|first| !wanted.contains_key(first)) {
+        delete.execute(params![route, first])?;
+    }
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO settled_ranges (route, first, last, events) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (route, first) DO UPDATE SET last = excluded.last, events = excluded.events",
+    )?;
+    for (first, range) in &wanted {
+        if kept.get(first) != Some(range) {
+            upsert.execute(params![route, first, range.0, range.1])?;
+        }
     }
     Ok(())
 }
@@ -103,8 +121,8 @@ fn unpark(transaction: &Transaction<'_>, route: i64, seq: Seq) -> rusqlite::Resu
 fn add_parked(transaction: &Transaction<'_>, route: i64, park: &Park) -> rusqlite::Result<()> {
     let mut upsert = transaction.prepare_cached(
         "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
-                             cause_code, cause_detail, fingerprint)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                             cause_code, cause_detail, fingerprint, order_key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (route, seq) DO UPDATE SET attempts = excluded.attempts, due_at = excluded.due_at,
              first_failure_at = excluded.first_failure_at, last_failure_at = excluded.last_failure_at,
              cause_code = excluded.cause_code, cause_detail = excluded.cause_detail, fingerprint = excluded.fingerprint",
@@ -121,7 +139,37 @@ fn add_parked(transaction: &Transaction<'_>, route: i64, park: &Park) -> rusqlit
         park.cause.code,
         park.cause.detail,
         park.cause.fingerprint,
+        park.key.map(|key| key.0),
     ])?;
+    Ok(())
+}
+
+/// Parks an event of a run again as it was before the run.
+fn take_back(transaction: &Transaction<'_>, route: i64, back: &TakeBack) -> rusqlite::Result<()> {
+    let place = params![
+        route,
+        int(back.seq.0),
+        back.attempts,
+        back.due_at.as_microsecond(),
+        back.key.map(|key| key.0),
+    ];
+    let mut exhume = transaction.prepare_cached(
+        "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
+                             cause_code, cause_detail, fingerprint, redrives, order_key)
+         SELECT route, seq, event_id, event, ?3, ?4, first_failure_at, last_failure_at,
+                cause_code, cause_detail, fingerprint, redrives, ?5
+         FROM dead WHERE route = ?1 AND seq = ?2",
+    )?;
+    if exhume.execute(place)? > 0 {
+        transaction
+            .prepare_cached("DELETE FROM dead WHERE route = ?1 AND seq = ?2")?
+            .execute(params![route, int(back.seq.0)])?;
+        return Ok(());
+    }
+    let mut update = transaction.prepare_cached(
+        "UPDATE parked SET attempts = ?3, due_at = ?4, order_key = ?5 WHERE route = ?1 AND seq = ?2",
+    )?;
+    update.execute(place)?;
     Ok(())
 }
 

@@ -1,19 +1,24 @@
 //! [`SqliteState`]: the state port on one SQLite file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{
     BatchLimit, Fate, KnownSource, Parked, RetireFate, RouteRecord, Settlement, State, StateError,
 };
-use domain::{EventId, InstallationId, RouteName, Seq, SourceName, StoredEvent, Timestamp};
+use domain::{
+    EventId, InstallationId, OrderKey, RouteName, Seq, SourceName, StoredEvent, Timestamp,
+};
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::watch;
 
 use crate::connection::{ConnectionThread, LOCK_PATIENCE, open_reader, open_writer};
 use crate::error::OpenError;
 use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::room::Room;
 use crate::{events, routes, schema, settle, sources};
 
 /// State in a SQLite file beside the journal.
@@ -27,6 +32,7 @@ pub struct SqliteState {
     reader: ConnectionThread,
     failure: watch::Sender<Option<String>>,
     metrics: Metrics,
+    room: Arc<Room>,
 }
 
 impl SqliteState {
@@ -34,9 +40,12 @@ impl SqliteState {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(path: &Path, metrics: Metrics) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, options: Options, metrics: Metrics) -> Result<Self, OpenError> {
         let mut writer = open_writer(path)?;
         schema::migrate(&mut writer, path)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let room = Arc::new(Room::new(options, directory.to_owned()));
+        room.look(&writer);
         let reader = open_reader(path)?;
         let failure = watch::Sender::new(None);
         let start = |name, connection, writes| {
@@ -53,6 +62,7 @@ impl SqliteState {
             reader,
             failure,
             metrics,
+            room,
         })
     }
 
@@ -83,18 +93,6 @@ impl SqliteState {
             true => Err(late()),
             false => Ok(()),
         }
-    }
-
-    /// `accepted + Σ ranges.events − (delivered + parked + dead + discarded + damaged)` of a route, from
-    /// the rows alone. Anything but 0 is a defect.
-    ///
-    /// # Errors
-    /// [`StateError::UnknownRoute`], or what SQLite reports.
-    pub async fn imbalance(&self, route: &RouteName) -> Result<i64, StateError> {
-        let route = route.clone();
-        self.reader
-            .call(move |connection| routes::imbalance(connection, &route))
-            .await
     }
 }
 
@@ -222,8 +220,13 @@ impl State for SqliteState {
     }
 
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError> {
+        let room = Arc::clone(&self.room);
         self.writer
-            .call(move |connection| settle::settle(connection, &steps))
+            .call(move |connection| {
+                settle::settle(connection, &steps)?;
+                room.look(connection);
+                Ok(())
+            })
             .await
     }
 
@@ -252,6 +255,13 @@ impl State for SqliteState {
             .await
     }
 
+    async fn parked_keys(&self, route: &RouteName) -> Result<Vec<(OrderKey, Seq)>, StateError> {
+        let route = route.clone();
+        self.reader
+            .call(move |connection| events::parked_keys(connection, &route))
+            .await
+    }
+
     async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError> {
         let route = route.clone();
         self.reader
@@ -277,6 +287,13 @@ impl State for SqliteState {
             .await
     }
 
+    async fn imbalance(&self, route: &RouteName) -> Result<i64, StateError> {
+        let route = route.clone();
+        self.reader
+            .call(move |connection| routes::imbalance(connection, &route))
+            .await
+    }
+
     async fn bytes(&self) -> Result<u64, StateError> {
         let mut wal = self.path.clone().into_os_string();
         wal.push("-wal");
@@ -286,5 +303,9 @@ impl State for SqliteState {
             .bytes
             .set(i64::try_from(bytes).unwrap_or(i64::MAX));
         Ok(bytes)
+    }
+
+    fn room(&self) -> Result<(), String> {
+        self.room.check()
     }
 }

@@ -14,8 +14,8 @@ use domain::ports::{
     RouteRecord, RouteStatus, Routes, Settlement, SourceStatus, Sources, State, StateError,
 };
 use domain::{
-    Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, RouteName, Seq,
-    SourceName, SourceSet, StoredEvent, Timestamp,
+    Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, OrderKey, RouteName,
+    Seq, SourceName, SourceSet, StoredEvent, Timestamp,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -312,6 +312,15 @@ impl State for World {
         Ok(buried.iter().find(|stored| stored.id == id).cloned())
     }
 
+    async fn parked_keys(&self, _: &RouteName) -> Result<Vec<(OrderKey, Seq)>, StateError> {
+        unreachable!()
+    }
+    async fn imbalance(&self, _: &RouteName) -> Result<i64, StateError> {
+        unreachable!()
+    }
+    fn room(&self) -> Result<(), String> {
+        Ok(())
+    }
     async fn bytes(&self) -> Result<u64, StateError> {
         self.check()?;
         Ok(77)

@@ -81,7 +81,14 @@ async fn pages_and_fates_agree_with_the_journal_and_state() {
     let journal = Arc::new(journal(directory.path(), &clock));
     let ids = fill(&journal, &clock, 2500).await;
     let metrics = state::Metrics::register(&mut Registry::default());
-    let state = Arc::new(SqliteState::open(&directory.path().join("state.db"), metrics).unwrap());
+    let state = Arc::new(
+        SqliteState::open(
+            &directory.path().join("state.db"),
+            state::Options::default(),
+            metrics,
+        )
+        .unwrap(),
+    );
     let r = RouteName::new("r").unwrap();
     state.register_route(&r, Seq::ZERO, at(0)).await.unwrap();
     state.settle(vec![settlement(&r, &ids)]).await.unwrap();

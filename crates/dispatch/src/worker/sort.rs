@@ -218,6 +218,7 @@ impl Sorted {
                         first_failure_at,
                         last_failure_at: rules.now,
                         cause,
+                        key: None,
                     });
                     self.row(seq, before, Some(due_at));
                     return;

@@ -12,10 +12,10 @@ use domain::ports::state::{CLOCK_SLACK, KnownSource};
 use domain::ports::{
     Append, AppendError, Archive, BatchLimit, Bury, Counters, Durability, EventPage, EventQuery,
     Fate, Journal, JournalError, Park, Parked, ReadBatch, Reader, RetireFate, RouteRecord,
-    Settlement, State, StateError,
+    Settlement, State, StateError, TakeBack,
 };
 use domain::{
-    Clock, DedupKey, Event, EventId, InstallationId, RouteName, Seq, SeqRange, SourceSet,
+    Clock, DedupKey, Event, EventId, InstallationId, OrderKey, RouteName, Seq, SeqRange, SourceSet,
     StoredEvent, Timestamp,
 };
 use tokio::sync::watch;
@@ -265,6 +265,8 @@ pub(crate) struct MemoryState {
     all_meet: Mutex<Option<StateError>>,
     /// What listing the routes meets.
     lists_meet: Mutex<Option<StateError>>,
+    /// What room says.
+    full: Mutex<Option<String>>,
     /// How long after a commit the settler hears of it.
     slow: Mutex<Duration>,
     commits: Mutex<Vec<tokio::time::Instant>>,
@@ -281,6 +283,11 @@ impl MemoryState {
 
     pub(crate) fn lists_meet(&self, error: Option<StateError>) {
         *self.lists_meet.lock().unwrap() = error;
+    }
+
+    /// Whether there is no room for more rows.
+    pub(crate) fn set_full(&self, why: Option<&str>) {
+        *self.full.lock().unwrap() = why.map(str::to_owned);
     }
 
     /// From now on the settler hears of a commit so long after everybody else can see it.
@@ -342,10 +349,34 @@ fn apply(rows: &mut Rows, step: Settlement) {
         let before = rows.dead.insert(bury.stored.seq, bury);
         assert!(before.is_none(), "buried twice");
     }
+    for back in step.taken_back {
+        take_back(rows, back);
+    }
     let record = rows.record.as_mut().unwrap();
     record.parked = rows.parked.len() as u64;
     record.dead = rows.dead.len() as u64;
     assert_eq!(record.ledger(0).imbalance(), 0, "{record:?}");
+}
+
+fn take_back(rows: &mut Rows, back: TakeBack) {
+    let exhumed = rows.dead.remove(&back.seq).map(|bury| Park {
+        stored: bury.stored,
+        attempts: 0,
+        due_at: back.due_at,
+        first_failure_at: bury.first_failure_at,
+        last_failure_at: bury.last_failure_at,
+        cause: bury.cause,
+        key: None,
+    });
+    if let Some(park) = exhumed.or_else(|| rows.parked.remove(&back.seq)) {
+        let park = Park {
+            attempts: back.attempts,
+            due_at: back.due_at,
+            key: back.key,
+            ..park
+        };
+        rows.parked.insert(back.seq, park);
+    }
 }
 
 fn is_due(park: &Park, now: Timestamp) -> bool {
@@ -493,6 +524,25 @@ impl State for MemoryState {
     }
     async fn bytes(&self) -> Result<u64, StateError> {
         unreachable!()
+    }
+
+    async fn parked_keys(&self, route: &RouteName) -> Result<Vec<(OrderKey, Seq)>, StateError> {
+        let routes = self.routes.lock().unwrap();
+        let parked = routes[route].parked.values();
+        let keyed = parked.filter_map(|park| Some((park.key?, park.stored.seq)));
+        Ok(keyed.collect())
+    }
+
+    /// What it applies it asserts to balance.
+    async fn imbalance(&self, _: &RouteName) -> Result<i64, StateError> {
+        Ok(0)
+    }
+
+    fn room(&self) -> Result<(), String> {
+        match &*self.full.lock().unwrap() {
+            Some(why) => Err(why.clone()),
+            None => Ok(()),
+        }
     }
 }
 

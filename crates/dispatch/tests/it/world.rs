@@ -59,6 +59,7 @@ impl World {
         .unwrap();
         let state = SqliteState::open(
             &directory.join("state.db"),
+            state::Options::default(),
             state::Metrics::register(&mut registry),
         )
         .unwrap();

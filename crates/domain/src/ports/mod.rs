@@ -4,6 +4,7 @@
 //! stands behind these traits; only the composition root does. All are object-safe.
 
 pub mod archive;
+pub mod dead_letters;
 pub mod destination;
 pub mod journal;
 pub mod routes;
@@ -11,6 +12,10 @@ pub mod sources;
 pub mod state;
 
 pub use archive::{Archive, EventPage, EventQuery};
+pub use dead_letters::{
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Letter, Redrive,
+    RedriveId, RedriveStatus, RedriveStep, Selection,
+};
 pub use destination::{Delivery, Destination, DestinationLimits, Finding};
 pub use journal::{
     Append, AppendError, Appending, BatchLimit, Durability, Journal, JournalError, ReadBatch,
@@ -20,7 +25,7 @@ pub use routes::{BreakerState, LastError, RouteControlError, RouteStatus, Routes
 pub use sources::{SourceStatus, Sources};
 pub use state::{
     Bury, Counters, DeliveredRange, Fate, KnownSource, Park, Parked, Resolution, RetireFate,
-    RouteRecord, SettledRange, Settlement, State, StateError,
+    RouteRecord, SettledRange, Settlement, State, StateError, TakeBack,
 };
 
 /// Answers "can it accept durably, now" for `/readyz`, and nothing else.

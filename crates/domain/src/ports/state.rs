@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::BatchLimit;
 use crate::{
-    Cause, EventId, InstallationId, Ledger, Reason, RouteName, Seq, SeqRange, SourceName,
+    Cause, EventId, InstallationId, Ledger, OrderKey, Reason, RouteName, Seq, SeqRange, SourceName,
     StoredEvent,
 };
 
@@ -82,6 +82,8 @@ pub struct Park {
     pub last_failure_at: Timestamp,
     /// Why the last attempt failed.
     pub cause: Cause,
+    /// What it is ordered by, on a route that is.
+    pub key: Option<OrderKey>,
 }
 
 /// A parked event as state gives it back.
@@ -108,6 +110,20 @@ pub struct Bury {
     pub first_failure_at: Timestamp,
     /// When the last attempt failed.
     pub last_failure_at: Timestamp,
+}
+
+/// An event of a run that turned out to be an outage: parked or dead, it is parked again as it was
+/// before, and due at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakeBack {
+    /// The event. One that is neither parked nor dead any more was purged meanwhile, and stays so.
+    pub seq: Seq,
+    /// Attempts spent before the run.
+    pub attempts: u32,
+    /// When the next is due.
+    pub due_at: Timestamp,
+    /// What it is ordered by, on a route that is.
+    pub key: Option<OrderKey>,
 }
 
 /// How a parked event left the parked.
@@ -142,6 +158,8 @@ pub struct Settlement {
     pub buries: Vec<Bury>,
     /// Parked events that left without becoming a dead letter.
     pub resolved: Vec<(Seq, Resolution)>,
+    /// Events of a run that is taken back; applied after `parks` and `buries`.
+    pub taken_back: Vec<TakeBack>,
     /// By how much the counters grow.
     pub counters: Counters,
     /// The sources that the route takes from now on, and that the ranges count by; `None`: as before.
@@ -161,6 +179,7 @@ impl Settlement {
             parks: Vec::new(),
             buries: Vec::new(),
             resolved: Vec::new(),
+            taken_back: Vec::new(),
             counters: Counters::default(),
             sources: None,
         }
@@ -368,6 +387,10 @@ pub trait State: Send + Sync {
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError>;
 
+    /// What the parked events of `route` are ordered by, and which they are, in order of their sequence
+    /// numbers: those that hold others back. Redriven ones hold nobody, and are left out.
+    async fn parked_keys(&self, route: &RouteName) -> Result<Vec<(OrderKey, Seq)>, StateError>;
+
     /// What became of the event on the route. Pending if it lies above all that is settled.
     async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError>;
 
@@ -377,6 +400,17 @@ pub trait State: Send + Sync {
     /// Forgets delivered ranges that ended before `before`.
     async fn expire_delivered(&self, before: Timestamp) -> Result<(), StateError>;
 
+    /// What does not add up in the route's rows, counted one by one and not taken from what is counted on
+    /// the way: 0, or there is a defect. Slow on a large store.
+    async fn imbalance(&self, route: &RouteName) -> Result<i64, StateError>;
+
     /// The size of the store on disk, in bytes.
     async fn bytes(&self) -> Result<u64, StateError>;
+
+    /// Whether there is room for more rows. What must succeed so that rows can leave (progress, what was
+    /// delivered at last, a purge) needs no leave. Cheap; as of the last look, which is a second old at most.
+    ///
+    /// # Errors
+    /// One line that says what is full, and what to raise.
+    fn room(&self) -> Result<(), String>;
 }

@@ -62,11 +62,13 @@ impl Stores {
         registry: &mut Registry,
     ) -> Outcome<Self> {
         let data_dir = config.server.data_dir.clone();
+        let options = config.state;
         let state_metrics = state::Metrics::register(registry);
         let metrics = journal::Metrics::register(registry);
-        let (lock, state) =
-            tokio::task::spawn_blocking(move || open_state(&data_dir, flags, state_metrics))
-                .await??;
+        let (lock, state) = tokio::task::spawn_blocking(move || {
+            open_state(&data_dir, flags, options, state_metrics)
+        })
+        .await??;
         let bound = state.installation().await?.is_some();
         let known = known(&state, flags).await?;
         let directory = config.server.data_dir.join("journal");
@@ -177,13 +179,14 @@ pub fn open_state_alone(data_dir: &Path) -> Outcome<(DirectoryLock, SqliteState)
     let metrics = state::Metrics::register(&mut Registry::default());
     Ok((
         lock,
-        SqliteState::open(&path, metrics).map_err(state_failure)?,
+        SqliteState::open(&path, state::Options::default(), metrics).map_err(state_failure)?,
     ))
 }
 
 fn open_state(
     data_dir: &Path,
     flags: OpenFlags,
+    options: state::Options,
     metrics: state::Metrics,
 ) -> Outcome<(DirectoryLock, SqliteState)> {
     let journal_dir = data_dir.join("journal");
@@ -195,7 +198,7 @@ fn open_state(
         // Said before a new file stands in the way of a restored one.
         return Err(state_missing(&path));
     }
-    let state = SqliteState::open(&path, metrics).map_err(state_failure)?;
+    let state = SqliteState::open(&path, options, metrics).map_err(state_failure)?;
     // The name of a new file must be durable before the journal counts on it.
     std::fs::File::open(data_dir)
         .and_then(|directory| directory.sync_all())

@@ -30,6 +30,7 @@ pub(super) fn check(
         move |(key, reason): (&'static str, String)| document.error(&[section, key], reason)
     };
     let journal = file.journal.validate().map_err(at("journal"))?;
+    file.state.validate().map_err(at("state"))?;
     file.dispatch.validate().map_err(at("dispatch"))?;
     let level = file.log.validate();
     level.map_err(|reason| document.error(&["log", "level"], reason))?;
@@ -42,6 +43,7 @@ pub(super) fn check(
         server,
         log: file.log.clone(),
         journal,
+        state: file.state,
         dispatch: file.dispatch,
         routes,
         sources: file.sources,

@@ -60,6 +60,8 @@ pub struct Config {
     pub log: LogOptions,
     /// The `[journal]` section.
     pub journal: journal::Config,
+    /// The `[state]` section.
+    pub state: state::Options,
     /// The `[dispatch]` section.
     pub dispatch: dispatch::Options,
     /// The `[sources.*]` sections.

@@ -43,6 +43,8 @@ pub(super) struct File {
     #[serde(default)]
     pub journal: journal::Options,
     #[serde(default)]
+    pub state: state::Options,
+    #[serde(default)]
     pub dispatch: dispatch::Options,
     #[serde(default)]
     pub sources: BTreeMap<SourceName, SourceOptions>,

@@ -177,6 +177,7 @@ fn defaults(section: &Section) -> Value {
         "[server.limits]" => serde_json::to_value(ListenerOptions::default()),
         "[log]" => serde_json::to_value(LogOptions::default()),
         "[journal]" => serde_json::to_value(journal::Options::default()),
+        "[state]" => serde_json::to_value(state::Options::default()),
         "[dispatch]" => serde_json::to_value(dispatch::Options::default()),
         "[sources.NAME]" => serde_json::to_value(SourceOptions::default()),
         "respond = { … }" => serde_json::to_value(RespondOptions::default()),

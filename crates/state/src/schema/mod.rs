@@ -12,7 +12,11 @@ use crate::error::OpenError;
 use crate::row::int;
 
 /// Each step takes the schema from its position to the next version.
-const STEPS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql")];
+const STEPS: &[&str] = &[
+    include_str!("001.sql"),
+    include_str!("002.sql"),
+    include_str!("003.sql"),
+];
 
 /// The version that this code reads and writes.
 #[expect(

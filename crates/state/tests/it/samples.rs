@@ -52,6 +52,7 @@ pub(crate) fn park(seq: u64, attempts: u32, due: i64) -> Park {
         first_failure_at: at(0),
         last_failure_at: at(1),
         cause: Cause::new("http 500", "oops"),
+        key: None,
     }
 }
 

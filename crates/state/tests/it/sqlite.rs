@@ -36,7 +36,7 @@ impl Store for SqliteFile {
 
 pub(crate) fn open(path: &Path) -> Result<SqliteState, OpenError> {
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-    SqliteState::open(path, metrics)
+    SqliteState::open(path, state::Options::default(), metrics)
 }
 
 contract!(SqliteFile);

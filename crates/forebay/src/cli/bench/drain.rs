@@ -173,8 +173,11 @@ impl Backlog {
             Arc::new(SystemClock),
             metrics,
         )?;
-        let state =
-            state::SqliteState::open(&dir.join("state.db"), state::Metrics::register(registry))?;
+        let state = state::SqliteState::open(
+            &dir.join("state.db"),
+            state::Options::default(),
+            state::Metrics::register(registry),
+        )?;
         let source = SourceName::new("bench")?;
         let backlog = Self {
             journal: Arc::new(journal),

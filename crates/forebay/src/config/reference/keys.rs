@@ -159,6 +159,19 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "[state]",
+        at: &["state"],
+        about: "What waits outside the journal: parked events and dead letters, in `state.db` in the data directory.",
+        keys: &[
+            key("max_bytes", "size", "at least 16MiB",
+                "How large it may grow. At it, burying and parking wait, and the events stay in the journal; progress, redrives and purges go on.")
+                .edges(&["\"16MiB\""], &["\"16777215\""]),
+            key("min_free", "size", "",
+                "What it leaves free on the disk when it buries and parks, so that settling always succeeds. Keep it below `journal.min_free`, so that the journal stops first.")
+                .edges(&["\"0\""], &["\"some\""]),
+        ],
+    },
+    Section {
         title: "[dispatch]",
         at: &["dispatch"],
         about: "How much is read ahead, and how often progress is written down.",

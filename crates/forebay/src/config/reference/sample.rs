@@ -11,6 +11,7 @@ pub(super) fn sample() -> Value {
         "server": { "limits": {} },
         "log": {},
         "journal": {},
+        "state": {},
         "dispatch": {},
         "sources": { "in": { "type": "http", "respond": {} } },
         "destinations": { "db": { "type": "sqlite" } },

@@ -27,7 +27,8 @@ fn every_key_that_is_taken_is_described_and_the_other_way_round() {
             "log",
             "routes",
             "server",
-            "sources"
+            "sources",
+            "state"
         ]
     );
     for section in SECTIONS {

@@ -7,26 +7,30 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::OptionsError;
-
 /// A checked pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pointer(Vec<String>);
+pub struct Pointer(Vec<String>);
+
+/// A text that is no JSON pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a JSON pointer begins with \"/\", as in \"/conversationId\" or \"/items/0/id\"")]
+pub struct PointerError;
 
 /// A body, or a part of the pointed-to value, that is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotJson;
+pub struct NotJson;
 
 impl Pointer {
-    pub(crate) fn parse(text: &str) -> Result<Self, OptionsError> {
+    /// Reads a pointer; the empty one points to the whole body.
+    ///
+    /// # Errors
+    /// [`PointerError`] when it does not begin with a slash.
+    pub fn parse(text: &str) -> Result<Self, PointerError> {
         if text.is_empty() {
             return Ok(Self(Vec::new()));
         }
         let Some(path) = text.strip_prefix('/') else {
-            return Err(OptionsError::new(
-                "columns",
-                "a value is a JSON pointer, as in \"/conversationId\" or \"/items/0/id\", or a named part of the event, as in \"$received_at\"",
-            ));
+            return Err(PointerError);
         };
         let parts = path.split('/');
         Ok(Self(
@@ -38,7 +42,10 @@ impl Pointer {
 
     /// The value's text: a string without its quotes and escapes, anything else as JSON. `None` when it
     /// is not there or null.
-    pub(crate) fn find<'a>(&self, body: &'a [u8]) -> Result<Option<Cow<'a, str>>, NotJson> {
+    ///
+    /// # Errors
+    /// [`NotJson`] when the body, or a part on the way, is none.
+    pub fn find<'a>(&self, body: &'a [u8]) -> Result<Option<Cow<'a, str>>, NotJson> {
         let mut at: &'a RawValue = serde_json::from_slice(body).map_err(|_| NotJson)?;
         for part in &self.0 {
             let text = at.get();
