@@ -76,6 +76,15 @@ impl Pointer {
     }
 }
 
+impl std::fmt::Display for Pointer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for part in &self.0 {
+            write!(f, "/{}", part.replace('~', "~0").replace('/', "~1"))?;
+        }
+        Ok(())
+    }
+}
+
 /// RFC 6901: digits without a leading zero.
 fn index(part: &str) -> Option<usize> {
     let plain = part.bytes().all(|byte| byte.is_ascii_digit());

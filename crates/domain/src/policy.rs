@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pointer::{Pointer, PointerError};
 use crate::units::HumanDuration;
 
 /// The longest that a destination's `Retry-After` is honoured.
@@ -89,21 +90,190 @@ impl RetryPolicy {
 }
 
 /// What a route does while its destination is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "WrittenOnOutage")]
 pub enum OnOutage {
-    /// Wait for ever, in order, and spend no attempt.
+    /// Wait for ever, in order, and spend no attempt. The default.
     #[default]
     Hold,
+    /// Spend an attempt, as for any failure: an event has 1 + `max_retries` of them, and then is a dead
+    /// letter. The breaker never trips, and no run of answers is taken for an outage.
+    Retry,
+    /// As [`OnOutage::Hold`]; but what has waited so long while the breaker was tripped becomes a dead
+    /// letter. Time in which Forebay did not run does not count.
+    DeadLetterAfter(HumanDuration),
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "must be \"hold\", \"retry\" or { dead_letter_after = \"15m\" }"
+)]
+enum WrittenOnOutage {
+    Word(OnOutageWord),
+    Bury(DeadLetterAfter),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnOutageWord {
+    Hold,
+    Retry,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeadLetterAfter {
+    dead_letter_after: HumanDuration,
+}
+
+impl TryFrom<WrittenOnOutage> for OnOutage {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenOnOutage) -> Result<Self, Self::Error> {
+        match written {
+            WrittenOnOutage::Word(OnOutageWord::Hold) => Ok(Self::Hold),
+            WrittenOnOutage::Word(OnOutageWord::Retry) => Ok(Self::Retry),
+            WrittenOnOutage::Bury(bury) if bury.dead_letter_after.0.is_zero() => {
+                Err("dead_letter_after must be longer than 0s")
+            }
+            WrittenOnOutage::Bury(bury) => Ok(Self::DeadLetterAfter(bury.dead_letter_after)),
+        }
+    }
+}
+
+impl Serialize for OnOutage {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Hold => serializer.serialize_str("hold"),
+            Self::Retry => serializer.serialize_str("retry"),
+            Self::DeadLetterAfter(after) => DeadLetterAfter {
+                dead_letter_after: *after,
+            }
+            .serialize(serializer),
+        }
+    }
 }
 
 /// In which order a route delivers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "WrittenOrder")]
 pub enum Order {
-    /// As fast as it goes; a failed event does not hold the others up.
+    /// As fast as it goes; a failed event does not hold the others up. The default.
     #[default]
     None,
+    /// Events with the same value at this pointer into their body go one after the other; what comes behind
+    /// a parked one is held. Events without the value have no order.
+    Key(Pointer),
+    /// All events go one after the other.
+    Strict,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "must be \"none\", \"strict\" or { key = \"/conversationId\" }"
+)]
+enum WrittenOrder {
+    Word(OrderWord),
+    Key(OrderByKey),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OrderWord {
+    None,
+    Strict,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrderByKey {
+    key: String,
+}
+
+impl TryFrom<WrittenOrder> for Order {
+    type Error = PointerError;
+
+    fn try_from(written: WrittenOrder) -> Result<Self, Self::Error> {
+        match written {
+            WrittenOrder::Word(OrderWord::None) => Ok(Self::None),
+            WrittenOrder::Word(OrderWord::Strict) => Ok(Self::Strict),
+            WrittenOrder::Key(by) => Pointer::parse(&by.key).map(Self::Key),
+        }
+    }
+}
+
+impl Serialize for Order {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_str("none"),
+            Self::Strict => serializer.serialize_str("strict"),
+            Self::Key(pointer) => OrderByKey {
+                key: pointer.to_string(),
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+/// When a run of answers is taken for an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BreakerPolicy {
+    /// So many different events in a row, each answered as a destination that is broken as a whole would
+    /// (HTTP 401, 403, 404, 5xx), with none delivered between, are an outage: the breaker trips, and they
+    /// go back to where they were with no attempt spent. 0 switches that off. Default 20, at most 1,000.
+    pub run: u32,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self { run: 20 }
+    }
+}
+
+impl BreakerPolicy {
+    /// Says what is wrong with the values, if anything.
+    ///
+    /// # Errors
+    /// One line that names the key and what would be right.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.run > 1000 {
+            return Err("run must be from 0 (off) to 1000".into());
+        }
+        Ok(())
+    }
+}
+
+/// How long dead letters are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLetterPolicy {
+    /// How long a dead letter stays after every target confirmed it. Without a target it stays until it is
+    /// redriven or purged. Default `"30d"`.
+    pub keep: HumanDuration,
+    /// When a dead letter that nobody dealt with is discarded, and counted so. Never unless set.
+    pub expire_after: Option<HumanDuration>,
+}
+
+impl Default for DeadLetterPolicy {
+    fn default() -> Self {
+        Self {
+            keep: HumanDuration::from_secs(30 * 24 * 3600),
+            expire_after: None,
+        }
+    }
+}
+
+/// How much of a route may wait in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// New events of its sources are told 503.
+    Refuse,
+    /// Its oldest events become dead letters.
+    DeadLetter,
 }
 
 /// Limits of the breaker's waits between probes.
@@ -172,6 +342,47 @@ mod tests {
         };
         assert_eq!(policy.wait(1, 0.0), Duration::from_secs(8));
         assert_eq!(policy.wait(1, 1.0), Duration::from_secs(12));
+    }
+
+    fn written<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_happens_in_an_outage_reads_as_it_is_written() {
+        let after = OnOutage::DeadLetterAfter(HumanDuration::from_secs(900));
+        let cases = [
+            ("\"hold\"", OnOutage::Hold),
+            ("\"retry\"", OnOutage::Retry),
+            (r#"{"dead_letter_after":"15m"}"#, after),
+        ];
+        for (text, value) in cases {
+            assert_eq!(written(text), Ok(value), "{text}");
+            assert_eq!(serde_json::to_string(&value).unwrap(), text);
+        }
+        for wrong in ["\"wait\"", "{}", r#"{"dead_letter_after":"15m","x":1}"#, "3"] {
+            let error = written::<OnOutage>(wrong).unwrap_err();
+            assert!(error.contains("dead_letter_after"), "{error}");
+        }
+        assert!(written::<OnOutage>(r#"{"dead_letter_after":"0s"}"#).is_err());
+    }
+
+    #[test]
+    fn an_order_reads_as_it_is_written() {
+        let key = Order::Key(Pointer::parse("/a~1b/0").unwrap());
+        let cases = [
+            ("\"none\"", Order::None),
+            ("\"strict\"", Order::Strict),
+            (r#"{"key":"/a~1b/0"}"#, key),
+        ];
+        for (text, value) in cases {
+            assert_eq!(written(text), Ok(value.clone()), "{text}");
+            assert_eq!(serde_json::to_string(&value).unwrap(), text);
+        }
+        let error = written::<Order>("\"fifo\"").unwrap_err();
+        assert!(error.contains("conversationId"), "{error}");
+        let error = written::<Order>(r#"{"key":"conversationId"}"#).unwrap_err();
+        assert!(error.contains("begins with"), "{error}");
     }
 
     #[test]

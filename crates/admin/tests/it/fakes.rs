@@ -214,6 +214,10 @@ impl Archive for World {
         Ok(events.iter().find(|stored| stored.id == id).cloned())
     }
 
+    async fn at(&self, _: Vec<Seq>) -> Result<Vec<Option<StoredEvent>>, JournalError> {
+        unreachable!()
+    }
+
     async fn page(&self, query: &EventQuery) -> Result<EventPage, JournalError> {
         self.bites.lock().unwrap().push(query.limit);
         let events = self.events.lock().unwrap();

@@ -39,6 +39,12 @@ pub trait Archive: Send + Sync {
     /// When a file cannot be read.
     async fn find(&self, id: EventId) -> Result<Option<StoredEvent>, JournalError>;
 
+    /// The events with these numbers, in the same order; `None` for what is not there or damaged.
+    ///
+    /// # Errors
+    /// When a file cannot be read; the same call may work later.
+    async fn at(&self, seqs: Vec<Seq>) -> Result<Vec<Option<StoredEvent>>, JournalError>;
+
     /// A page of events, newest first. What is damaged is left out.
     ///
     /// # Errors

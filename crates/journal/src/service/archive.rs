@@ -41,6 +41,24 @@ pub(super) fn find(shared: &Shared, id: EventId) -> Result<Option<StoredEvent>, 
     Ok(None)
 }
 
+/// The events with these numbers, each if it can be read.
+pub(super) fn at(shared: &Shared, seqs: &[Seq]) -> Result<Vec<Option<StoredEvent>>, JournalError> {
+    let mut frames = LastFrame::default();
+    let mut found = Vec::with_capacity(seqs.len());
+    for seq in seqs {
+        let segment = shared.room.segment_from(*seq);
+        let Some(segment) = segment.filter(|segment| segment.first() <= *seq) else {
+            found.push(None);
+            continue;
+        };
+        let frame = shared.with_index(&segment, |index| index.frame_of(*seq).copied())?;
+        let frame = frame.and_then(|at| frames.read(&segment, at));
+        let stored = frame.map(|frame| event_in(frame, *seq, &segment).inspect_err(left_out));
+        found.push(stored.and_then(Result::ok));
+    }
+    Ok(found)
+}
+
 fn place(index: &SegmentIndex, at: usize) -> Option<(Seq, FrameRef)> {
     let seq = index.seq_at(at)?;
     index.frame_of(seq).map(|frame| (seq, *frame))

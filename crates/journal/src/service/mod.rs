@@ -261,6 +261,10 @@ impl Archive for EmbeddedJournal {
         self.look(move |shared| archive::find(shared, id)).await
     }
 
+    async fn at(&self, seqs: Vec<Seq>) -> Result<Vec<Option<StoredEvent>>, JournalError> {
+        self.look(move |shared| archive::at(shared, &seqs)).await
+    }
+
     async fn page(&self, query: &EventQuery) -> Result<EventPage, JournalError> {
         let query = query.clone();
         self.look(move |shared| archive::page(shared, &query)).await
