@@ -6,13 +6,13 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::access::Access;
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{events, home, openapi, probes, routes, sources, status};
+use crate::{dlq, events, home, openapi, probes, redrives, routes, sources, status};
 
 /// One path and one method. The OpenAPI description has the same ones, and a test holds the two
 /// together.
@@ -37,6 +37,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     };
     let reads = |path, handler| endpoint(Method::GET, path, handler);
     let acts = |path, handler| endpoint(Method::POST, path, handler);
+    let ends = |path, handler| endpoint(Method::DELETE, path, handler);
     vec![
         reads("/", get(home::home)),
         reads("/healthz", get(probes::healthz)),
@@ -46,6 +47,14 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         reads("/api/v1/status", get(status::status)),
         reads("/api/v1/events", get(events::list)),
         reads("/api/v1/events/{id}", get(events::show)),
+        reads("/api/v1/dlq", get(dlq::list)),
+        reads("/api/v1/dlq/groups", get(dlq::groups)),
+        reads("/api/v1/dlq/{id}", get(dlq::show)),
+        acts("/api/v1/dlq/purge", post(dlq::purge)),
+        reads("/api/v1/redrives", get(redrives::list)),
+        acts("/api/v1/redrives", post(redrives::begin)),
+        reads("/api/v1/redrives/{id}", get(redrives::show)),
+        ends("/api/v1/redrives/{id}", delete(redrives::cancel)),
         reads("/api/v1/routes", get(routes::list)),
         acts("/api/v1/routes/{name}/pause", post(routes::pause)),
         acts("/api/v1/routes/{name}/resume", post(routes::resume)),

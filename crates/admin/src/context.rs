@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::Clock;
-use domain::ports::{Archive, Journal, Readiness, Routes, Sources, State};
+use domain::ports::{Archive, DeadLetters, Journal, Readiness, Routes, Sources, State};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 use crate::server::Limits;
@@ -28,6 +28,10 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// What became of an event.
     pub state: Arc<dyn State>,
+    /// Dead letters and redrives.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// Told of every redrive that was begun, so that whoever steps them need not look all the time.
+    pub redrive_begun: Arc<Notify>,
     /// The answer of `/readyz`.
     pub readiness: Arc<dyn Readiness>,
     /// What the journal takes of the disk. Must be quick: it is asked for every `status`.

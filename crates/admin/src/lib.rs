@@ -7,13 +7,17 @@
 
 mod access;
 mod api;
+mod body;
 mod context;
+mod cursor;
+mod dlq;
 mod events;
 mod home;
 mod openapi;
 mod patience;
 mod probes;
 mod problem;
+mod redrives;
 mod routes;
 mod server;
 mod sources;

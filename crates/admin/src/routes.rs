@@ -5,10 +5,9 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use domain::ports::RouteStatus;
-use http::StatusCode;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 
+use crate::body::without_options;
 use crate::context::Context;
 use crate::problem::Problem;
 
@@ -59,36 +58,4 @@ async fn set_paused(
         "an operator paused or resumed a route"
     );
     Ok(Json(Paused { name, paused }))
-}
-
-/// There is nothing to say beside the path: the body is empty or `{}`. Anything else was meant to do
-/// something, and would not.
-async fn without_options(body: Body, limit: usize) -> Result<(), Problem> {
-    let body = match Limited::new(body, limit).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!("the body is larger than {limit} bytes");
-            return Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                detail,
-            ));
-        }
-        Err(_) => {
-            let detail = "the body broke off or is malformed";
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "body-unreadable",
-                detail,
-            ));
-        }
-    };
-    let none = body.is_empty()
-        || serde_json::from_slice(&body)
-            .is_ok_and(|body: serde_json::Map<String, serde_json::Value>| body.is_empty());
-    if none {
-        return Ok(());
-    }
-    let detail = "this call has no options: send no body, or {}";
-    Err(Problem::new(StatusCode::BAD_REQUEST, "bad-body", detail))
 }

@@ -169,6 +169,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All there are.
+    pub const ALL: [Self; 5] = [
+        Self::Rejected,
+        Self::RetriesExhausted,
+        Self::Outage,
+        Self::Backlog,
+        Self::Retired,
+    ];
+
     /// The word used in state, API, metrics and dead-letter metadata.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -184,15 +193,7 @@ impl Reason {
     /// The reason that [`Reason::as_str`] names so.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Rejected,
-            Self::RetriesExhausted,
-            Self::Outage,
-            Self::Backlog,
-            Self::Retired,
-        ]
-        .into_iter()
-        .find(|reason| reason.as_str() == text)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -221,13 +222,7 @@ mod tests {
 
     #[test]
     fn reasons_read_back() {
-        for reason in [
-            Reason::Rejected,
-            Reason::RetriesExhausted,
-            Reason::Outage,
-            Reason::Backlog,
-            Reason::Retired,
-        ] {
+        for reason in Reason::ALL {
             assert_eq!(Reason::parse(reason.as_str()), Some(reason));
         }
         assert_eq!(Reason::parse("bored"), None);

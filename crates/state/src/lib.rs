@@ -1,15 +1,19 @@
 //! Floor 1: state, everything off the hot path, in one SQL database.
 //!
-//! Owns the schema and its migrations, and the transactions behind [`domain::ports::State`]: cursors
-//! and settled ranges, delivered ranges, parked events, dead letters, routes and their life. Never
-//! reads the journal and never talks to a destination. [`SqliteState`] is the store of one machine.
+//! Owns the schema and its migrations, and the transactions behind [`domain::ports::State`] and
+//! [`domain::ports::DeadLetters`]: cursors and settled ranges, delivered ranges, parked events, dead
+//! letters and redrives, routes and their life. Never reads the journal and never talks to a destination.
+//! [`SqliteState`] is the store of one machine.
 
 mod connection;
+mod dead;
 mod delivered;
 pub mod error;
 mod events;
+mod letters;
 pub mod metrics;
 pub mod options;
+mod redrives;
 mod room;
 mod routes;
 mod row;

@@ -5,6 +5,7 @@ use domain::{Reason, RouteName, SeqRange, SourceName, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use crate::connection::CallError;
+use crate::redrives;
 use crate::row::{int, route_key, seq, time, uint};
 
 /// All routes that are not retired, by name.
@@ -128,6 +129,7 @@ pub(crate) fn rename(
         "UPDATE routes SET name = ?2 WHERE id = ?1",
         params![route, to.as_str()],
     )?;
+    redrives::rename(&transaction, from, to)?;
     transaction.commit()?;
     Ok(())
 }

@@ -28,11 +28,11 @@ use crate::{events, routes, schema, settle, sources};
 #[derive(Debug)]
 pub struct SqliteState {
     path: PathBuf,
-    writer: ConnectionThread,
-    reader: ConnectionThread,
+    pub(crate) writer: ConnectionThread,
+    pub(crate) reader: ConnectionThread,
     failure: watch::Sender<Option<String>>,
     metrics: Metrics,
-    room: Arc<Room>,
+    pub(crate) room: Arc<Room>,
 }
 
 impl SqliteState {

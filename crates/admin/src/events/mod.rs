@@ -1,6 +1,5 @@
 //! `/api/v1/events`: what came in, newest first, and what became of it on every route.
 
-mod cursor;
 mod fates;
 mod page;
 mod query;
@@ -17,8 +16,10 @@ use crate::problem::Problem;
 use query::EventsQuery;
 use view::EventView;
 
+pub(crate) use view::{Encoding, HeaderView, lossless};
+
 /// The pairs of a query, as they came.
-type Pairs = Vec<(String, String)>;
+pub(crate) type Pairs = Vec<(String, String)>;
 
 pub(crate) async fn list(
     State(context): State<Context>,
@@ -33,10 +34,7 @@ pub(crate) async fn show(
     State(context): State<Context>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let id: EventId = id?.0.parse().map_err(|_| {
-        let detail = "an event's id is a UUID, as in 0192f0c1-2b3a-7c4d-8e5f-60718293a4b5";
-        Problem::new(StatusCode::BAD_REQUEST, "bad-id", detail)
-    })?;
+    let id = self::id(&id?.0)?;
     let ports = &context.ports;
     let turn = context.look_back().await?;
     let found = match ports.archive.find(id).await? {
@@ -47,6 +45,14 @@ pub(crate) async fn show(
     let routes = ports.routes.statuses().await;
     let fates = fates::of(&*ports.state, &routes, &stored).await?;
     turn.answer(EventView::of(&stored, fates))
+}
+
+/// An event's id as it stands in a path.
+pub(crate) fn id(text: &str) -> Result<EventId, Problem> {
+    text.parse().map_err(|_| {
+        let detail = "an event's id is a UUID, as in 0192f0c1-2b3a-7c4d-8e5f-60718293a4b5";
+        Problem::new(StatusCode::BAD_REQUEST, "bad-id", detail)
+    })
 }
 
 fn gone(id: EventId) -> Problem {

@@ -8,11 +8,11 @@ use domain::ports::{EventPage, EventQuery, RouteStatus};
 use domain::{Seq, StoredEvent};
 use serde::Serialize;
 
-use super::cursor;
 use super::fates::{self, RouteFate};
 use super::query::EventsQuery;
 use super::view::Summary;
 use crate::context::Ports;
+use crate::cursor::List;
 use crate::problem::Problem;
 
 /// Events looked at for one page.
@@ -141,7 +141,7 @@ pub(super) async fn gather(ports: &Ports, query: &EventsQuery) -> Result<Page, P
 fn finished(events: Vec<Summary>, next: Option<Seq>) -> Page {
     Page {
         events,
-        next_cursor: next.map(cursor::write),
+        next_cursor: next.map(|next| List::Events.cursor(next.0)),
     }
 }
 

@@ -3,7 +3,7 @@
 use domain::ports::Fate;
 use domain::{RouteName, Seq, SourceName, Timestamp};
 
-use super::cursor;
+use crate::cursor::List;
 use crate::problem::Problem;
 
 /// Events on a page unless the query says otherwise.
@@ -109,7 +109,7 @@ impl EventsQuery {
                 self.limit = limit.ok_or_else(|| wrong("a number from 1 to 1000"))?;
             }
             "cursor" => {
-                let below = cursor::read(value);
+                let below = List::Events.read(value).map(Seq);
                 let right = "the `next_cursor` of the page before, unchanged";
                 self.below = Some(below.ok_or_else(|| wrong(right))?);
             }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_query_is_read_whole() {
-        let cursor = cursor::write(Seq(9));
+        let cursor = List::Events.cursor(9);
         let text = format!(
             "source=a&route=r&state=dead&after=2026-01-31T12:00:00Z&before=2026-02-01T12:00:00+01:00&limit=1000&cursor={cursor}"
         );

@@ -56,7 +56,7 @@ pub(crate) struct EventView {
 
 /// A header; `value_encoding` is there only when it is not plain text.
 #[derive(Debug, Serialize)]
-struct HeaderView {
+pub(crate) struct HeaderView {
     name: String,
     value: String,
     #[serde(skip_serializing_if = "Encoding::is_text")]
@@ -97,7 +97,7 @@ impl EventView {
 }
 
 impl HeaderView {
-    fn of(header: Header<'_>) -> Self {
+    pub(crate) fn of(header: Header<'_>) -> Self {
         let (value, value_encoding) = lossless(header.value);
         Self {
             name: header.name.to_owned(),
@@ -108,7 +108,7 @@ impl HeaderView {
 }
 
 /// The bytes as text if they are text, else as base64.
-fn lossless(bytes: &[u8]) -> (String, Encoding) {
+pub(crate) fn lossless(bytes: &[u8]) -> (String, Encoding) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (text.to_owned(), Encoding::Text),
         Err(_) => (STANDARD.encode(bytes), Encoding::Base64),

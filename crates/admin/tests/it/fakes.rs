@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use admin::{JournalUsage, Ports};
@@ -19,6 +19,7 @@ use domain::{
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use state::SqliteState;
 use tokio::sync::Notify;
 
 pub(crate) fn at(second: u64) -> Timestamp {
@@ -107,6 +108,9 @@ pub(crate) struct World {
     pub(crate) handed_out: AtomicU64,
     pub(crate) fates_asked: AtomicU64,
     pub(crate) paused: Mutex<Vec<(String, bool)>>,
+    /// Dead letters are kept in a real state, in a folder of its own.
+    letters: OnceLock<(tempfile::TempDir, Arc<SqliteState>)>,
+    pub(crate) redrive_begun: Arc<Notify>,
 }
 
 impl World {
@@ -121,6 +125,8 @@ impl World {
             archive: Arc::clone(self) as _,
             journal: Arc::clone(self) as _,
             state: Arc::clone(self) as _,
+            dead_letters: self.letters() as _,
+            redrive_begun: Arc::clone(&self.redrive_begun),
             readiness: Arc::clone(self) as _,
             journal_usage: Arc::new(|| JournalUsage {
                 bytes: 1000,
@@ -131,6 +137,19 @@ impl World {
             registry: Arc::new(registry),
             version: "1.2.3",
         }
+    }
+
+    /// The state that holds the dead letters.
+    pub(crate) fn letters(&self) -> Arc<SqliteState> {
+        let (_, state) = self.letters.get_or_init(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("state.db");
+            let metrics = state::Metrics::register(&mut Registry::default());
+            let options = state::Options::default();
+            let state = SqliteState::open(&path, options, metrics).unwrap();
+            (directory, Arc::new(state))
+        });
+        Arc::clone(state)
     }
 
     pub(crate) fn set_fate(&self, route: &str, seq: u64, fate: Fate) {

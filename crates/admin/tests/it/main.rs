@@ -10,7 +10,9 @@
 mod answers;
 mod ask;
 mod described;
+mod dlq;
 mod events;
 mod fakes;
 mod listener;
+mod redrives;
 mod stored;

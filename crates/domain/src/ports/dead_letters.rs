@@ -85,7 +85,8 @@ pub struct DeadQuery {
     pub limit: usize,
 }
 
-/// A page of dead letters.
+/// A page of dead letters. It may be short of its limit and still not be the last: what one page reads is
+/// bounded, in letters looked at and in bytes.
 #[derive(Debug, Clone, Default)]
 pub struct DeadPage {
     /// Newest burial first.
@@ -189,6 +190,9 @@ pub trait DeadLetters: Send + Sync {
     /// How many letters are selected.
     async fn count_dead(&self, selection: &Selection) -> Result<u64, StateError>;
 
+    /// How many of the selected letters a redrive would put back: not those of retired routes.
+    async fn count_redrivable(&self, selection: &Selection) -> Result<u64, StateError>;
+
     /// The last letter there is: the bound to freeze.
     async fn last_letter(&self) -> Result<Letter, StateError>;
 
@@ -210,7 +214,8 @@ pub trait DeadLetters: Send + Sync {
     ) -> Result<Redrive, StateError>;
 
     /// Puts back at most `limit` letters of a running redrive: dead → parked, due at `now`, no attempt spent,
-    /// one redrive more. Nothing left: it is done. `None` when there is no such redrive.
+    /// one redrive more. Nothing left: it is done. A step of one that goes on may have moved nothing: what a
+    /// step looks at is bounded. `None` when there is no such redrive.
     async fn step_redrive(
         &self,
         id: RedriveId,

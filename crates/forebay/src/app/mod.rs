@@ -23,6 +23,7 @@ use domain::{Clock, SystemClock};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure, Outcome};
@@ -114,6 +115,8 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         archive: stores.journal.clone(),
         journal: stores.journal.clone(),
         state: stores.state.clone(),
+        dead_letters: stores.state.clone(),
+        redrive_begun: Arc::new(Notify::new()),
         readiness: gate.clone(),
         journal_usage: stores.usage(),
         clock,

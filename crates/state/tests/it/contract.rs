@@ -2,8 +2,8 @@
 //! [`contract!`](crate::contract::contract).
 
 use domain::ports::{
-    BatchLimit, Counters, DeliveredRange, Fate, KnownSource, Park, Resolution, RetireFate,
-    SettledRange, Settlement, State, StateError,
+    BatchLimit, Counters, DeadLetters, DeliveredRange, Fate, KnownSource, Park, Resolution,
+    RetireFate, SettledRange, Settlement, State, StateError,
 };
 use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
 
@@ -11,7 +11,7 @@ use crate::samples::{TEN, at, bury, park, range, route, stored};
 
 /// A place that a state store is kept in. Opening it again finds what was committed.
 pub(crate) trait Store: Sized {
-    type State: State;
+    type State: State + DeadLetters;
 
     /// A place that nothing was kept in yet.
     async fn fresh() -> Self;
@@ -22,17 +22,17 @@ pub(crate) trait Store: Sized {
 
 /// A test for each part of the contract, over one kind of store.
 macro_rules! contract {
-    ($store:ty: $($part:ident),* $(,)?) => {
+    ($store:ty, $from:ident: $($part:ident),* $(,)?) => {
         $(
             #[tokio::test]
             async fn $part() {
-                crate::contract::$part::<$store>().await;
+                crate::$from::$part::<$store>().await;
             }
         )*
     };
     ($store:ty) => {
         crate::contract::contract!(
-            $store:
+            $store, contract:
             a_step_is_applied_whole_and_survives_reopening,
             one_bad_step_of_several_undoes_them_all,
             parked_events_come_back_when_due_and_leave_once,
@@ -48,6 +48,29 @@ macro_rules! contract {
             delivered_stretches_merge_in_whatever_order_they_come,
             an_event_from_before_the_route_is_not_the_routes,
         );
+        crate::contract::contract!(
+            $store, dead:
+            pages_come_newest_first_and_follow_on_each_other,
+            a_filter_leaves_out_what_does_not_fit,
+            a_letter_is_found_by_its_event_on_every_route,
+            causes_are_grouped_and_the_newest_letter_is_the_example,
+            purged_letters_are_discarded_and_the_ledger_balances,
+            what_is_buried_after_the_bound_is_not_purged,
+            letters_of_a_retired_route_are_listed_and_purged,
+            a_retired_route_that_is_discarded_leaves_no_letters,
+        );
+        crate::contract::contract!(
+            $store, redrives:
+            a_redrive_goes_on_where_it_was_after_reopening,
+            a_letter_that_is_buried_again_is_not_met_by_the_same_redrive,
+            a_redriven_event_is_due_at_once_and_keeps_its_past,
+            letters_of_a_retired_route_are_not_redriven,
+            a_redrive_of_ids_takes_those_events_only,
+            a_redrive_can_be_cancelled_and_keeps_what_it_moved,
+            a_redrive_follows_a_route_to_its_new_name,
+            a_letter_that_is_parked_as_well_is_a_defect_and_nothing_moves,
+            redrives_are_listed_newest_first_and_survive_reopening,
+        );
     };
 }
 pub(crate) use contract;
@@ -59,7 +82,7 @@ pub(crate) async fn imbalance(state: &impl State, name: &RouteName) -> i64 {
     route.ledger(0).imbalance()
 }
 
-async fn with_route<S: Store>() -> (S, S::State, RouteName) {
+pub(crate) async fn with_route<S: Store>() -> (S, S::State, RouteName) {
     let store = S::fresh().await;
     let state = store.open().await;
     let name = route("r");

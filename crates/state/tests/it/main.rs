@@ -9,7 +9,9 @@
 
 mod contract;
 mod crash;
+mod dead;
 mod fixture;
 mod model;
+mod redrives;
 mod samples;
 mod sqlite;

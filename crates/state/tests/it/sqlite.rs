@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::Seq;
-use domain::ports::{DeliveredRange, Settlement, State, StateError};
+use domain::ports::{Bury, DeadLetters, DeadQuery, DeliveredRange, Settlement, State, StateError};
 use state::{Metrics, OpenError, SqliteState};
 
 use crate::contract::{Store, contract};
-use crate::samples::{at, range, route};
+use crate::dead::{all, buried};
+use crate::samples::{at, bury, range, route, stored};
 
 /// Longer than any test waits.
 pub(crate) const PATIENT: Duration = Duration::from_secs(60);
@@ -175,4 +176,75 @@ async fn a_folder_that_is_not_there_is_named() {
             .contains("check that its directory exists"),
         "{error}"
     );
+}
+
+/// A dead letter with a body of a mebibyte.
+fn large(seq: u64) -> Bury {
+    let mut event = (*stored(seq).event).clone();
+    event.body = vec![b'x'; 1 << 20].into();
+    let mut bury = bury(seq);
+    bury.stored.event = event.into();
+    bury
+}
+
+#[tokio::test]
+async fn a_full_state_can_be_redriven_and_purged_and_has_room_again() {
+    let file = SqliteFile::fresh().await;
+    let options = state::Options {
+        max_bytes: domain::ByteSize::mib(2),
+        min_free: domain::ByteSize(0),
+    };
+    let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+    let state = SqliteState::open(&file.path(), options, metrics).unwrap();
+    let name = route("r");
+    state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
+    buried(&state, &name, (1..=4).map(large).collect()).await;
+    assert!(state.room().is_err());
+    let job = state.begin_redrive(&all(), None, at(9)).await.unwrap();
+    let step = state.step_redrive(job.id, 2, at(9)).await.unwrap();
+    assert_eq!(step.unwrap().moved, 2);
+    assert!(state.room().is_err(), "parked events take as much");
+    assert_eq!(state.purge(&all(), job.through, 2).await.unwrap(), 2);
+    assert!(state.room().is_err());
+    let step = state.step_redrive(job.id, 2, at(9)).await.unwrap();
+    assert_eq!(step.unwrap().moved, 0, "what was purged meanwhile is gone");
+    let again = (1..=2).map(large).collect();
+    let step = Settlement {
+        buries: again,
+        ..Settlement::at(name.clone(), Seq(4))
+    };
+    state.settle(vec![step]).await.unwrap();
+    let through = state.last_letter().await.unwrap();
+    assert_eq!(state.purge(&all(), through, 1000).await.unwrap(), 2);
+    assert_eq!(state.room(), Ok(()));
+    assert_eq!(state.imbalance(&name).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_page_of_large_letters_is_short_and_the_next_goes_on() {
+    let file = SqliteFile::fresh().await;
+    let state = file.open().await;
+    let name = route("r");
+    state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
+    buried(&state, &name, (1..=20).map(large).collect()).await;
+    let (mut seen, mut below) = (Vec::new(), None);
+    loop {
+        let query = DeadQuery {
+            below,
+            limit: 1000,
+            ..DeadQuery::default()
+        };
+        let page = state.dead_page(&query).await.unwrap();
+        assert!(
+            (1..=8).contains(&page.letters.len()),
+            "{}",
+            page.letters.len()
+        );
+        seen.extend(page.letters.iter().map(|letter| letter.stored.seq.0));
+        below = page.next;
+        if below.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (1..=20).rev().collect::<Vec<_>>());
 }
