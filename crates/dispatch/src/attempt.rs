@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use domain::ports::{Delivery, Destination};
-use domain::{BatchOutcome, Cause, Outcome, Seq, Timestamp, Unavailable};
+use domain::{BatchOutcome, Cause, OrderKey, Outcome, Seq, Timestamp, Unavailable};
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
@@ -21,6 +21,8 @@ pub(crate) struct LiveMark {
     pub(crate) from: Seq,
     /// Its share of the window, in bytes.
     pub(crate) weight: usize,
+    /// What it is ordered by.
+    pub(crate) key: Option<OrderKey>,
 }
 
 /// What a parked event brings along.
@@ -32,6 +34,10 @@ pub(crate) struct ParkedMark {
     pub(crate) due_at: Timestamp,
     /// Its share of the window, in bytes.
     pub(crate) weight: usize,
+    /// What it is ordered by.
+    pub(crate) key: Option<OrderKey>,
+    /// It was a dead letter and was brought back.
+    pub(crate) redriven: bool,
 }
 
 /// Where the events of a batch come from; one mark an event.

@@ -19,6 +19,9 @@ use crate::trouble::Trouble;
 /// How old what status shows may become.
 const REFRESH: Duration = Duration::from_secs(1);
 
+/// How often every row of state is counted.
+const RECOUNT: Duration = Duration::from_secs(60);
+
 /// What was refreshed this short a while ago is not refreshed again for somebody who asks.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -41,6 +44,9 @@ struct Part {
     drift: i64,
     /// What keeps the journal from being counted.
     uncounted: Trouble,
+    /// What did not add up in state's rows when they were counted last, and when that was; always 0.
+    rows: i64,
+    recounted: Option<Instant>,
     /// The oldest event that is not settled, by the cursor it was looked up for.
     oldest: Option<(Seq, Timestamp)>,
 }
@@ -71,6 +77,8 @@ impl Auditor {
             accepted: 0,
             kept: route.record.ranges.clone(),
             drift: 0,
+            rows: 0,
+            recounted: None,
             uncounted: Trouble::default(),
             oldest: None,
         };
@@ -253,6 +261,8 @@ impl Part {
         record: &RouteRecord,
         ports: &Ports,
     ) -> Result<RouteStatus, JournalError> {
+        let backlog = self.route.backlog.clone();
+        let counted = backlog.as_ref().map(|backlog| backlog.begin_count());
         // What was read as lost and is not committed yet waits like the rest.
         let lost = self.route.committed().lost.clone();
         let mut pending = 0;
@@ -260,14 +270,21 @@ impl Part {
             let lost = lost_in(stretch, &lost);
             pending += self.count(stretch, &lost, ports).await?;
         }
+        if let (Some(backlog), Some(counted)) = (backlog, counted) {
+            backlog.end_count(counted, pending);
+            // A worker that is to bury what is too much looks again.
+            self.route.board.look_again();
+        }
         let ledger = record.ledger(pending);
+        self.route.board.show_parked(ledger.parked);
         let oldest = match ledger.pending {
             0 => None,
             _ => self.oldest(record.cursor, ports).await?,
         };
         let now = ports.clock.now();
         let age = oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
-        let imbalance = self.drift + ledger.imbalance();
+        self.recount(ports).await;
+        let imbalance = self.drift + ledger.imbalance() + self.rows;
         let shown = self.route.board.shown();
         let metrics = &self.route.metrics;
         metrics.pending.set(gauge(ledger.pending));
@@ -287,11 +304,31 @@ impl Part {
             paused: self.route.board.paused(),
             ledger,
             imbalance,
+            held: self.route.board.held(),
             cursor: record.cursor,
             oldest_pending_seconds: age,
             last_error: shown.last_error,
             findings: self.route.findings.borrow().clone(),
         })
+    }
+
+    /// Counts state's rows one by one, now and then.
+    async fn recount(&mut self, ports: &Ports) {
+        if self.recounted.is_some_and(|at| at.elapsed() < RECOUNT) {
+            return;
+        }
+        self.recounted = Some(Instant::now());
+        match ports.state.imbalance(&self.route.name).await {
+            Ok(rows) => {
+                if rows != 0 && self.rows != rows {
+                    tracing::error!(route = %self.route.name, rows, "the rows of the route do not add up: this is a defect");
+                }
+                self.rows = rows;
+            }
+            Err(error) => {
+                tracing::debug!(route = %self.route.name, %error, "rows cannot be counted");
+            }
+        }
     }
 
     /// When the oldest event above the cursor came in. It is looked up once a cursor.

@@ -2,7 +2,7 @@
 //!
 //! Written by the worker and by pause and resume, read by status. Locks are held for a copy only.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::ports::{BreakerState, LastError};
@@ -23,7 +23,13 @@ pub(crate) struct Shown {
 pub(crate) struct Board {
     shown: Mutex<Shown>,
     paused: AtomicBool,
-    /// Wakes the worker after a change of `paused`.
+    /// Events were parked for the route by somebody else than its worker.
+    brought: AtomicBool,
+    /// Events that wait behind a parked one.
+    held: AtomicU64,
+    /// Parked events, as they were counted last.
+    parked: AtomicU64,
+    /// Wakes the worker after a change of `paused` or `brought`.
     changed: Notify,
 }
 
@@ -37,6 +43,9 @@ impl Board {
                 last_error: None,
             }),
             paused: AtomicBool::new(paused),
+            brought: AtomicBool::new(false),
+            held: AtomicU64::new(0),
+            parked: AtomicU64::new(0),
             changed: Notify::new(),
         }
     }
@@ -83,7 +92,43 @@ impl Board {
         self.changed.notify_one();
     }
 
-    /// Waits for a change of `paused`.
+    /// Tells the worker that events were parked for it: dead letters that were brought back.
+    pub(crate) fn bring(&self) {
+        self.brought.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// Wakes the worker.
+    pub(crate) fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Whether there were such since the last time.
+    pub(crate) fn take_brought(&self) -> bool {
+        self.brought.swap(false, Ordering::SeqCst)
+    }
+
+    /// Shows how many events are held.
+    pub(crate) fn show_held(&self, held: u64) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    /// How many events are held.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Shows how many events are parked.
+    pub(crate) fn show_parked(&self, parked: u64) {
+        self.parked.store(parked, Ordering::Relaxed);
+    }
+
+    /// How many events were parked at the last count.
+    pub(crate) fn parked(&self) -> u64 {
+        self.parked.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a change of `paused`, or for events brought back.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }

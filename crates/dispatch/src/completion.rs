@@ -4,7 +4,7 @@
 //! It keeps its stretches merged while they come in order, so a drained backlog costs an entry a
 //! batch and not one an event.
 
-use domain::ports::{Bury, Counters, DeliveredRange, Park, Resolution, SettledRange};
+use domain::ports::{Bury, Counters, DeliveredRange, Park, Resolution, SettledRange, TakeBack};
 use domain::{Seq, SeqRange};
 
 /// Settled stretches of one route with their rows; not yet committed.
@@ -22,6 +22,8 @@ pub(crate) struct Completion {
     pub(crate) buries: Vec<Bury>,
     /// Parked events that left.
     pub(crate) resolved: Vec<(Seq, Resolution)>,
+    /// Events of a run that is taken back.
+    pub(crate) taken_back: Vec<TakeBack>,
     /// By how much the counters grow.
     pub(crate) counters: Counters,
 }
@@ -29,7 +31,7 @@ pub(crate) struct Completion {
 impl Completion {
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.settled.is_empty() && self.rows() == 0
+        self.settled.is_empty() && self.taken_back.is_empty() && self.rows() == 0
     }
 
     /// How many rows of single events it has. A completion with rows is waited for.
@@ -71,6 +73,7 @@ impl Completion {
         self.parks.extend(other.parks);
         self.buries.extend(other.buries);
         self.resolved.extend(other.resolved);
+        self.taken_back.extend(other.taken_back);
         self.counters.delivered += other.counters.delivered;
         self.counters.discarded += other.counters.discarded;
         self.counters.damaged += other.counters.damaged;

@@ -9,6 +9,7 @@
 mod alarm;
 mod attempt;
 mod audit;
+mod backlog;
 mod board;
 mod book;
 mod breaker;
@@ -16,6 +17,7 @@ mod completion;
 pub mod metrics;
 pub mod options;
 mod outbox;
+mod redrive;
 mod route;
 mod settler;
 pub mod sources;
@@ -29,7 +31,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::Routes;
+use domain::ports::{Backlogs, Routes};
 use domain::{DestinationName, RouteName};
 use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -38,13 +40,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use metrics::Metrics;
 pub use options::Options;
-pub use route::{Ports, RoutePolicies, RouteSpec};
+pub use route::{BacklogPolicy, Ports, RoutePolicies, RouteSpec};
 pub use sources::change_sources;
 
 use alarm::Alarm;
 use audit::Auditor;
+use backlog::{Backlog, LimitedBacklogs};
 use board::Board;
 use outbox::{Bell, Outbox};
+use redrive::Redriver;
 use route::{Committed, Damage, Route};
 use settler::Settler;
 use status::RunningRoutes;
@@ -63,6 +67,8 @@ pub struct Dispatch {
     workers: JoinSet<()>,
     settler: JoinSet<()>,
     auditor: JoinSet<()>,
+    redriver: JoinSet<()>,
+    backlogs: Arc<LimitedBacklogs>,
     stop_workers: CancellationToken,
     stop_settler: CancellationToken,
     alarm: Alarm,
@@ -91,6 +97,19 @@ impl Dispatch {
             })
             .collect();
 
+        let mut backlogs = LimitedBacklogs::default();
+        for route in &routes {
+            if let Some(backlog) = &route.backlog {
+                backlogs.add(&route.name, &route.source_names, backlog);
+            }
+        }
+        let redriver = Redriver::new(
+            &routes,
+            ports.clone(),
+            Arc::clone(&ports.dead_letters),
+            Arc::clone(&ports.redrive_begun),
+        );
+
         let (ask, asked) = mpsc::channel(ASKING);
         let statuses = audit::Statuses::default();
         let auditor = Auditor::new(
@@ -112,6 +131,8 @@ impl Dispatch {
             workers: JoinSet::new(),
             settler: JoinSet::new(),
             auditor: JoinSet::new(),
+            redriver: JoinSet::new(),
+            backlogs: Arc::new(backlogs),
             stop_workers,
             stop_settler: CancellationToken::new(),
             alarm,
@@ -122,11 +143,11 @@ impl Dispatch {
                 ask,
             }),
         };
-        dispatch.spawn(options, settler, auditor);
+        dispatch.spawn(options, settler, auditor, redriver);
         dispatch
     }
 
-    fn spawn(&mut self, options: Options, settler: Settler, auditor: Auditor) {
+    fn spawn(&mut self, options: Options, settler: Settler, auditor: Auditor, redriver: Redriver) {
         let RunningRoutes { routes, ports, .. } = &*self.routes;
         let window = options.window(routes.len());
         for route in routes {
@@ -144,6 +165,11 @@ impl Dispatch {
             "the auditor".into(),
             self.alarm.clone(),
         ));
+        self.redriver.spawn(watched(
+            redriver.run(),
+            "the redriver".into(),
+            self.alarm.clone(),
+        ));
     }
 
     /// The routes as admin sees and switches them. Works on after [`Dispatch::stop`], showing what was
@@ -151,6 +177,12 @@ impl Dispatch {
     #[must_use]
     pub fn routes(&self) -> Arc<dyn Routes> {
         Arc::clone(&self.routes) as Arc<dyn Routes>
+    }
+
+    /// The limits of what waits, for ingest to ask.
+    #[must_use]
+    pub fn backlogs(&self) -> Arc<dyn Backlogs> {
+        Arc::clone(&self.backlogs) as Arc<dyn Backlogs>
     }
 
     /// Where to put what is found to be set up weaker at a route's destination than Forebay promises:
@@ -172,6 +204,7 @@ impl Dispatch {
     /// commits what was done. Returns within `deadline`.
     pub async fn stop(mut self, deadline: Duration) {
         let reserve = LAST_COMMIT.min(deadline / 4);
+        self.redriver.abort_all();
         self.stop_workers.cancel();
         let ended = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(deadline.saturating_sub(reserve), ended)
@@ -215,6 +248,10 @@ fn open(
         .or_insert_with(|| Arc::new(Semaphore::new(concurrency)));
     Route {
         metrics: metrics.of(&spec.name),
+        backlog: spec
+            .policies
+            .backlog
+            .map(|policy| Arc::new(Backlog::new(policy))),
         name: spec.name,
         policies: spec.policies,
         sources: spec.sources,

@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::policy::{OnOutage, Order, ProbePolicy, RetryPolicy};
-use domain::ports::{Archive, Bury, Destination, Journal, RouteRecord, State};
+use domain::policy::{
+    BreakerPolicy, DeadLetterPolicy, OnFull, OnOutage, Order, ProbePolicy, RetryPolicy,
+};
+use domain::ports::{Archive, Bury, DeadLetters, Destination, Journal, RouteRecord, State};
 use domain::{Clock, DestinationName, RangeSet, Reason, RouteName, Seq, SourceName, SourceSet};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::backlog::Backlog;
 use crate::board::Board;
 use crate::metrics::RouteMetrics;
 use crate::outbox::Outbox;
 
 /// What a route does when something fails.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RoutePolicies {
     /// When and how often a single event that failed is tried again.
     pub retry: RetryPolicy,
@@ -20,8 +23,40 @@ pub struct RoutePolicies {
     pub on_outage: OnOutage,
     /// In which order events go.
     pub order: Order,
+    /// When a run of answers is taken for an outage.
+    pub breaker: BreakerPolicy,
     /// How long a tripped breaker waits between probes.
     pub probe: ProbePolicy,
+    /// Events parked and held, at which the route stops reading. Passed by as much as its window holds.
+    pub parked_max: u64,
+    /// How many events may wait in the journal, and what happens to more.
+    pub backlog: Option<BacklogPolicy>,
+    /// How long dead letters are kept.
+    pub dead_letters: DeadLetterPolicy,
+}
+
+impl Default for RoutePolicies {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            on_outage: OnOutage::default(),
+            order: Order::default(),
+            breaker: BreakerPolicy::default(),
+            probe: ProbePolicy::default(),
+            parked_max: 100_000,
+            backlog: None,
+            dead_letters: DeadLetterPolicy::default(),
+        }
+    }
+}
+
+/// The limit of a route's events in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BacklogPolicy {
+    /// The most pending events.
+    pub max: u64,
+    /// What happens at it.
+    pub on_full: OnFull,
 }
 
 /// A route to run.
@@ -61,6 +96,10 @@ pub struct Ports {
     pub archive: Arc<dyn Archive>,
     /// Where progress, parked events and dead letters go.
     pub state: Arc<dyn State>,
+    /// The same state, for bringing dead letters back.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// Rung by whoever begins a redrive.
+    pub redrive_begun: Arc<Notify>,
     /// For timestamps. Waits are on tokio's timers.
     pub clock: Arc<dyn Clock>,
 }
@@ -112,6 +151,8 @@ pub(crate) struct Route {
     pub(crate) board: Arc<Board>,
     pub(crate) outbox: Outbox,
     pub(crate) metrics: RouteMetrics,
+    /// How much of it waits in the journal, if that has a limit.
+    pub(crate) backlog: Option<Arc<Backlog>>,
     pub(crate) committed: Mutex<Committed>,
     /// One for all routes.
     pub(crate) damage: Arc<Damage>,
@@ -131,8 +172,10 @@ impl Route {
             match bury.reason {
                 Reason::Rejected => self.metrics.dead_rejected.inc(),
                 Reason::RetriesExhausted => self.metrics.dead_exhausted.inc(),
-                // These are made elsewhere: by a rule of time, and by retiring a route.
-                Reason::Outage | Reason::Backlog | Reason::Retired => 0,
+                Reason::Outage => self.metrics.dead_outage.inc(),
+                Reason::Backlog => self.metrics.dead_backlog.inc(),
+                // Made by a command, while the route does not run.
+                Reason::Retired => 0,
             };
         }
     }

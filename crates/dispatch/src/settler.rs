@@ -224,6 +224,7 @@ impl Part {
             step.parks.extend_from_slice(&part.parks);
             step.buries.extend_from_slice(&part.buries);
             step.resolved.extend_from_slice(&part.resolved);
+            step.taken_back.extend_from_slice(&part.taken_back);
             step.counters.delivered += part.counters.delivered;
             step.counters.discarded += part.counters.discarded;
             step.counters.damaged += part.counters.damaged;

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use domain::ports::{BatchLimit, ReadBatch, SettledRange};
-use domain::{Seq, SeqRange, StoredEvent};
+use domain::{OrderKey, Seq, SeqRange, StoredEvent};
 
 use crate::completion::Completion;
 use crate::options::WindowLimit;
@@ -21,6 +21,8 @@ pub(crate) struct Waiting {
     pub(crate) weight: usize,
     /// The event.
     pub(crate) stored: StoredEvent,
+    /// What it is ordered by, once it has its place.
+    pub(crate) key: Option<OrderKey>,
 }
 
 /// The window of one route.
@@ -121,6 +123,7 @@ impl Window {
             from,
             weight,
             stored,
+            key: None,
         });
     }
 
@@ -167,6 +170,60 @@ impl Window {
             count += 1;
         }
         self.waiting.drain(..count).collect()
+    }
+
+    /// Takes out what came in behind the first `count` waiting events: to be given a place.
+    pub(crate) fn newly_read(&mut self, count: usize) -> VecDeque<Waiting> {
+        self.waiting.split_off(count.min(self.waiting.len()))
+    }
+
+    /// Lets an event wait for its attempt. It is counted already.
+    pub(crate) fn ready(&mut self, waiting: Waiting) {
+        let in_order = self
+            .waiting
+            .back()
+            .is_none_or(|last| last.stored.seq < waiting.stored.seq);
+        if in_order {
+            self.waiting.push_back(waiting);
+        } else {
+            self.put_back(vec![waiting]);
+        }
+    }
+
+    /// The waiting event of a lane, if it is here.
+    pub(crate) fn take(&mut self, key: OrderKey) -> Option<Waiting> {
+        let at = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.key == Some(key))?;
+        self.waiting.remove(at)
+    }
+
+    /// The oldest waiting events, at most so many and through this number: to be given up on.
+    pub(crate) fn oldest(&mut self, limit: BatchLimit, through: Seq) -> Vec<Waiting> {
+        let (mut count, mut bytes) = (0, 0);
+        for waiting in &self.waiting {
+            bytes += waiting.weight;
+            let over = count > 0 && bytes > limit.bytes;
+            if waiting.stored.seq > through || count >= limit.events || over {
+                break;
+            }
+            count += 1;
+        }
+        self.waiting.drain(..count).collect()
+    }
+
+    /// Settles an event that is gone: it was held, and damage took it from the journal meanwhile.
+    pub(crate) fn lose_one(from: Seq, seq: Seq) -> Completion {
+        let mut done = Completion::default();
+        if let Some(before) = SeqRange::new(from, seq.previous()) {
+            done.settle(before, 0);
+        }
+        let lost = SeqRange::single(seq);
+        done.settle(lost, 1);
+        done.lost.push(lost);
+        done.counters.damaged += 1;
+        done
     }
 
     /// One waiting event, the oldest for 0 and others for other numbers: for probing.

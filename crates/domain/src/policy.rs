@@ -360,7 +360,12 @@ mod tests {
             assert_eq!(written(text), Ok(value), "{text}");
             assert_eq!(serde_json::to_string(&value).unwrap(), text);
         }
-        for wrong in ["\"wait\"", "{}", r#"{"dead_letter_after":"15m","x":1}"#, "3"] {
+        for wrong in [
+            "\"wait\"",
+            "{}",
+            r#"{"dead_letter_after":"15m","x":1}"#,
+            "3",
+        ] {
             let error = written::<OnOutage>(wrong).unwrap_err();
             assert!(error.contains("dead_letter_after"), "{error}");
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{Append, AppendError, Journal};
+use domain::ports::{Append, AppendError, Backlogs, Journal};
 use domain::{Event, EventId, Timestamp};
 
 use crate::answer::Admitted;
@@ -21,6 +21,7 @@ use crate::source::Source;
 #[derive(Clone)]
 pub(crate) struct Admission {
     pub journal: Arc<dyn Journal>,
+    pub backlogs: Arc<dyn Backlogs>,
     pub window: Arc<Window>,
     pub ack_timeout: Duration,
 }
@@ -68,6 +69,7 @@ impl Admission {
         };
         let mut under_way = UnderWay {
             source,
+            backlogs: &self.backlogs,
             append: Some(self.journal.append(events)),
             fate: Some(Fate {
                 leader,
@@ -89,6 +91,7 @@ impl Fate {
     fn decided(
         self,
         source: &Source,
+        backlogs: &dyn Backlogs,
         ids: Result<Vec<EventId>, AppendError>,
     ) -> Result<EventId, AppendError> {
         let id = ids?.into_iter().next().ok_or(AppendError::Closed)?;
@@ -96,6 +99,7 @@ impl Fate {
             leader.commit(id);
         }
         source.note_accepted(self.received_at);
+        backlogs.accepted(&source.name);
         Ok(id)
     }
 }
@@ -103,6 +107,7 @@ impl Fate {
 /// An append that sees itself to its end, also when nobody waits for it any more.
 struct UnderWay<'r> {
     source: &'r Arc<Source>,
+    backlogs: &'r Arc<dyn Backlogs>,
     append: Option<Append>,
     fate: Option<Fate>,
 }
@@ -115,7 +120,7 @@ impl UnderWay<'_> {
         let ids = append.await;
         self.append = None;
         match self.fate.take() {
-            Some(fate) => fate.decided(self.source, ids),
+            Some(fate) => fate.decided(self.source, &**self.backlogs, ids),
             None => Err(AppendError::Closed),
         }
     }
@@ -131,9 +136,9 @@ impl Drop for UnderWay<'_> {
         }
         // In a frame: its sync decides within a moment. At the end of the runtime nobody is left to ask.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let source = Arc::clone(self.source);
+            let (source, backlogs) = (Arc::clone(self.source), Arc::clone(self.backlogs));
             runtime.spawn(async move {
-                if let Err(error) = fate.decided(&source, append.await) {
+                if let Err(error) = fate.decided(&source, &*backlogs, append.await) {
                     tracing::debug!(%error, "an event that its sender gave up on was not stored");
                 }
             });

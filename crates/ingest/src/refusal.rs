@@ -32,6 +32,8 @@ pub(crate) enum Refused {
     Busy,
     #[error("not confirmed in time; try again, a repeat is recognised where the source allows it")]
     AckTimeout,
+    #[error("too many events of this source wait for where they go; nothing was stored, try again")]
+    RouteFull,
     #[error("not confirmed; try again")]
     Append(AppendError),
 }
@@ -48,9 +50,11 @@ impl Refused {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyUnreadable | Self::NotJson => StatusCode::BAD_REQUEST,
             Self::NotVerified(_) => StatusCode::UNAUTHORIZED,
-            Self::SourceRemoved | Self::Busy | Self::AckTimeout | Self::Append(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::SourceRemoved
+            | Self::Busy
+            | Self::AckTimeout
+            | Self::RouteFull
+            | Self::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -68,6 +72,7 @@ impl Refused {
             Self::NotVerified(_) => "not-verified",
             Self::Busy => "busy",
             Self::AckTimeout => "ack-timeout",
+            Self::RouteFull => "route-full",
             Self::Append(error) => error.code(),
         }
     }
@@ -76,7 +81,9 @@ impl Refused {
     pub(crate) fn retry_after(&self) -> Option<&'static str> {
         match self {
             Self::SourceRemoved => Some("60"),
-            Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => Some("5"),
+            Self::RouteFull | Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => {
+                Some("5")
+            }
             Self::Busy | Self::AckTimeout | Self::Append(_) => Some("2"),
             _ => None,
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::ports::{Journal, KnownSource, Readiness, SourceStatus, Sources};
+use domain::ports::{Backlogs, Journal, KnownSource, Readiness, SourceStatus, Sources};
 use domain::{Clock, SourceName};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
@@ -27,6 +27,8 @@ use crate::source::Source;
 pub struct Ports {
     /// Where events become durable.
     pub journal: Arc<dyn Journal>,
+    /// How much may wait for the routes.
+    pub backlogs: Arc<dyn Backlogs>,
     /// What `/readyz` says.
     pub readiness: Arc<dyn Readiness>,
     /// Stamps events.
@@ -126,6 +128,7 @@ impl Ingest {
             limits: settings.limits,
             admission: Admission {
                 journal: Arc::clone(&ports.journal),
+                backlogs: Arc::clone(&ports.backlogs),
                 window,
                 ack_timeout: settings.ack_timeout,
             },
@@ -178,6 +181,10 @@ impl Ingest {
         let head_bytes = self.head_bytes(head)?;
         // What could not be stored anyway is not read.
         self.ports.journal.can_append()?;
+        if let Err(full) = self.ports.backlogs.admits(&source.name) {
+            tracing::debug!(source = %source.name, %full, "refused");
+            return Err(Refused::RouteFull);
+        }
         let received_at = self.ports.clock.now();
         // The head is in memory until the event is durable, and its body may take its time.
         let mut share = self.budget.share();

@@ -30,12 +30,20 @@ pub(crate) fn due(
     let mut in_time = connection.prepare_cached(
         "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
                 cause_code, cause_detail, fingerprint, redrives, order_key
-         FROM parked WHERE route = ?1 AND due_at <= ?2 ORDER BY due_at, seq",
+         FROM parked WHERE route = ?1 AND due_at <= ?2
+           AND (order_key IS NULL OR NOT EXISTS (
+                SELECT 1 FROM parked AS ahead
+                WHERE ahead.route = parked.route AND ahead.order_key = parked.order_key AND ahead.seq < parked.seq))
+         ORDER BY due_at, seq",
     )?;
     let mut ahead_of_time = connection.prepare_cached(
         "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
                 cause_code, cause_detail, fingerprint, redrives, order_key
-         FROM parked WHERE route = ?1 AND last_failure_at > ?2 AND due_at > ?3 ORDER BY last_failure_at, seq",
+         FROM parked WHERE route = ?1 AND last_failure_at > ?2 AND due_at > ?3
+           AND (order_key IS NULL OR NOT EXISTS (
+                SELECT 1 FROM parked AS ahead
+                WHERE ahead.route = parked.route AND ahead.order_key = parked.order_key AND ahead.seq < parked.seq))
+         ORDER BY last_failure_at, seq",
     )?;
     let at = now.as_microsecond();
     let mut found = Found {
@@ -99,7 +107,12 @@ pub(crate) fn next_due(
 ) -> Result<Option<Timestamp>, CallError> {
     let route = route_key(connection, route)?;
     let mut ahead_of_time = connection
-        .prepare_cached("SELECT seq FROM parked WHERE route = ?1 AND last_failure_at > ?2")?;
+        .prepare_cached(
+            "SELECT seq FROM parked WHERE route = ?1 AND last_failure_at > ?2
+                AND (order_key IS NULL OR NOT EXISTS (
+                     SELECT 1 FROM parked AS ahead
+                     WHERE ahead.route = parked.route AND ahead.order_key = parked.order_key AND ahead.seq < parked.seq))",
+        )?;
     let mut rows = ahead_of_time.query(params![route, ahead(now)])?;
     while let Some(row) = rows.next()? {
         if !busy.contains(&seq(row, 0)?) {
@@ -107,7 +120,13 @@ pub(crate) fn next_due(
         }
     }
     let mut statement = connection
-        .prepare_cached("SELECT seq, due_at FROM parked WHERE route = ?1 ORDER BY due_at, seq")?;
+        .prepare_cached(
+            "SELECT seq, due_at FROM parked WHERE route = ?1
+                AND (order_key IS NULL OR NOT EXISTS (
+                     SELECT 1 FROM parked AS ahead
+                     WHERE ahead.route = parked.route AND ahead.order_key = parked.order_key AND ahead.seq < parked.seq))
+             ORDER BY due_at, seq",
+        )?;
     let mut rows = statement.query([route])?;
     while let Some(row) = rows.next()? {
         if !busy.contains(&seq(row, 0)?) {
@@ -125,7 +144,7 @@ pub(crate) fn parked_keys(
     let route = route_key(connection, route)?;
     let mut statement = connection.prepare_cached(
         "SELECT order_key, seq FROM parked
-         WHERE route = ?1 AND order_key IS NOT NULL AND redrives = 0 ORDER BY seq",
+         WHERE route = ?1 AND order_key IS NOT NULL ORDER BY seq",
     )?;
     let mut rows = statement.query([route])?;
     let mut keys = Vec::new();

@@ -120,9 +120,9 @@ fn put_back(
 ) -> Result<RouteName, CallError> {
     let mut park = transaction.prepare_cached(
         "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
-                             cause_code, cause_detail, fingerprint, redrives)
+                             cause_code, cause_detail, fingerprint, redrives, order_key)
          SELECT route, seq, event_id, event, 0, ?2, first_failure_at, last_failure_at,
-                cause_code, cause_detail, fingerprint, redrives + 1
+                cause_code, cause_detail, fingerprint, redrives + 1, order_key
          FROM dead WHERE letter = ?1
          ON CONFLICT (route, seq) DO NOTHING",
     )?;

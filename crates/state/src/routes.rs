@@ -147,9 +147,9 @@ pub(crate) fn retire(
         RetireFate::DeadLetter => {
             transaction.execute(
                 "INSERT INTO dead (route, seq, event_id, event, attempts, reason, first_failure_at, last_failure_at,
-                                   cause_code, cause_detail, fingerprint, redrives)
+                                   cause_code, cause_detail, fingerprint, redrives, order_key)
                  SELECT route, seq, event_id, event, attempts, ?2, first_failure_at, last_failure_at,
-                        cause_code, cause_detail, fingerprint, redrives
+                        cause_code, cause_detail, fingerprint, redrives, order_key
                  FROM parked WHERE route = ?1",
                 params![route, Reason::Retired.as_str()],
             )?;

@@ -177,8 +177,8 @@ fn take_back(transaction: &Transaction<'_>, route: i64, back: &TakeBack) -> rusq
 fn add_dead(transaction: &Transaction<'_>, route: i64, bury: &Bury) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
         "INSERT INTO dead (route, seq, event_id, event, attempts, reason, first_failure_at, last_failure_at,
-                           cause_code, cause_detail, fingerprint, redrives)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+                           cause_code, cause_detail, fingerprint, order_key, redrives)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
                  coalesce((SELECT redrives FROM parked WHERE route = ?1 AND seq = ?2), 0))
          ON CONFLICT (route, seq) DO NOTHING",
     )?;
@@ -194,6 +194,7 @@ fn add_dead(transaction: &Transaction<'_>, route: i64, bury: &Bury) -> rusqlite:
         bury.cause.code,
         bury.cause.detail,
         bury.cause.fingerprint,
+        bury.key.map(|key| key.0),
     ])?;
     unpark(transaction, route, bury.stored.seq)?;
     Ok(())

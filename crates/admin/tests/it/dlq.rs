@@ -22,6 +22,7 @@ fn died(seq: u64, reason: Reason, cause: Cause) -> Bury {
         cause,
         first_failure_at: at(1),
         last_failure_at: at(seq),
+        key: None,
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn route(name: &str, sources: &[&str]) -> RouteStatus {
             damaged: 0,
         },
         imbalance: 0,
+        held: 0,
         cursor: Seq(7),
         oldest_pending_seconds: 1.5,
         last_error: Some(LastError {

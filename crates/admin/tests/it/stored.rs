@@ -61,6 +61,7 @@ fn settlement(r: &RouteName, ids: &[EventId]) -> Settlement {
         cause: Cause::new("sqlstate 23514", "check violated"),
         first_failure_at: at(1),
         last_failure_at: at(1),
+        key: None,
     };
     Settlement {
         accepted: 2000,

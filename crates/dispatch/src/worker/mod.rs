@@ -3,20 +3,28 @@
 //! One task owns all of it, so nothing in here is locked; attempts, probes and fetches from state run
 //! as tasks of their own and report back. It decides what may start now from three things: the
 //! breaker, the pause switch, and the pause that a throttling destination asked for. It never commits:
-//! what is done goes into the outbox. Order by key will sit where batches are formed.
+//! what is done goes into the outbox.
 
+mod burying;
+mod lanes;
+mod ordering;
+mod outage;
 mod parked;
 mod reading;
 mod reports;
+mod run;
 pub(crate) mod sort;
 mod suspects;
+mod verdict;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use domain::Unavailable;
 use domain::policy::Order;
-use domain::ports::{BatchLimit, BreakerState, Delivery, DestinationLimits, StateError};
+use domain::ports::{
+    BatchLimit, BreakerState, Delivery, DestinationLimits, JournalError, StateError,
+};
+use domain::{OrderKey, StoredEvent, Unavailable};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +35,11 @@ use crate::options::WindowLimit;
 use crate::route::{Ports, Route};
 use crate::trouble::Trouble;
 use crate::window::{Waiting, Window};
+use burying::Burying;
+use lanes::Lanes;
 use parked::{DueQueue, Fetched};
 use reading::Reading;
+use run::Run;
 use sort::RowUnderWay;
 use suspects::Suspects;
 
@@ -41,6 +52,8 @@ enum Done {
     Attempt(Attempted),
     Probe(Result<(), Unavailable>),
     Due(Result<Fetched, StateError>),
+    /// Held events of a lane were read again.
+    Held(OrderKey, Result<Vec<Option<StoredEvent>>, JournalError>),
 }
 
 /// One route's worker.
@@ -58,6 +71,14 @@ pub(crate) struct Worker {
     committed: u64,
     breaker: Breaker,
     suspects: Suspects,
+    run: Run,
+    lanes: Lanes,
+    burying: Burying,
+    /// Live events that failed while state had no room for their rows, until they are tried again.
+    aside: Vec<Waiting>,
+    aside_until: Option<Instant>,
+    /// Parked rows, as far as this worker knows.
+    parked: u64,
     /// Failed probes with a live event: each tries another one.
     rotation: usize,
     /// The destination was asked and answered since the breaker began to probe.
@@ -68,9 +89,12 @@ pub(crate) struct Worker {
     throttles: u32,
     tasks: JoinSet<Done>,
     attempts: usize,
-    /// What keeps the journal from being read, and parked events from being fetched.
+    /// What keeps the journal from being read, parked events from being fetched, rows from being made, and the
+    /// route from reading on.
     unreadable: Trouble,
     unfetched: Trouble,
+    overfull: Trouble,
+    overparked: Trouble,
     stop: CancellationToken,
 }
 
@@ -82,15 +106,24 @@ impl Worker {
         stop: CancellationToken,
     ) -> Self {
         let record = &route.record;
+        let policies = &route.policies;
         Self {
-            limits: route.destination.limits(),
+            limits: limits(&route),
+            run: Run::new(verdict::run_limit(policies)),
+            lanes: Lanes::new(policies.order.clone()),
+            burying: Burying::new(policies.on_outage),
+            aside: Vec::new(),
+            aside_until: None,
+            parked: record.parked,
+            overfull: Trouble::default(),
+            overparked: Trouble::default(),
             reading: Reading::new(&route),
             window: Window::new(window, record.cursor, &record.ranges),
             due: DueQueue::new(record.parked, ports.clock.now()),
             due_had_turn: false,
             under_way: VecDeque::new(),
             committed: 0,
-            breaker: Breaker::new(route.policies.probe),
+            breaker: Breaker::new(policies.probe),
             suspects: Suspects::default(),
             rotation: 0,
             destination_answered: false,
@@ -112,6 +145,10 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         let mut committed = self.route.outbox.committed();
         let (route, stop) = (Arc::clone(&self.route), self.stop.clone());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = self.load_lanes() => {}
+        }
         while !stop.is_cancelled() {
             self.start_what_may();
             let wake = self.next_wake();
@@ -120,7 +157,7 @@ impl Worker {
                 Some(done) = self.tasks.join_next() => self.report(done),
                 read = self.reading.came() => self.take_in(read),
                 _ = committed.changed() => {}
-                () = route.board.changed() => {}
+                () = route.board.changed() => self.look_at_board(),
                 () = sleep_until(wake) => {}
             }
             let count = *committed.borrow_and_update();
@@ -133,13 +170,14 @@ impl Worker {
 
     /// When the worker must look again although nothing reports.
     fn next_wake(&self) -> Option<Instant> {
+        let rule = self.burying.next_look();
         if self.route.board.paused() {
-            return None;
+            return rule;
         }
         // While throttled nothing is started at all, so its end is the only thing to wait for: a probe that
         // fell due meanwhile would wake the worker again and again.
         if self.throttled_until.is_some() {
-            return self.throttled_until;
+            return [rule, self.throttled_until].into_iter().flatten().min();
         }
         let may_fetch = match self.breaker.state() {
             BreakerState::Passing => true,
@@ -148,7 +186,10 @@ impl Worker {
         };
         let sleep = may_fetch.then(|| self.due.sleep(&*self.ports.clock));
         let due = sleep.flatten().map(|sleep| Instant::now() + sleep);
-        [due, self.breaker.next_probe()].into_iter().flatten().min()
+        [due, self.breaker.next_probe(), self.aside_until, rule]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn start_what_may(&mut self) {
@@ -156,10 +197,18 @@ impl Worker {
             events: self.limits.batch_events.max(READ_EVENTS),
             bytes: self.limits.batch_bytes.max(READ_BYTES),
         };
-        if let Some(limit) = self.window.room(read) {
+        let now = Instant::now();
+        if self.aside_until.is_some_and(|until| until <= now) {
+            self.aside_until = None;
+            self.window.put_back(std::mem::take(&mut self.aside));
+        }
+        self.bury_by_rule(now);
+        if self.may_read()
+            && let Some(limit) = self.window.room(read)
+        {
             self.reading.begin(&self.route, &self.ports, limit);
         }
-        let now = Instant::now();
+        self.start_reading_held();
         if self.route.board.paused() || self.throttled_until.is_some_and(|until| now < until) {
             return;
         }
@@ -188,7 +237,9 @@ impl Worker {
     fn start_fetching(&mut self) {
         let now = self.ports.clock.now();
         let state = Arc::clone(&self.ports.state);
-        if let Some(fetch) = self.due.begin(state, &self.route.name, now) {
+        let set_back: Vec<_> = self.lanes.set_back().collect();
+        let fetch = self.due.begin(state, &self.route.name, now, &set_back);
+        if let Some(fetch) = fetch {
             self.tasks.spawn(async move { Done::Due(fetch.await) });
         }
     }
@@ -217,13 +268,9 @@ impl Worker {
         if self.waits_for_a_fuller_batch() {
             return None;
         }
-        let events = match self.route.policies.order {
-            Order::None => {
-                let suspects = &self.suspects;
-                let company = |seq| suspects.company(seq);
-                self.window.next_batch(limit, company)
-            }
-        };
+        let suspects = &self.suspects;
+        let company = |seq| suspects.company(seq);
+        let events = self.window.next_batch(limit, company);
         (!events.is_empty()).then(|| live(events))
     }
 
@@ -286,6 +333,19 @@ impl Worker {
     }
 }
 
+/// What the destination takes at once; one event after the other where the order is strict.
+fn limits(route: &Route) -> DestinationLimits {
+    let limits = route.destination.limits();
+    match route.policies.order {
+        Order::Strict => DestinationLimits {
+            batch_events: 1,
+            concurrency: 1,
+            ..limits
+        },
+        Order::None | Order::Key(_) => limits,
+    }
+}
+
 fn live(events: Vec<Waiting>) -> Batch {
     let mut deliveries = Vec::with_capacity(events.len());
     let mut marks = Vec::with_capacity(events.len());
@@ -293,10 +353,11 @@ fn live(events: Vec<Waiting>) -> Batch {
         from,
         weight,
         stored,
+        key,
     } in events
     {
         deliveries.push(Delivery { stored, attempt: 1 });
-        marks.push(LiveMark { from, weight });
+        marks.push(LiveMark { from, weight, key });
     }
     Batch {
         deliveries,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{BatchLimit, Delivery, Parked, State, StateError};
-use domain::{Clock, RouteName, Seq, Timestamp};
+use domain::{Clock, OrderKey, RouteName, Seq, Timestamp};
 use tokio::time::Instant;
 
 use crate::attempt::{Batch, Marks, ParkedMark};
@@ -82,12 +82,14 @@ impl DueQueue {
         self.tried.clear();
     }
 
-    /// Begins a fetch if one is due and none is under way: the call to make.
+    /// Begins a fetch if one is due and none is under way: the call to make. Rows that are `set_back` are not
+    /// looked for.
     pub(crate) fn begin(
         &mut self,
         state: Arc<dyn State>,
         route: &RouteName,
         now: Timestamp,
+        set_back: &[Seq],
     ) -> Option<impl Future<Output = Result<Fetched, StateError>> + Send + use<>> {
         let again = self.asked.elapsed() >= ASK_AGAIN;
         let due = self.next.is_some_and(|next| again || next <= now);
@@ -97,8 +99,8 @@ impl DueQueue {
         self.fetching = true;
         self.asked = Instant::now();
         self.next = None;
-        let mut busy: Vec<Seq> = self.busy.iter().copied().collect();
-        let others = self.busy.union(&self.tried).copied();
+        let mut busy: Vec<Seq> = self.busy.iter().chain(set_back).copied().collect();
+        let others = busy.iter().chain(&self.tried).copied();
         let others: Vec<Seq> = others.collect();
         let route = route.clone();
         Some(async move {
@@ -109,8 +111,13 @@ impl DueQueue {
         })
     }
 
-    /// Ends a fetch. Returns the events and bytes that are in hand now.
-    pub(crate) fn end(&mut self, fetched: Fetched) -> (usize, usize) {
+    /// Ends a fetch. Returns the events and bytes that are in hand now. A row that may not be tried (by its
+    /// key and number) is left to state until it is noted again.
+    pub(crate) fn end(
+        &mut self,
+        fetched: Fetched,
+        mut may_try: impl FnMut(Option<OrderKey>, Seq) -> bool,
+    ) -> (usize, usize) {
         self.fetching = false;
         if let Some(next) = fetched.next {
             self.note(next);
@@ -120,7 +127,10 @@ impl DueQueue {
             self.tried.clear();
         }
         let mut charged = (0, 0);
-        for Parked { park, .. } in fetched.rows {
+        for Parked { park, redrives } in fetched.rows {
+            if !may_try(park.key, park.stored.seq) {
+                continue;
+            }
             let weight = park.stored.event.weight();
             charged.0 += 1;
             charged.1 += weight;
@@ -129,6 +139,8 @@ impl DueQueue {
                 first_failure_at: park.first_failure_at,
                 due_at: park.due_at,
                 weight,
+                key: park.key,
+                redriven: redrives > 0,
             };
             let delivery = Delivery {
                 stored: park.stored,
@@ -166,6 +178,28 @@ impl DueQueue {
             deliveries,
             marks: Marks::Parked(marks),
         })
+    }
+
+    /// Takes out of what was fetched the events that `ripe` says so of, at most a batch.
+    pub(crate) fn take_ripe(
+        &mut self,
+        limit: BatchLimit,
+        ripe: impl Fn(Seq, &ParkedMark) -> bool,
+    ) -> Vec<(Delivery, ParkedMark)> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let mut at = 0;
+        while let Some((delivery, mark)) = self.fetched.get(at) {
+            if !ripe(delivery.stored.seq, mark) {
+                at += 1;
+                continue;
+            }
+            bytes += mark.weight;
+            if taken.len() >= limit.events || (bytes > limit.bytes && !taken.is_empty()) {
+                break;
+            }
+            taken.extend(self.fetched.remove(at));
+        }
+        taken
     }
 
     /// How long to sleep until the next fetch, as far as the wall clock now tells.

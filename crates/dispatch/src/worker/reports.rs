@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::policy::{MAX_RETRY_AFTER, OnOutage};
+use domain::policy::MAX_RETRY_AFTER;
 use domain::ports::{BreakerState, JournalError, ReadBatch, StateError};
 use domain::{BatchOutcome, Cause, Unavailable};
 use tokio::task::JoinError;
@@ -12,6 +12,7 @@ use super::parked::Fetched;
 use super::sort::{Rules, Sorted, later, sort};
 use super::{Done, Worker};
 use crate::attempt::{Attempted, Marks};
+use crate::completion::Completion;
 
 /// The wait before a failed fetch from state is tried again.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -22,6 +23,7 @@ impl Worker {
             Ok(Done::Attempt(attempted)) => self.attempted(attempted),
             Ok(Done::Probe(answer)) => self.probed(answer),
             Ok(Done::Due(fetched)) => self.fetched(fetched),
+            Ok(Done::Held(key, read)) => self.held_came(key, read),
             // An attempt catches what destinations do, so this is a defect of our own; the batch is
             // gone from the window, and only a new start reads it again.
             Err(error) => match error.try_into_panic() {
@@ -41,8 +43,10 @@ impl Worker {
                     let found = batch.damaged.iter().chain(&batch.recounted);
                     self.route.damage.found().extend(found.copied());
                 }
+                let waiting = self.window.waiting();
                 let done = self.window.take_in(batch);
                 self.route.outbox.add_progress(done);
+                self.place(waiting);
             }
             Err(error) => {
                 if self.unreadable.is_worth_a_line("journal") {
@@ -55,13 +59,14 @@ impl Worker {
 
     fn attempted(&mut self, mut attempted: Attempted) {
         self.attempts -= 1;
-        self.suspects.look(&attempted.batch, &mut attempted.outcome);
-        let Attempted {
-            withheld, outcome, ..
-        } = &attempted;
-        let withheld = *withheld;
-        let unavailable = outcome.unavailable.clone();
-        let stuck = unavailable.is_none() && !withheld && nothing_done(outcome);
+        let withheld = attempted.withheld;
+        let said_nothing = nothing_done(&attempted.outcome);
+        if attempted.outcome.unavailable.is_some() {
+            self.route.metrics.attempts_unavailable.inc();
+        }
+        self.weigh(&mut attempted);
+        let unavailable = attempted.outcome.unavailable.clone();
+        let stuck = unavailable.is_none() && !withheld && said_nothing;
         let in_vain = unavailable.is_some() && self.breaker.state() == BreakerState::Probing;
         if in_vain && matches!(attempted.batch.marks, Marks::Live(_)) {
             self.rotation = self.rotation.wrapping_add(1);
@@ -71,13 +76,13 @@ impl Worker {
             metrics: &self.route.metrics,
             now: self.ports.clock.now(),
         };
-        let sorted = sort(attempted, &rules);
-        self.judge(&sorted, unavailable, stuck);
+        let mut sorted = sort(attempted, &rules);
+        self.judge(&mut sorted, unavailable, stuck);
         self.settle(sorted, in_vain);
     }
 
     /// Tells the breaker, and keeps the pause that a throttling destination asked for.
-    fn judge(&mut self, sorted: &Sorted, unavailable: Option<Unavailable>, stuck: bool) {
+    fn judge(&mut self, sorted: &mut Sorted, unavailable: Option<Unavailable>, stuck: bool) {
         let now = Instant::now();
         if sorted.delivered > 0 {
             self.throttles = 0;
@@ -87,6 +92,8 @@ impl Worker {
                 self.suspects.others_pass();
             }
             self.breaker.delivered();
+            self.burying.is_back();
+            self.run.end();
         } else if sorted.answered > 0 {
             self.breaker.answered(now, rand::random());
         }
@@ -99,6 +106,9 @@ impl Worker {
             // Neither done nor an outage: leave it alone for a moment rather than turn in circles.
             self.throttle(None);
         }
+        for (seq, member) in sorted.blanket.drain(..) {
+            self.run.add(seq, member);
+        }
         if let Some(after) = sorted.throttled {
             self.throttle(after);
         }
@@ -106,16 +116,46 @@ impl Worker {
     }
 
     fn outage(&mut self, unavailable: Unavailable) {
-        self.route.metrics.attempts_unavailable.inc();
         let passing = self.breaker.state() == BreakerState::Passing;
-        match self.route.policies.on_outage {
-            OnOutage::Hold => self.breaker.unavailable(Instant::now(), rand::random()),
-        }
+        self.breaker.unavailable(Instant::now(), rand::random());
+        let now = self.ports.clock.now();
+        self.burying.is_away(&unavailable.cause, now);
         if passing {
             tracing::warn!(route = %self.route.name, destination = %self.route.destination_name, cause = %unavailable.cause,
                 "the destination is not there; events wait in the journal, and no attempt is spent");
         }
         self.show_error(unavailable.cause);
+    }
+
+    /// A run that is long enough is an outage: what it parked and buried goes back to where it was. To be
+    /// called when the rows of its last event are in the outbox.
+    fn take_run_back(&mut self) {
+        if !self.run.is_an_outage() {
+            return;
+        }
+        let now = self.ports.clock.now();
+        let taken_back = self.run.take_back(now);
+        let count = taken_back.len();
+        tracing::warn!(route = %self.route.name, destination = %self.route.destination_name, count,
+            "so many different events in a row were answered as by a broken destination: it is an outage, and they go back to where they were");
+        for back in &taken_back {
+            let Some(key) = back.key else { continue };
+            self.stop_lane(key, back.seq, false);
+            // One behind it may be waiting for its attempt: it was let go when this one was buried.
+            if let Some(waiting) = self.window.take(key) {
+                self.put_back(vec![waiting]);
+            }
+        }
+        self.due.note(now);
+        self.route.outbox.add_rows(Completion {
+            taken_back,
+            ..Completion::default()
+        });
+        let cause = self.route.board.shown().last_error.map(|last| last.cause);
+        let detail = cause.map_or_else(String::new, |cause| cause.to_string());
+        let detail = format!("{count} different events in a row were refused: {detail}");
+        self.outage(Unavailable::new("run", detail));
+        self.show_breaker();
     }
 
     fn throttle(&mut self, after: Option<Duration>) {
@@ -139,10 +179,23 @@ impl Worker {
             put_back,
             still_parked,
             released,
+            delivered,
+            passed,
+            stopped,
             ..
         } = sorted;
         self.window.release(released.0, released.1);
-        self.window.put_back(put_back);
+        if let Some(backlog) = &self.route.backlog {
+            backlog.settled(delivered + stopped.len() as u64);
+        }
+        self.parked += under_way.iter().filter(|row| row.is_new_parked()).count() as u64;
+        for (key, seq) in stopped {
+            self.stop_lane(key, seq, true);
+        }
+        for key in passed {
+            self.lane_passes(key);
+        }
+        self.put_back(put_back);
         for (seq, mark) in still_parked {
             self.window.release(1, mark.weight);
             if in_vain {
@@ -155,6 +208,14 @@ impl Worker {
         self.under_way.extend(under_way);
         self.route.outbox.add_progress(progress);
         self.route.outbox.add_rows(rows);
+        self.take_run_back();
+    }
+
+    /// Somebody switched the route, or brought events back to it.
+    pub(super) fn look_at_board(&mut self) {
+        if self.route.board.take_brought() {
+            self.due.note(self.ports.clock.now());
+        }
     }
 
     /// Counts out what is committed by now.
@@ -168,8 +229,19 @@ impl Worker {
             if row.was_parked {
                 self.due.let_go(row.seq);
             }
-            if let Some(due_at) = row.due_at {
-                self.due.note(due_at);
+            match row.due_at {
+                Some(due_at) => self.due.note(due_at),
+                None if row.was_parked => self.parked = self.parked.saturating_sub(1),
+                None => {}
+            }
+            self.lane_after(&row);
+            if row.by_rule {
+                let counts = self
+                    .route
+                    .backlog
+                    .as_ref()
+                    .map_or(0, |backlog| backlog.begun());
+                self.burying.committed(counts, Instant::now());
             }
         }
     }
@@ -179,6 +251,7 @@ impl Worker {
         match answer {
             Ok(()) => self.destination_answered = true,
             Err(unavailable) => {
+                self.route.metrics.attempts_unavailable.inc();
                 if self.breaker.state() == BreakerState::Probing {
                     self.outage(unavailable);
                 }
@@ -191,7 +264,9 @@ impl Worker {
         match fetched {
             Ok(fetched) => {
                 self.unfetched.has_passed();
-                let (events, bytes) = self.due.end(fetched);
+                let lanes = &mut self.lanes;
+                let may_try = |key, seq| lanes.may_try(key, seq);
+                let (events, bytes) = self.due.end(fetched, may_try);
                 self.window.charge(events, bytes);
             }
             Err(error) => {
@@ -219,7 +294,7 @@ impl Worker {
         }
     }
 
-    fn show_error(&self, cause: Cause) {
+    pub(super) fn show_error(&self, cause: Cause) {
         self.route.board.show_error(cause, self.ports.clock.now());
     }
 }

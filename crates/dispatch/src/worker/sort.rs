@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use domain::policy::{MAX_RETRY_AFTER, RetryPolicy};
 use domain::ports::{Bury, Delivery, Park, Resolution};
-use domain::{Cause, Outcome, Reason, Seq, SeqRange, Timestamp};
+use domain::{Cause, OrderKey, Outcome, Reason, Seq, SeqRange, Timestamp};
 use jiff::SignedDuration;
 
 use crate::attempt::{Attempted, Batch, LiveMark, Marks, ParkedMark};
 use crate::completion::Completion;
 use crate::metrics::RouteMetrics;
 use crate::window::Waiting;
+use crate::worker::run::Member;
 
 /// An event whose row is on its way into state. It stays in the window until it is there.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +23,19 @@ pub(crate) struct RowUnderWay {
     /// Whether it came from among the parked, and so is in hand until its row is there. A live event's
     /// row may be fetched, and in hand for another attempt, before its commit is heard of.
     pub(crate) was_parked: bool,
-    /// When it is due again, if it was parked.
+    /// When it is due again, if it was parked; else it is gone from the route.
     pub(crate) due_at: Option<Timestamp>,
+    /// What it is ordered by.
+    pub(crate) key: Option<OrderKey>,
+    /// It was given up by a rule and not by its own attempt.
+    pub(crate) by_rule: bool,
+}
+
+impl RowUnderWay {
+    /// Whether a live event is newly parked by it.
+    pub(crate) fn is_new_parked(&self) -> bool {
+        self.due_at.is_some() && !self.was_parked
+    }
 }
 
 /// What became of a batch.
@@ -49,6 +61,12 @@ pub(crate) struct Sorted {
     pub(crate) throttled: Option<Option<Duration>>,
     /// The last cause met.
     pub(crate) cause: Option<Cause>,
+    /// Keys of live events that were delivered.
+    pub(crate) passed: Vec<OrderKey>,
+    /// Keys of live events that are parked.
+    pub(crate) stopped: Vec<(OrderKey, Seq)>,
+    /// Events that got an answer which a broken destination gives to all, as they were before it.
+    pub(crate) blanket: Vec<(Seq, Member)>,
 }
 
 /// What sorting needs to know besides the batch.
@@ -97,6 +115,7 @@ fn sort_live(
     let failure = match outcome {
         Outcome::Delivered => {
             sorted.delivered += 1;
+            sorted.passed.extend(mark.key);
             sorted.progress.settle(range, 1);
             sorted.progress.deliver(range, rules.now);
             sorted.released.0 += 1;
@@ -109,6 +128,7 @@ fn sort_live(
                 from: mark.from,
                 weight: mark.weight,
                 stored: delivery.stored,
+                key: mark.key,
             });
             return;
         }
@@ -179,29 +199,38 @@ impl Sorted {
     }
 
     fn row(&mut self, seq: Seq, before: Before, due_at: Option<Timestamp>) {
-        let (was_parked, weight) = match before {
-            Before::Live(mark) => (false, mark.weight),
-            Before::Parked(mark) => (true, mark.weight),
+        let (was_parked, weight, key) = match before {
+            Before::Live(mark) => (false, mark.weight, mark.key),
+            Before::Parked(mark) => (true, mark.weight, mark.key),
         };
+        if let (false, Some(key), Some(_)) = (was_parked, key, due_at) {
+            self.stopped.push((key, seq));
+        }
         self.under_way.push(RowUnderWay {
             seq,
             weight,
             was_parked,
             due_at,
+            key,
+            by_rule: false,
         });
     }
 
     /// Parks an event that may be tried again, and buries any other.
     fn fail(&mut self, delivery: Delivery, failure: Failure, before: Before, rules: &Rules<'_>) {
-        let first_failure_at = match before {
-            Before::Live(_) => rules.now,
-            Before::Parked(mark) => mark.first_failure_at,
+        let (first_failure_at, key, redriven) = match before {
+            Before::Live(mark) => (rules.now, mark.key, false),
+            Before::Parked(mark) => (mark.first_failure_at, mark.key, mark.redriven),
         };
         let Delivery { stored, attempt } = delivery;
         let Failure { cause, after } = failure;
         self.answered += 1;
         self.cause = Some(cause.clone());
         let seq = stored.seq;
+        if cause.blanket && !redriven {
+            let attempts = attempt.saturating_sub(1);
+            self.blanket.push((seq, Member { attempts, key }));
+        }
         let reason = match after {
             None => {
                 rules.metrics.attempts_reject.inc();
@@ -218,7 +247,7 @@ impl Sorted {
                         first_failure_at,
                         last_failure_at: rules.now,
                         cause,
-                        key: None,
+                        key,
                     });
                     self.row(seq, before, Some(due_at));
                     return;
@@ -233,6 +262,7 @@ impl Sorted {
             cause,
             first_failure_at,
             last_failure_at: rules.now,
+            key,
         });
         self.row(seq, before, None);
     }

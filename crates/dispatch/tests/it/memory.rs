@@ -10,15 +10,16 @@ use dispatch::{Options, Ports};
 use domain::clock::TimerClock;
 use domain::ports::state::{CLOCK_SLACK, KnownSource};
 use domain::ports::{
-    Append, AppendError, Archive, BatchLimit, Bury, Counters, Durability, EventPage, EventQuery,
-    Fate, Journal, JournalError, Park, Parked, ReadBatch, Reader, RetireFate, RouteRecord,
-    Settlement, State, StateError, TakeBack,
+    Append, AppendError, Archive, BatchLimit, Bury, Counters, DeadFilter, DeadGroup, DeadLetter,
+    DeadLetters, DeadPage, DeadQuery, Durability, EventPage, EventQuery, Fate, Journal,
+    JournalError, Letter, Park, Parked, ReadBatch, Reader, Redrive, RedriveId, RedriveStatus,
+    RedriveStep, RetireFate, RouteRecord, Selection, Settlement, State, StateError, TakeBack,
 };
 use domain::{
     Clock, DedupKey, Event, EventId, InstallationId, OrderKey, RouteName, Seq, SeqRange, SourceSet,
     StoredEvent, Timestamp,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::rig::{Rig, Wanted};
 use crate::world::{at, event, name};
@@ -259,6 +260,10 @@ struct Rows {
     record: Option<RouteRecord>,
     parked: BTreeMap<Seq, Park>,
     dead: BTreeMap<Seq, Bury>,
+    /// The numbers of the dead letters.
+    letters: BTreeMap<Seq, Letter>,
+    /// How often each event was brought back.
+    redrives: BTreeMap<Seq, u32>,
 }
 
 /// State: maps. Refuses what the real one would, and can be full or fail.
@@ -276,6 +281,8 @@ pub(crate) struct MemoryState {
     /// How long after a commit the settler hears of it.
     slow: Mutex<Duration>,
     commits: Mutex<Vec<tokio::time::Instant>>,
+    buried: Mutex<u64>,
+    jobs: Mutex<Vec<Redrive>>,
 }
 
 impl MemoryState {
@@ -335,7 +342,7 @@ impl MemoryState {
     }
 }
 
-fn apply(rows: &mut Rows, step: Settlement) {
+fn apply(rows: &mut Rows, step: Settlement, buried: &mut u64) {
     let record = rows.record.as_mut().unwrap();
     assert!(step.cursor >= record.cursor, "a cursor never goes back");
     record.cursor = step.cursor;
@@ -352,12 +359,18 @@ fn apply(rows: &mut Rows, step: Settlement) {
     }
     for bury in step.buries {
         rows.parked.remove(&bury.stored.seq);
+        *buried += 1;
+        rows.letters.insert(bury.stored.seq, Letter(*buried));
         let before = rows.dead.insert(bury.stored.seq, bury);
         assert!(before.is_none(), "buried twice");
     }
     for back in step.taken_back {
         take_back(rows, back);
     }
+    count(rows);
+}
+
+fn count(rows: &mut Rows) {
     let record = rows.record.as_mut().unwrap();
     record.parked = rows.parked.len() as u64;
     record.dead = rows.dead.len() as u64;
@@ -372,7 +385,7 @@ fn take_back(rows: &mut Rows, back: TakeBack) {
         first_failure_at: bury.first_failure_at,
         last_failure_at: bury.last_failure_at,
         cause: bury.cause,
-        key: None,
+        key: bury.key,
     });
     if let Some(park) = exhumed.or_else(|| rows.parked.remove(&back.seq)) {
         let park = Park {
@@ -387,6 +400,12 @@ fn take_back(rows: &mut Rows, back: TakeBack) {
 
 fn is_due(park: &Park, now: Timestamp) -> bool {
     park.due_at <= now || park.last_failure_at > now + CLOCK_SLACK
+}
+
+/// Whether another parked event of its key comes before it.
+fn is_behind(parked: &BTreeMap<Seq, Park>, park: &Park) -> bool {
+    let mut before = parked.range(..park.stored.seq);
+    park.key.is_some() && before.any(|(_, ahead)| ahead.key == park.key)
 }
 
 #[async_trait]
@@ -430,7 +449,7 @@ impl State for MemoryState {
             let mut routes = self.routes.lock().unwrap();
             for step in steps {
                 let rows = routes.get_mut(&step.route).unwrap();
-                apply(rows, step);
+                apply(rows, step, &mut self.buried.lock().unwrap());
             }
         }
         self.commits
@@ -453,7 +472,8 @@ impl State for MemoryState {
     ) -> Result<Vec<Parked>, StateError> {
         let routes = self.routes.lock().unwrap();
         let mut due: Vec<_> = routes[route].parked.values().cloned().collect();
-        due.retain(|park| is_due(park, now) && !busy.contains(&park.stored.seq));
+        let ahead = |park: &Park| is_behind(&routes[route].parked, park);
+        due.retain(|park| is_due(park, now) && !busy.contains(&park.stored.seq) && !ahead(park));
         due.sort_by_key(|park| (park.due_at, park.stored.seq));
         due.truncate(limit.events);
         let mut bytes = 0;
@@ -463,7 +483,11 @@ impl State for MemoryState {
         };
         let fitting = due.iter().take_while(|park| fits(park)).count();
         due.truncate(fitting.max(1));
-        let parked = |park| Parked { park, redrives: 0 };
+        let redrives = &routes[route].redrives;
+        let parked = |park: Park| Parked {
+            redrives: redrives.get(&park.stored.seq).copied().unwrap_or(0),
+            park,
+        };
         Ok(due.into_iter().map(parked).collect())
     }
 
@@ -474,8 +498,10 @@ impl State for MemoryState {
         busy: &[Seq],
     ) -> Result<Option<Timestamp>, StateError> {
         let routes = self.routes.lock().unwrap();
-        let parked = routes[route].parked.values();
-        let free = parked.filter(|park| !busy.contains(&park.stored.seq));
+        let rows = &routes[route].parked;
+        let free = rows
+            .values()
+            .filter(|park| !busy.contains(&park.stored.seq) && !is_behind(rows, park));
         let due = |park: &Park| if is_due(park, now) { now } else { park.due_at };
         Ok(free.map(due).min())
     }
@@ -552,6 +578,163 @@ impl State for MemoryState {
     }
 }
 
+/// Which dead letters are selected, by route and number.
+fn selected(
+    routes: &BTreeMap<RouteName, Rows>,
+    selection: &Selection,
+    through: Letter,
+) -> Vec<(RouteName, Seq)> {
+    let mut found = Vec::new();
+    for (name, rows) in routes {
+        for (seq, bury) in &rows.dead {
+            let matches = match selection {
+                Selection::Ids(ids) => ids.contains(&bury.stored.id),
+                Selection::Filter(filter) => {
+                    filter.route.as_ref().is_none_or(|route| route == name)
+                        && filter.reason.is_none_or(|reason| reason == bury.reason)
+                }
+            };
+            if matches && rows.letters[seq] <= through {
+                found.push((rows.letters[seq], name.clone(), *seq));
+            }
+        }
+    }
+    found.sort();
+    found
+        .into_iter()
+        .map(|(_, name, seq)| (name, seq))
+        .collect()
+}
+
+/// As far as dispatch and its tests ask.
+#[async_trait]
+impl DeadLetters for MemoryState {
+    async fn last_letter(&self) -> Result<Letter, StateError> {
+        Ok(Letter(*self.buried.lock().unwrap()))
+    }
+
+    async fn purge(
+        &self,
+        selection: &Selection,
+        through: Letter,
+        limit: usize,
+    ) -> Result<u64, StateError> {
+        let mut routes = self.routes.lock().unwrap();
+        let mut found = selected(&routes, selection, through);
+        found.truncate(limit);
+        for (name, seq) in &found {
+            let rows = routes.get_mut(name).unwrap();
+            rows.dead.remove(seq).unwrap();
+            rows.record.as_mut().unwrap().counters.discarded += 1;
+            count(rows);
+        }
+        Ok(found.len() as u64)
+    }
+
+    async fn begin_redrive(
+        &self,
+        selection: &Selection,
+        rate_per_second: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Redrive, StateError> {
+        let through = self.last_letter().await?;
+        let matched = selected(&self.routes.lock().unwrap(), selection, through).len() as u64;
+        let mut jobs = self.jobs.lock().unwrap();
+        let job = Redrive {
+            id: RedriveId(jobs.len() as u64),
+            selection: selection.clone(),
+            through,
+            rate_per_second,
+            status: RedriveStatus::Running,
+            matched,
+            moved: 0,
+            created_at: now,
+            finished_at: None,
+        };
+        jobs.push(job.clone());
+        Ok(job)
+    }
+
+    async fn step_redrive(
+        &self,
+        id: RedriveId,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Option<RedriveStep>, StateError> {
+        let (mut jobs, mut routes) = (self.jobs.lock().unwrap(), self.routes.lock().unwrap());
+        let job = &mut jobs[usize::try_from(id.0).unwrap()];
+        let mut found = selected(&routes, &job.selection, job.through);
+        found.truncate(limit);
+        for (name, seq) in &found {
+            let rows = routes.get_mut(name).unwrap();
+            let bury = rows.dead.remove(seq).unwrap();
+            *rows.redrives.entry(*seq).or_default() += 1;
+            let park = Park {
+                stored: bury.stored,
+                attempts: 0,
+                due_at: now,
+                first_failure_at: bury.first_failure_at,
+                last_failure_at: bury.last_failure_at,
+                cause: bury.cause,
+                key: bury.key,
+            };
+            assert!(rows.parked.insert(*seq, park).is_none(), "parked and dead");
+            count(rows);
+        }
+        job.moved += found.len() as u64;
+        if found.is_empty() {
+            job.status = RedriveStatus::Done;
+        }
+        let moved = found.len() as u64;
+        let mut names: Vec<_> = found.into_iter().map(|(name, _)| name).collect();
+        names.dedup();
+        Ok(Some(RedriveStep {
+            redrive: job.clone(),
+            routes: names,
+            moved,
+        }))
+    }
+
+    async fn running_redrives(&self) -> Result<Vec<Redrive>, StateError> {
+        let jobs = self.jobs.lock().unwrap();
+        let running = jobs
+            .iter()
+            .filter(|job| job.status == RedriveStatus::Running);
+        Ok(running.cloned().collect())
+    }
+
+    async fn redrive(&self, id: RedriveId) -> Result<Option<Redrive>, StateError> {
+        let jobs = self.jobs.lock().unwrap();
+        Ok(jobs.get(usize::try_from(id.0).unwrap()).cloned())
+    }
+
+    async fn dead_page(&self, _: &DeadQuery) -> Result<DeadPage, StateError> {
+        unreachable!()
+    }
+    async fn dead_letters(&self, _: EventId) -> Result<Vec<DeadLetter>, StateError> {
+        unreachable!()
+    }
+    async fn dead_groups(&self, _: &DeadFilter, _: usize) -> Result<Vec<DeadGroup>, StateError> {
+        unreachable!()
+    }
+    async fn count_dead(&self, _: &Selection) -> Result<u64, StateError> {
+        unreachable!()
+    }
+    async fn count_redrivable(&self, _: &Selection) -> Result<u64, StateError> {
+        unreachable!()
+    }
+    async fn cancel_redrive(
+        &self,
+        _: RedriveId,
+        _: Timestamp,
+    ) -> Result<Option<Redrive>, StateError> {
+        unreachable!()
+    }
+    async fn redrives(&self, _: Option<RedriveId>, _: usize) -> Result<Vec<Redrive>, StateError> {
+        unreachable!()
+    }
+}
+
 /// A clock that moves with tokio's timers, and may be wrong by some seconds.
 #[derive(Debug)]
 pub(crate) struct WallClock {
@@ -577,6 +760,7 @@ pub(crate) struct Memory {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) state: Arc<MemoryState>,
     pub(crate) clock: Arc<WallClock>,
+    pub(crate) redrive_begun: Arc<Notify>,
 }
 
 impl Memory {
@@ -592,6 +776,7 @@ impl Memory {
                 right: TimerClock::new(at()),
                 ahead: Mutex::default(),
             }),
+            redrive_begun: Arc::default(),
         }
     }
 
@@ -605,6 +790,8 @@ impl Memory {
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             archive: journal as Arc<dyn Archive>,
             state: Arc::clone(&self.state) as Arc<dyn State>,
+            dead_letters: Arc::clone(&self.state) as Arc<dyn DeadLetters>,
+            redrive_begun: Arc::clone(&self.redrive_begun),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };
         Rig::start(ports, options, wanted).await

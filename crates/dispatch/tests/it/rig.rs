@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dispatch::{Dispatch, Metrics, Options, Ports, RoutePolicies, RouteSpec};
 use domain::DestinationName;
-use domain::ports::{Archive, Destination, Journal, RouteStatus, State};
+use domain::ports::{Archive, DeadLetters, Destination, Journal, RouteStatus, State};
 use domain::{Clock, SourceName, SystemClock};
 use prometheus_client::registry::Registry;
 
@@ -52,7 +52,7 @@ impl Rig {
                 .find(|record| record.name.as_str() == wanted.name);
             RouteSpec {
                 name: name(wanted.name),
-                policies: wanted.policies,
+                policies: wanted.policies.clone(),
                 sources: names.iter().cloned().collect(),
                 source_names: names,
                 destination: Arc::clone(wanted.destination) as Arc<dyn Destination>,
@@ -79,6 +79,8 @@ impl Rig {
             journal: Arc::clone(&world.journal) as Arc<dyn Journal>,
             archive: Arc::clone(&world.journal) as Arc<dyn Archive>,
             state: Arc::clone(&world.state) as Arc<dyn State>,
+            dead_letters: Arc::clone(&world.state) as Arc<dyn DeadLetters>,
+            redrive_begun: Arc::default(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         };
         Self::start(ports, Options::default(), wanted).await

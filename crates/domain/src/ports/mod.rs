@@ -21,7 +21,9 @@ pub use journal::{
     Append, AppendError, Appending, BatchLimit, Durability, Journal, JournalError, ReadBatch,
     Reader,
 };
-pub use routes::{BreakerState, LastError, RouteControlError, RouteStatus, Routes};
+pub use routes::{
+    Backlogs, BreakerState, LastError, RouteControlError, RouteFull, RouteStatus, Routes, Unlimited,
+};
 pub use sources::{SourceStatus, Sources};
 pub use state::{
     Bury, Counters, DeliveredRange, Fate, KnownSource, Park, Parked, Resolution, RetireFate,

@@ -64,6 +64,9 @@ pub struct RouteStatus {
     pub ledger: Ledger,
     /// [`Ledger::imbalance`] of two independent counts; always 0.
     pub imbalance: i64,
+    /// Of the pending events, those that wait behind a parked one of the same key.
+    #[serde(default)]
+    pub held: u64,
     /// Everything through here is settled.
     pub cursor: Seq,
     /// The age of the oldest event that is not settled; 0 when there is none.
@@ -97,4 +100,33 @@ pub trait Routes: Send + Sync {
     /// # Errors
     /// [`RouteControlError`].
     async fn set_paused(&self, name: &str, paused: bool) -> Result<(), RouteControlError>;
+}
+
+/// A route whose `max_backlog` is reached, and which has new events refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("route {0} has as many events waiting as its max_backlog allows")]
+pub struct RouteFull(pub RouteName);
+
+/// The limits of what waits, as ingest asks them. On the way of every request: cheap, and never waits.
+pub trait Backlogs: Send + Sync {
+    /// Whether every route of the source has room for one event more.
+    ///
+    /// # Errors
+    /// [`RouteFull`] with the first that has none.
+    fn admits(&self, source: &SourceName) -> Result<(), RouteFull>;
+
+    /// One event of the source became durable.
+    fn accepted(&self, source: &SourceName);
+}
+
+/// No limits at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unlimited;
+
+impl Backlogs for Unlimited {
+    fn admits(&self, _: &SourceName) -> Result<(), RouteFull> {
+        Ok(())
+    }
+
+    fn accepted(&self, _: &SourceName) {}
 }

@@ -110,6 +110,8 @@ pub struct Bury {
     pub first_failure_at: Timestamp,
     /// When the last attempt failed.
     pub last_failure_at: Timestamp,
+    /// What it is ordered by, on a route that is.
+    pub key: Option<OrderKey>,
 }
 
 /// An event of a run that turned out to be an outage: parked or dead, it is parked again as it was
@@ -368,7 +370,8 @@ pub trait State: Send + Sync {
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
 
     /// Parked events of `route` that are due at `now`, those due first first, within `limit`, leaving out
-    /// those whose sequence number is in `busy` (an attempt is under way). One that is due is given even
+    /// those whose sequence number is in `busy` (an attempt is under way), and of each order key all but the
+    /// first. One that is due is given even
     /// if it alone is over the bytes. Due is what was parked until then, and what was parked more than
     /// [`CLOCK_SLACK`] after `now`: those come last.
     async fn due(
@@ -388,7 +391,7 @@ pub trait State: Send + Sync {
     ) -> Result<Option<Timestamp>, StateError>;
 
     /// What the parked events of `route` are ordered by, and which they are, in order of their sequence
-    /// numbers: those that hold others back. Redriven ones hold nobody, and are left out.
+    /// numbers: those that hold others back.
     async fn parked_keys(&self, route: &RouteName) -> Result<Vec<(OrderKey, Seq)>, StateError>;
 
     /// What became of the event on the route. Pending if it lies above all that is settled.

@@ -98,8 +98,15 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
 
     let gate = Arc::new(Gate::new(stores.journal.clone()));
     let metrics = ingest::Metrics::register(&mut registry);
-    let ingest = build_ingest(config, &stores, &gate, &clock, metrics.clone()).await?;
-    let dispatch = start_dispatch(config, &stores, &clock, &mut registry).await?;
+    let redrive_begun = Arc::new(Notify::new());
+    let dispatch = start_dispatch(config, &stores, &clock, &redrive_begun, &mut registry).await?;
+    let ports = ingest::Ports {
+        journal: stores.journal.clone(),
+        backlogs: dispatch.backlogs(),
+        readiness: gate.clone(),
+        clock: Arc::clone(&clock),
+    };
+    let ingest = build_ingest(config, &stores, ports, metrics.clone()).await?;
     findings::look(config, &dispatch);
 
     tokio::spawn(upkeep::run(
@@ -139,8 +146,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
 async fn build_ingest(
     config: &Config,
     stores: &Stores,
-    gate: &Arc<Gate>,
-    clock: &Arc<dyn Clock>,
+    ports: ingest::Ports,
     metrics: ingest::Metrics,
 ) -> Outcome<Arc<ingest::Ingest>> {
     use domain::ports::Archive;
@@ -151,11 +157,6 @@ async fn build_ingest(
         .await;
     window.fill(keys.context("cannot read the journal's deduplication keys")?);
     let known = stores.state.sources().await?;
-    let ports = ingest::Ports {
-        journal: stores.journal.clone(),
-        readiness: gate.clone(),
-        clock: Arc::clone(clock),
-    };
     let settings = ingest::Settings {
         limits: config.server.limits.clone(),
         ack_timeout: config.server.ack_timeout,
@@ -170,6 +171,7 @@ async fn start_dispatch(
     config: &Config,
     stores: &Stores,
     clock: &Arc<dyn Clock>,
+    redrive_begun: &Arc<Notify>,
     registry: &mut Registry,
 ) -> Outcome<dispatch::Dispatch> {
     let mut specs = Vec::new();
@@ -182,7 +184,7 @@ async fn start_dispatch(
         };
         specs.push(dispatch::RouteSpec {
             name: record.name.clone(),
-            policies: route.policies,
+            policies: route.policies.clone(),
             sources: route.from.iter().cloned().collect(),
             source_names: route.from.clone(),
             destination: Arc::clone(&destination.port),
@@ -194,6 +196,8 @@ async fn start_dispatch(
         journal: stores.journal.clone(),
         archive: stores.journal.clone(),
         state: stores.state.clone(),
+        dead_letters: stores.state.clone(),
+        redrive_begun: Arc::clone(redrive_begun),
         clock: Arc::clone(clock),
     };
     let metrics = dispatch::Metrics::register(registry);

@@ -105,6 +105,7 @@ fn bury(stored: StoredEvent, clock: &dyn Clock) -> Bury {
         ),
         first_failure_at: now,
         last_failure_at: now,
+        key: None,
     }
 }
 

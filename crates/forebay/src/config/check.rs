@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use admin::AccessError;
+use domain::policy::{OnFull, OnOutage, Order};
 use domain::{DestinationName, Secret, SourceName, SystemClock};
 
 use super::document::Document;
@@ -235,9 +236,44 @@ fn routes(
             .retry
             .validate()
             .map_err(|reason| wrong("retry", reason))?;
+        options
+            .breaker
+            .validate()
+            .map_err(|reason| wrong("breaker", reason))?;
+        together(options).map_err(|(key, reason)| wrong(key, reason))?;
         routes.insert(name.clone(), route(options));
     }
     Ok(routes)
+}
+
+/// What does not go together in a route.
+fn together(options: &RouteOptions) -> Result<(), (&'static str, String)> {
+    let ordered = options.order != Order::None;
+    if ordered && matches!(options.on_outage, OnOutage::DeadLetterAfter(_)) {
+        let reason = "dead_letter_after does not go with an order: what is buried would be overtaken by what comes later; use \"hold\", or order = \"none\"";
+        return Err(("on_outage", reason.into()));
+    }
+    if ordered && options.on_full == Some(OnFull::DeadLetter) {
+        let reason = "\"dead_letter\" does not go with an order: what is buried would be overtaken by what comes later; use \"refuse\", or order = \"none\"";
+        return Err(("on_full", reason.into()));
+    }
+    if options.on_full.is_some() && options.max_backlog.is_none() {
+        return Err((
+            "on_full",
+            "says what happens at max_backlog: set that as well".into(),
+        ));
+    }
+    if options.max_backlog == Some(0) {
+        return Err(("max_backlog", "must be at least 1".into()));
+    }
+    if options.parked_max == 0 {
+        return Err(("parked_max", "must be at least 1".into()));
+    }
+    let expires = options.dead_letter.expire_after;
+    if expires.is_some_and(|after| after.0.is_zero()) {
+        return Err(("dead_letter", "expire_after must be longer than 0s".into()));
+    }
+    Ok(())
 }
 
 fn route(options: &RouteOptions) -> Route {
@@ -248,7 +284,14 @@ fn route(options: &RouteOptions) -> Route {
         policies: dispatch::RoutePolicies {
             retry: options.retry,
             on_outage: options.on_outage,
-            order: options.order,
+            order: options.order.clone(),
+            breaker: options.breaker,
+            parked_max: options.parked_max,
+            backlog: options.max_backlog.map(|max| dispatch::BacklogPolicy {
+                max,
+                on_full: options.on_full.unwrap_or(OnFull::Refuse),
+            }),
+            dead_letters: options.dead_letter,
             ..dispatch::RoutePolicies::default()
         },
     }

@@ -1,7 +1,8 @@
 //! What is built in: one source, one SQLite file, one route between them.
 
 use connectors::DestinationOptions;
-use domain::policy::{OnOutage, Order, RetryPolicy};
+use dispatch::RoutePolicies;
+use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnOutage, Order, RetryPolicy};
 use domain::{DestinationName, RouteName, SourceName};
 use ingest::SourceOptions;
 
@@ -39,6 +40,11 @@ pub(super) fn fill(file: &mut File) -> bool {
             start: None,
             retry: RetryPolicy::default(),
             on_outage: OnOutage::default(),
+            breaker: BreakerPolicy::default(),
+            dead_letter: DeadLetterPolicy::default(),
+            parked_max: RoutePolicies::default().parked_max,
+            max_backlog: None,
+            on_full: None,
         },
     );
     true

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use connectors::DestinationOptions;
-use domain::policy::{OnOutage, Order, RetryPolicy};
+use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnFull, OnOutage, Order, RetryPolicy};
 use domain::{DestinationName, HumanDuration, RouteName, Secret, SourceName, Timestamp};
 use ingest::{ListenerOptions, SourceOptions};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -166,6 +166,18 @@ pub(super) struct RouteOptions {
     pub retry: RetryPolicy,
     #[serde(default)]
     pub on_outage: OnOutage,
+    #[serde(default)]
+    pub breaker: BreakerPolicy,
+    #[serde(default)]
+    pub dead_letter: DeadLetterPolicy,
+    #[serde(default = "parked_max")]
+    pub parked_max: u64,
+    pub max_backlog: Option<u64>,
+    pub on_full: Option<OnFull>,
+}
+
+fn parked_max() -> u64 {
+    dispatch::RoutePolicies::default().parked_max
 }
 
 /// Where a new route begins.

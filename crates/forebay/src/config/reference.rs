@@ -10,7 +10,7 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use domain::policy::{OnOutage, Order, RetryPolicy};
+use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnOutage, Order, RetryPolicy};
 use ingest::options::RespondOptions;
 use ingest::{ListenerOptions, SourceOptions};
 use serde_json::{Value, json};
@@ -184,6 +184,8 @@ fn defaults(section: &Section) -> Value {
         "[routes.NAME]" => {
             Ok(json!({ "order": Order::default(), "on_outage": OnOutage::default() }))
         }
+        "breaker = { … }" => serde_json::to_value(BreakerPolicy::default()),
+        "dead_letter = { … }" => serde_json::to_value(DeadLetterPolicy::default()),
         "retry = { … }" => serde_json::to_value(RetryPolicy::default()),
         other => unreachable!("no defaults for {other}"),
     };

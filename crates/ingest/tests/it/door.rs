@@ -49,6 +49,7 @@ impl Door {
         let limits: Limits = settings.limits.clone();
         let ports = Ports {
             journal,
+            backlogs: Arc::new(domain::ports::Unlimited),
             readiness: Arc::new(AlwaysReady),
             clock: Arc::new(SystemClock),
         };

@@ -15,6 +15,7 @@ CREATE TABLE dead_numbered (
     cause_detail     TEXT    NOT NULL,
     fingerprint      TEXT    NOT NULL,
     redrives         INTEGER NOT NULL DEFAULT 0,
+    order_key        BLOB,
     UNIQUE (route, seq)
 );
 INSERT INTO dead_numbered (route, seq, event_id, event, attempts, reason, first_failure_at, last_failure_at,
@@ -30,9 +31,9 @@ CREATE INDEX dead_fingerprint ON dead (route, reason, fingerprint, letter, last_
 CREATE INDEX dead_event ON dead (event_id, route);
 CREATE INDEX dead_letter ON dead (route, letter, last_failure_at, reason);
 
--- What a parked event is ordered by; 16 bytes, on routes that order by key.
+-- What an event is ordered by; 16 bytes, on routes that have an order.
 ALTER TABLE parked ADD COLUMN order_key BLOB;
-CREATE INDEX parked_key ON parked (route, seq, order_key) WHERE order_key IS NOT NULL;
+CREATE INDEX parked_key ON parked (route, order_key, seq) WHERE order_key IS NOT NULL;
 
 -- Counting millions of rows each second would be no way to show how many there are.
 ALTER TABLE routes ADD COLUMN parked_rows INTEGER NOT NULL DEFAULT 0;

@@ -64,5 +64,6 @@ pub(crate) fn bury(seq: u64) -> Bury {
         cause: Cause::new("sqlstate 23514", "check violated"),
         first_failure_at: at(0),
         last_failure_at: at(2),
+        key: None,
     }
 }

@@ -73,6 +73,7 @@ fn live(outcomes: Vec<Outcome>) -> Sorted {
     let mark = |n: u64| LiveMark {
         from: Seq(n * 2 - 1),
         weight: 100,
+        key: None,
     };
     sorted(
         deliveries,
@@ -86,6 +87,8 @@ fn parked(attempt: u32, outcome: Outcome) -> Sorted {
         first_failure_at: NOW,
         due_at: NOW,
         weight: 100,
+        key: None,
+        redriven: false,
     };
     sorted(
         vec![delivery(7, attempt)],

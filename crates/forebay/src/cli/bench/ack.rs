@@ -175,6 +175,7 @@ impl Servers {
         };
         let ports = ingest::Ports {
             journal: journal.clone(),
+            backlogs: Arc::new(domain::ports::Unlimited),
             readiness: Arc::new(Ready),
             clock,
         };

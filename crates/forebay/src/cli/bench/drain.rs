@@ -307,6 +307,8 @@ impl Backlog {
             journal: self.journal.clone(),
             archive: self.journal.clone(),
             state: self.state.clone(),
+            dead_letters: self.state.clone(),
+            redrive_begun: Arc::default(),
             clock: Arc::new(SystemClock),
         };
         let spec = dispatch::RouteSpec {

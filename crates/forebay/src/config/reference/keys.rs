@@ -226,15 +226,27 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: &[
             key("from", "list of strings", "sources; every source must be on some route", "The sources."),
             key("to", "string", "a destination", "The destination.").edges(&["\"db\""], &["\"nowhere\""]),
-            key("order", "string", "`none`", "The order of delivery: as fast as it goes; an event that failed does not hold up the others.")
-                .edges(&["\"none\""], &["\"strict\""]),
+            key("order", "string or table", "`none`, `strict`, or `{ key = \"/conversationId\" }`, a JSON pointer into the body",
+                "The order of delivery. `none`: as fast as it goes; an event that failed does not hold up the others. By key: events with the same value go one after the other, and what comes behind one that waits for a retry is held. `strict`: all of them do.")
+                .edges(&["\"none\"", "\"strict\"", "{ key = \"/a\" }"], &["\"fifo\"", "{ key = \"a\" }"]),
             key("start", "string", "`now`, `oldest`, or a time as `2026-01-31T12:00:00Z`",
                 "Where a route begins that is new. Without it: `oldest` on a fresh data directory, else `now`. It has no effect on a route that has run before, nor after a lost state: then every event that the journal holds is delivered again.")
                 .edges(&["\"now\"", "\"oldest\"", "\"2026-01-31T12:00:00Z\""], &["\"yesterday\""]),
             key("retry", "table", "", "When and how often one event that failed is tried again. See below."),
-            key("on_outage", "string", "`hold`",
-                "What the route does while its destination is not there: wait for ever, spending no attempt. It looks again after 1 s, then after twice as long each time, up to 30 s.")
-                .edges(&["\"hold\""], &["\"retry\""]),
+            key("on_outage", "string or table", "`hold`, `retry`, or `{ dead_letter_after = \"15m\" }`; the last not with an order",
+                "What the route does while its destination is not there. `hold`: wait for ever, spending no attempt; it looks again after 1 s, then after twice as long each time, up to 30 s. `retry`: spend attempts as for any failure. `dead_letter_after`: hold, but what has waited so long while the destination was away becomes a dead letter.")
+                .edges(&["\"hold\"", "\"retry\"", "{ dead_letter_after = \"1s\" }"], &["\"wait\"", "{ dead_letter_after = \"0s\" }"]),
+            key("breaker", "table", "", "When answers are taken for an outage. See below."),
+            key("dead_letter", "table", "", "How long dead letters are kept. See below."),
+            key("parked_max", "integer", "at least 1",
+                "Events that wait for a retry or behind one. At so many the route reads no further, and says so.")
+                .by_default("100000").edges(&["1"], &["0"]),
+            key("max_backlog", "integer", "at least 1",
+                "Events of the route that may wait in the journal, so that a route whose destination is away does not fill it for the others. No limit unless set.")
+                .edges(&["1"], &["0"]),
+            key("on_full", "string", "`refuse`, `dead_letter`; with `max_backlog`; the last not with an order",
+                "What happens at `max_backlog`. `refuse`: new events of its sources are told 503. `dead_letter`: the oldest become dead letters.")
+                .edges(&[], &["\"drop\""]),
         ],
     },
     Section {
@@ -253,6 +265,28 @@ pub(super) const SECTIONS: &[Section] = &[
                 .edges(&["\"10s\""], &["\"9s\""]),
             key("jitter", "number", "0 to 1", "How far a wait is spread at random, as a fraction of it. 0.2: between 80 % and 120 %.")
                 .edges(&["0.0", "1.0"], &["-0.1", "1.1"]),
+        ],
+    },
+    Section {
+        title: "breaker = { … }",
+        at: &["routes", "r", "breaker"],
+        about: "When answers to single events are taken for an outage of the whole destination.",
+        keys: &[
+            key("run", "integer", "0 to 1000",
+                "So many different events in a row that were answered 401, 403, 404 or 5xx, with none delivered between, are an outage: they go back to where they were, with no attempt spent. 0 switches that off, and so does `on_outage = \"retry\"`.")
+                .edges(&["0", "1000"], &["1001"]),
+        ],
+    },
+    Section {
+        title: "dead_letter = { … }",
+        at: &["routes", "r", "dead_letter"],
+        about: "How long dead letters are kept. Without more they stay until they are redriven or purged.",
+        keys: &[
+            key("keep", "duration", "",
+                "How long a dead letter stays after every target confirmed it.").edges(&["\"1h\""], &["\"long\""]),
+            key("expire_after", "duration", "longer than 0s",
+                "When a dead letter that nobody dealt with is discarded, and counted so. Never unless set.")
+                .edges(&["\"1s\""], &["\"0s\""]),
         ],
     },
 ];

@@ -15,7 +15,7 @@ pub(super) fn sample() -> Value {
         "dispatch": {},
         "sources": { "in": { "type": "http", "respond": {} } },
         "destinations": { "db": { "type": "sqlite" } },
-        "routes": { "r": { "from": ["in"], "to": "db", "retry": {} } },
+        "routes": { "r": { "from": ["in"], "to": "db", "retry": {}, "breaker": {}, "dead_letter": {} } },
     })
 }
 

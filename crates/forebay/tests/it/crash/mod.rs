@@ -25,11 +25,11 @@ fn small(max_bytes: &str) -> String {
     )
 }
 
-/// Room for so many segments, where a destination takes what comes in. Every start makes one.
-const FEW: usize = 16;
-
-/// Room for [`FEW`].
+/// Room for 16 segments, where a destination takes what comes in. Every start makes one.
 const LITTLE: &str = "16MiB";
+
+/// The same in bytes.
+const LITTLE_BYTES: u64 = 16 << 20;
 
 /// Room for the backlog of an outage.
 const MUCH: &str = "1GiB";

@@ -1,0 +1,139 @@
+//! Redrives: jobs that put dead letters back on their routes, a step at a time.
+//!
+//! State has the jobs, so they survive a restart; one task works through all of them. A step moves letters in
+//! one transaction, and the routes' workers are told that they have parked events. Letters are brought back no
+//! faster than their routes deal with them, or than the job's rate.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ports::{DeadLetters, Redrive, RedriveId, Selection, StateError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::route::{Ports, Route};
+use crate::trouble::Trouble;
+
+/// Letters that one step moves at most.
+const STEP: u32 = 500;
+
+/// Parked events at which a route is given no more of its dead letters: it has enough to do.
+const ENOUGH: u64 = 5_000;
+
+/// The wait before a route that has enough is looked at again, and before a failed step is repeated.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// How often state is asked for jobs that nobody told of.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The task of all redrives.
+pub(crate) struct Redriver {
+    routes: Vec<Arc<Route>>,
+    ports: Ports,
+    letters: Arc<dyn DeadLetters>,
+    /// Rung when a redrive was begun.
+    begun: Arc<Notify>,
+    /// When the next step of a job with a rate is due.
+    paced: HashMap<RedriveId, Instant>,
+    trouble: Trouble,
+}
+
+impl Redriver {
+    pub(crate) fn new(
+        routes: &[Arc<Route>],
+        ports: Ports,
+        letters: Arc<dyn DeadLetters>,
+        begun: Arc<Notify>,
+    ) -> Self {
+        Self {
+            routes: routes.to_vec(),
+            ports,
+            letters,
+            begun,
+            paced: HashMap::new(),
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// Works until dropped; a step under way is then done whole or not at all.
+    pub(crate) async fn run(mut self) {
+        let begun = Arc::clone(&self.begun);
+        loop {
+            let next = match self.round().await {
+                Ok(next) => {
+                    self.trouble.has_passed();
+                    next
+                }
+                Err(error) => {
+                    if self.trouble.is_worth_a_line("redrive") {
+                        tracing::error!(%error, "dead letters cannot be brought back; trying again");
+                    }
+                    Instant::now() + AGAIN
+                }
+            };
+            tokio::select! {
+                () = begun.notified() => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// One step of every running job that may take one. Returns when to come again.
+    async fn round(&mut self) -> Result<Instant, StateError> {
+        let jobs = self.letters.running_redrives().await?;
+        self.paced
+            .retain(|id, _| jobs.iter().any(|job| job.id == *id));
+        let mut next = Instant::now() + LOOK;
+        for job in &jobs {
+            next = next.min(self.step(job).await?);
+        }
+        Ok(next)
+    }
+
+    async fn step(&mut self, job: &Redrive) -> Result<Instant, StateError> {
+        let now = Instant::now();
+        if let Some(due) = self.paced.get(&job.id)
+            && now < *due
+        {
+            return Ok(*due);
+        }
+        if self.has_enough(&job.selection).await? {
+            return Ok(now + AGAIN);
+        }
+        let limit = job
+            .rate_per_second
+            .map_or(STEP, |rate| rate.clamp(1, 10 * STEP).div_ceil(10))
+            .min(STEP);
+        let step = self
+            .letters
+            .step_redrive(job.id, limit as usize, self.ports.clock.now())
+            .await?;
+        let Some(step) = step else { return Ok(now) };
+        for route in &self.routes {
+            if step.routes.contains(&route.name) {
+                route.board.bring();
+            }
+        }
+        let wait = match job.rate_per_second {
+            Some(rate) => Duration::from_secs_f64(step.moved as f64 / f64::from(rate.max(1))),
+            None => Duration::ZERO,
+        };
+        let due = now + wait;
+        self.paced.insert(job.id, due);
+        Ok(due)
+    }
+
+    /// Whether a route that the letters are of has as many parked events as it should.
+    async fn has_enough(&self, selection: &Selection) -> Result<bool, StateError> {
+        let only = match selection {
+            Selection::Filter(filter) => filter.route.as_ref(),
+            Selection::Ids(_) => None,
+        };
+        let records = self.ports.state.routes().await?;
+        let mut asked = records
+            .iter()
+            .filter(|record| only.is_none_or(|only| *only == record.name));
+        Ok(asked.any(|record| record.parked >= ENOUGH))
+    }
+}

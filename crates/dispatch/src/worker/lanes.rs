@@ -1,0 +1,326 @@
+//! Order by key: a lane a key, in which events go one after the other.
+//!
+//! Of a lane one event at most is in the window's reach: waiting there, in an attempt, or with its row under
+//! way. What comes behind it waits in the lane, with its body; behind a parked one it is held: only its place
+//! in the journal is kept, and it is read again when its turn comes. Strict order is one lane for all events,
+//! of which none is held: the window is full instead. Nothing in here survives a restart, and nothing needs
+//! to: what is held is unsettled and is read again, and the parked ones bring their keys along.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use domain::policy::Order;
+use domain::{Event, OrderKey, Pointer, Seq, StoredEvent};
+
+use crate::window::Waiting;
+
+/// What is fetched of a lane at once: so many bytes of events, and one at least.
+const FETCH_BYTES: usize = 1 << 20;
+const FETCH_EVENTS: usize = 64;
+
+/// An event's place in the journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// Where its stretch begins.
+    pub(super) from: Seq,
+    pub(super) seq: Seq,
+    weight: usize,
+}
+
+/// What is to be read again of one lane.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) key: OrderKey,
+    pub(super) seqs: Vec<Seq>,
+}
+
+/// What was read again of a lane.
+#[derive(Debug, Default)]
+pub(super) struct Returned {
+    /// Events and bytes that the window has to count in again.
+    pub(super) charged: (usize, usize),
+    /// Places whose events damage took.
+    pub(super) lost: Vec<Held>,
+    /// The one whose turn it is.
+    pub(super) ready: Option<Waiting>,
+}
+
+/// Where a newly read event goes.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// It is its turn.
+    Ready(Waiting),
+    /// It waits in its lane, with its body.
+    Queued,
+    /// Its place is kept; so many bytes of the window are free again.
+    Held(usize),
+}
+
+/// What happens in a lane once nothing of it is under way.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// A live event's.
+    Live(Waiting),
+    /// A parked event's: it is to be looked for among those that are due.
+    Parked,
+    /// Nobody's, for now.
+    Nobody,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// A live event of it is in the window's reach.
+    active: bool,
+    /// Its parked events, as far as they are known here.
+    parked: BTreeSet<Seq>,
+    /// Those of them that were found due while a live one was under way.
+    set_back: BTreeSet<Seq>,
+    queue: VecDeque<Waiting>,
+    /// All of them behind those in the queue.
+    held: VecDeque<Held>,
+}
+
+impl Lane {
+    fn is_free(&self) -> bool {
+        !self.active && self.parked.is_empty()
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_free() && self.queue.is_empty() && self.held.is_empty()
+    }
+}
+
+/// The lanes of one route.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    order: Order,
+    lanes: HashMap<OrderKey, Lane>,
+    held: usize,
+    /// Lanes whose turn it is, and whose next event has to be read again.
+    wanted: BTreeSet<OrderKey>,
+    fetching: bool,
+}
+
+impl Lanes {
+    pub(super) fn new(order: Order) -> Self {
+        Self {
+            order,
+            lanes: HashMap::new(),
+            held: 0,
+            wanted: BTreeSet::new(),
+            fetching: false,
+        }
+    }
+
+    /// Whether the route has an order at all.
+    pub(super) fn is_on(&self) -> bool {
+        self.order != Order::None
+    }
+
+    /// How many events are held.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// What the event is ordered by; `None`: it goes as it comes.
+    fn key(&self, event: &Event) -> Option<OrderKey> {
+        match &self.order {
+            Order::None => None,
+            Order::Strict => Some(OrderKey([0; 16])),
+            Order::Key(pointer) => key_at(pointer, &event.body),
+        }
+    }
+
+    /// Gives a newly read event its place.
+    pub(super) fn place(&mut self, mut waiting: Waiting) -> Placed {
+        waiting.key = self.key(&waiting.stored.event);
+        let Some(key) = waiting.key else {
+            return Placed::Ready(waiting);
+        };
+        let strict = self.order == Order::Strict;
+        let lane = self.lanes.entry(key).or_default();
+        if lane.is_over() {
+            lane.active = true;
+            return Placed::Ready(waiting);
+        }
+        if !strict && (!lane.parked.is_empty() || !lane.held.is_empty()) {
+            lane.held.push_back(Held {
+                from: waiting.from,
+                seq: waiting.stored.seq,
+                weight: waiting.weight,
+            });
+            self.held += 1;
+            return Placed::Held(waiting.weight);
+        }
+        lane.queue.push_back(waiting);
+        Placed::Queued
+    }
+
+    /// Takes back a live event whose attempt did not come to it. Gives it back if it may be tried again; else
+    /// it waits at the head of its lane, because one before it is parked.
+    pub(super) fn take_back(&mut self, waiting: Waiting) -> Option<Waiting> {
+        let lane = waiting.key.and_then(|key| self.lanes.get_mut(&key));
+        match lane {
+            Some(lane) if !lane.parked.is_empty() => {
+                lane.active = false;
+                lane.queue.push_front(waiting);
+                if let Some(first) = lane.parked.first() {
+                    lane.set_back.remove(first);
+                }
+                None
+            }
+            _ => Some(waiting),
+        }
+    }
+
+    /// An event is parked, or will be with its row's commit. What is behind it in the lane is held. Gives the
+    /// events and bytes that the window need not count any more.
+    pub(super) fn park(&mut self, key: OrderKey, seq: Seq, was_live: bool) -> (usize, usize) {
+        let strict = self.order == Order::Strict;
+        let lane = self.lanes.entry(key).or_default();
+        lane.parked.insert(seq);
+        if was_live {
+            lane.active = false;
+        }
+        if strict || lane.active {
+            return (0, 0);
+        }
+        let mut freed = (0, 0);
+        while let Some(waiting) = lane.queue.pop_back() {
+            freed.0 += 1;
+            freed.1 += waiting.weight;
+            lane.held.push_front(Held {
+                from: waiting.from,
+                seq: waiting.stored.seq,
+                weight: waiting.weight,
+            });
+        }
+        self.held += freed.0;
+        freed
+    }
+
+    /// Whether a parked event that was found due may be tried now. If not, it is said to be in its turn later
+    /// ([`Turn::Parked`]).
+    pub(super) fn may_try(&mut self, key: Option<OrderKey>, seq: Seq) -> bool {
+        let Some(key) = key.filter(|_| self.is_on()) else {
+            return true;
+        };
+        let lane = self.lanes.entry(key).or_default();
+        lane.parked.insert(seq);
+        if lane.active || lane.parked.first() != Some(&seq) {
+            lane.set_back.insert(seq);
+            return false;
+        }
+        true
+    }
+
+    /// Rows that were found due too early, and are not to be looked for until it is their turn.
+    pub(super) fn set_back(&self) -> impl Iterator<Item = Seq> + '_ {
+        let lanes = self.lanes.values();
+        lanes.flat_map(|lane| lane.set_back.iter().copied())
+    }
+
+    /// A live event of the lane was delivered, or its dead letter is committed.
+    pub(super) fn live_is_over(&mut self, key: OrderKey) -> Turn {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.active = false;
+        }
+        self.turn(key)
+    }
+
+    /// A parked event of the lane is parked no more, and that is committed.
+    pub(super) fn parked_is_over(&mut self, key: OrderKey, seq: Seq) -> Turn {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.parked.remove(&seq);
+            lane.set_back.remove(&seq);
+        }
+        self.turn(key)
+    }
+
+    /// Whose turn it is in a lane.
+    fn turn(&mut self, key: OrderKey) -> Turn {
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return Turn::Nobody;
+        };
+        if lane.active {
+            return Turn::Nobody;
+        }
+        if let Some(first) = lane.parked.first() {
+            lane.set_back.remove(first);
+            return Turn::Parked;
+        }
+        if let Some(next) = lane.queue.pop_front() {
+            lane.active = true;
+            return Turn::Live(next);
+        }
+        if lane.held.is_empty() {
+            self.lanes.remove(&key);
+        } else {
+            self.wanted.insert(key);
+        }
+        Turn::Nobody
+    }
+
+    /// The next places to read again, unless a read is under way. [`Lanes::returned`] ends it.
+    pub(super) fn begin_fetch(&mut self) -> Option<Wanted> {
+        if self.fetching {
+            return None;
+        }
+        let key = *self.wanted.first()?;
+        let lane = self.lanes.get(&key)?;
+        let mut bytes = 0;
+        let fits = |held: &&Held| {
+            bytes += held.weight;
+            bytes <= FETCH_BYTES
+        };
+        let count = lane.held.iter().take(FETCH_EVENTS).take_while(fits).count();
+        let seqs = lane.held.iter().take(count.max(1));
+        let seqs = seqs.map(|held| held.seq).collect();
+        self.fetching = true;
+        Some(Wanted { key, seqs })
+    }
+
+    /// Ends a fetch: `found` are the events at the places that were wanted, in order; `None` if it failed and
+    /// is to be tried again.
+    pub(super) fn returned(
+        &mut self,
+        key: OrderKey,
+        found: Option<Vec<Option<StoredEvent>>>,
+    ) -> Returned {
+        self.fetching = false;
+        let mut returned = Returned::default();
+        let (Some(found), Some(lane)) = (found, self.lanes.get_mut(&key)) else {
+            return returned;
+        };
+        self.wanted.remove(&key);
+        for stored in found {
+            let Some(held) = lane.held.pop_front() else {
+                break;
+            };
+            self.held -= 1;
+            let Some(stored) = stored else {
+                returned.lost.push(held);
+                continue;
+            };
+            returned.charged.0 += 1;
+            returned.charged.1 += held.weight;
+            lane.queue.push_back(Waiting {
+                from: held.from,
+                weight: held.weight,
+                stored,
+                key: Some(key),
+            });
+        }
+        if let Turn::Live(next) = self.turn(key) {
+            returned.ready = Some(next);
+        }
+        returned
+    }
+}
+
+/// The key of what a pointer finds: a hash, so that it has one size. `None` where it finds nothing.
+fn key_at(pointer: &Pointer, body: &[u8]) -> Option<OrderKey> {
+    let value = pointer.find(body).ok()??;
+    let hash = digest(&SHA256, value.as_bytes());
+    hash.as_ref().first_chunk().copied().map(OrderKey)
+}
