@@ -118,9 +118,11 @@ impl Board {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Shows how many events are parked.
+    /// Shows how many events are parked. A worker that reads no further because of them looks again.
     pub(crate) fn show_parked(&self, parked: u64) {
-        self.parked.store(parked, Ordering::Relaxed);
+        if self.parked.swap(parked, Ordering::Relaxed) != parked {
+            self.changed.notify_one();
+        }
     }
 
     /// How many events were parked at the last count.

@@ -61,7 +61,7 @@ pub(super) enum Placed {
 pub(super) enum Turn {
     /// A live event's.
     Live(Waiting),
-    /// A parked event's: it is to be looked for among those that are due.
+    /// A parked event's that was found due before its turn: it is to be looked for again.
     Parked,
     /// Nobody's, for now.
     Nobody,
@@ -73,7 +73,9 @@ struct Lane {
     active: bool,
     /// Its parked events, as far as they are known here.
     parked: BTreeSet<Seq>,
-    /// Those of them that were found due while a live one was under way.
+    /// The one of them that is in hand: fetched, in an attempt, or with its row under way.
+    in_hand: Option<Seq>,
+    /// Those of them that were found due before their turn.
     set_back: BTreeSet<Seq>,
     queue: VecDeque<Waiting>,
     /// All of them behind those in the queue.
@@ -156,26 +158,33 @@ impl Lanes {
         Placed::Queued
     }
 
-    /// Takes back a live event whose attempt did not come to it. Gives it back if it may be tried again; else
-    /// it waits at the head of its lane, because one before it is parked.
-    pub(super) fn take_back(&mut self, waiting: Waiting) -> Option<Waiting> {
-        let lane = waiting.key.and_then(|key| self.lanes.get_mut(&key));
+    /// Takes back a live event whose attempt did not come to it: it is its turn again, unless one before it
+    /// is parked meanwhile. Then it waits at the head of its lane.
+    pub(super) fn take_back(&mut self, waiting: Waiting) -> Turn {
+        let lane = waiting.key.map(|key| (key, self.lanes.get_mut(&key)));
         match lane {
-            Some(lane) if !lane.parked.is_empty() => {
+            Some((key, Some(lane))) if !lane.parked.is_empty() => {
                 lane.active = false;
                 lane.queue.push_front(waiting);
-                if let Some(first) = lane.parked.first() {
-                    lane.set_back.remove(first);
-                }
-                None
+                self.turn(key)
             }
-            _ => Some(waiting),
+            _ => Turn::Live(waiting),
         }
     }
 
     /// An event is parked, or will be with its row's commit. What is behind it in the lane is held. Gives the
-    /// events and bytes that the window need not count any more.
-    pub(super) fn park(&mut self, key: OrderKey, seq: Seq, was_live: bool) -> (usize, usize) {
+    /// events and bytes that the window need not count any more, and whose turn it is.
+    pub(super) fn park(
+        &mut self,
+        key: OrderKey,
+        seq: Seq,
+        was_live: bool,
+    ) -> ((usize, usize), Turn) {
+        let freed = self.hold_behind(key, seq, was_live);
+        (freed, self.turn(key))
+    }
+
+    fn hold_behind(&mut self, key: OrderKey, seq: Seq, was_live: bool) -> (usize, usize) {
         let strict = self.order == Order::Strict;
         let lane = self.lanes.entry(key).or_default();
         lane.parked.insert(seq);
@@ -207,11 +216,22 @@ impl Lanes {
         };
         let lane = self.lanes.entry(key).or_default();
         lane.parked.insert(seq);
-        if lane.active || lane.parked.first() != Some(&seq) {
+        if lane.active || lane.in_hand.is_some() || lane.parked.first() != Some(&seq) {
             lane.set_back.insert(seq);
             return false;
         }
+        lane.in_hand = Some(seq);
         true
+    }
+
+    /// A parked event is in hand no more, and still parked.
+    pub(super) fn let_go(&mut self, key: OrderKey, seq: Seq) -> Turn {
+        if let Some(lane) = self.lanes.get_mut(&key)
+            && lane.in_hand == Some(seq)
+        {
+            lane.in_hand = None;
+        }
+        self.turn(key)
     }
 
     /// Rows that were found due too early, and are not to be looked for until it is their turn.
@@ -234,7 +254,7 @@ impl Lanes {
             lane.parked.remove(&seq);
             lane.set_back.remove(&seq);
         }
-        self.turn(key)
+        self.let_go(key, seq)
     }
 
     /// Whose turn it is in a lane.
@@ -242,12 +262,16 @@ impl Lanes {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return Turn::Nobody;
         };
-        if lane.active {
+        if lane.active || lane.in_hand.is_some() {
             return Turn::Nobody;
         }
         if let Some(first) = lane.parked.first() {
-            lane.set_back.remove(first);
-            return Turn::Parked;
+            // Any other is found when it is due.
+            return if lane.set_back.remove(first) {
+                Turn::Parked
+            } else {
+                Turn::Nobody
+            };
         }
         if let Some(next) = lane.queue.pop_front() {
             lane.active = true;

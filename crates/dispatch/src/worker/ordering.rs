@@ -66,8 +66,8 @@ impl Worker {
         let mut again = Vec::with_capacity(events.len());
         for event in events {
             match self.lanes.take_back(event) {
-                Some(event) => again.push(event),
-                None => self.due.note(self.ports.clock.now()),
+                Turn::Live(event) => again.push(event),
+                turn => self.take_turn(turn),
             }
         }
         self.window.put_back(again);
@@ -75,8 +75,9 @@ impl Worker {
 
     /// An event of a lane is parked.
     pub(super) fn stop_lane(&mut self, key: OrderKey, seq: domain::Seq, was_live: bool) {
-        let (events, bytes) = self.lanes.park(key, seq, was_live);
+        let ((events, bytes), turn) = self.lanes.park(key, seq, was_live);
         self.window.release(events, bytes);
+        self.take_turn(turn);
         self.show_held();
     }
 
@@ -84,10 +85,21 @@ impl Worker {
     pub(super) fn lane_after(&mut self, row: &RowUnderWay) {
         let Some(key) = row.key else { return };
         let turn = match (row.due_at, row.was_parked) {
-            (Some(_), _) => return,
-            (None, true) => self.lanes.parked_is_over(key, row.seq),
+            (Some(_), true) => self.lanes.let_go(key, row.seq),
+            (Some(_), false) => return,
+            (None, true) => {
+                // Of a key only the first is ever found due: the next may be it now.
+                self.due.note(self.ports.clock.now());
+                self.lanes.parked_is_over(key, row.seq)
+            }
             (None, false) => self.lanes.live_is_over(key),
         };
+        self.take_turn(turn);
+    }
+
+    /// A parked event whose attempt did not come to it waits as before.
+    pub(super) fn lane_waits(&mut self, key: OrderKey, seq: domain::Seq) {
+        let turn = self.lanes.let_go(key, seq);
         self.take_turn(turn);
     }
 

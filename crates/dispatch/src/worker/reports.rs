@@ -60,13 +60,14 @@ impl Worker {
     fn attempted(&mut self, mut attempted: Attempted) {
         self.attempts -= 1;
         let withheld = attempted.withheld;
-        let said_nothing = nothing_done(&attempted.outcome);
+        let stuck = !withheld
+            && attempted.outcome.unavailable.is_none()
+            && nothing_done(&attempted.outcome);
         if attempted.outcome.unavailable.is_some() {
             self.route.metrics.attempts_unavailable.inc();
         }
         self.weigh(&mut attempted);
         let unavailable = attempted.outcome.unavailable.clone();
-        let stuck = unavailable.is_none() && !withheld && said_nothing;
         let in_vain = unavailable.is_some() && self.breaker.state() == BreakerState::Probing;
         if in_vain && matches!(attempted.batch.marks, Marks::Live(_)) {
             self.rotation = self.rotation.wrapping_add(1);
@@ -204,6 +205,9 @@ impl Worker {
                 self.due.let_go(seq);
             }
             self.due.note(mark.due_at);
+            if let Some(key) = mark.key {
+                self.lane_waits(key, seq);
+            }
         }
         self.under_way.extend(under_way);
         self.route.outbox.add_progress(progress);

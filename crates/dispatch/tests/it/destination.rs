@@ -1,6 +1,6 @@
 //! A destination that does what the test says and remembers every attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,12 @@ pub(crate) struct Fake {
     up: Mutex<bool>,
     seen: Mutex<Vec<Seen>>,
     delivered: Mutex<BTreeMap<u64, u32>>,
+    in_order: Mutex<Vec<u64>>,
+    /// What was delivered and answered for.
+    confirmed: Mutex<BTreeSet<u64>>,
+    /// Numbers in attempts now, and every set of them there was.
+    under_way: Mutex<Vec<u64>>,
+    together: Mutex<Vec<Vec<u64>>>,
     batches: Mutex<usize>,
     probes: Mutex<Vec<Duration>>,
     slow: Mutex<Duration>,
@@ -62,6 +68,10 @@ impl Fake {
             up: Mutex::new(true),
             seen: Mutex::default(),
             delivered: Mutex::default(),
+            in_order: Mutex::default(),
+            confirmed: Mutex::default(),
+            under_way: Mutex::default(),
+            together: Mutex::default(),
             batches: Mutex::default(),
             probes: Mutex::default(),
             slow: Mutex::default(),
@@ -101,6 +111,33 @@ impl Fake {
         self.delivered.lock().unwrap().clone()
     }
 
+    /// The numbers of what was delivered in batches that were answered.
+    pub(crate) fn confirmed(&self) -> BTreeSet<u64> {
+        self.confirmed.lock().unwrap().clone()
+    }
+
+    fn confirm(&self, batch: &[Delivery], outcomes: &[Outcome]) {
+        let told = batch.iter().zip(outcomes);
+        let delivered = told.filter(|(_, outcome)| **outcome == Outcome::Delivered);
+        let seqs = delivered.map(|(delivery, _)| delivery.stored.seq.0);
+        self.confirmed.lock().unwrap().extend(seqs);
+    }
+
+    /// The numbers of what was delivered, in order.
+    pub(crate) fn delivered_in_order(&self) -> Vec<u64> {
+        self.in_order.lock().unwrap().clone()
+    }
+
+    /// The most events of one key (number modulo `keys`) that were in attempts at once.
+    pub(crate) fn most_of_a_key_at_once(&self, keys: u64) -> usize {
+        let together = self.together.lock().unwrap();
+        let most = |seqs: &Vec<u64>| {
+            let count = |key| seqs.iter().filter(|seq| **seq % keys == key).count();
+            (0..keys).map(count).max().unwrap_or(0)
+        };
+        together.iter().map(most).max().unwrap_or(0)
+    }
+
     /// When the destination itself was probed.
     pub(crate) fn probes(&self) -> Vec<Duration> {
         self.probes.lock().unwrap().clone()
@@ -113,6 +150,16 @@ impl Fake {
     fn act(&self, delivery: &Delivery) -> Act {
         let Seq(seq) = delivery.stored.seq;
         (self.script.lock().unwrap())(seq, delivery.attempt)
+    }
+}
+
+/// Takes a batch out of what is under way, also when its attempt is dropped.
+struct Leaves<'a>(&'a Fake, &'a [Delivery]);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.0.under_way.lock().unwrap();
+        under_way.retain(|seq| self.1.iter().all(|delivery| delivery.stored.seq.0 != *seq));
     }
 }
 
@@ -132,6 +179,12 @@ impl Destination for Fake {
                 at: self.start.elapsed(),
             });
         }
+        {
+            let mut under_way = self.under_way.lock().unwrap();
+            under_way.extend(batch.iter().map(|delivery| delivery.stored.seq.0));
+            self.together.lock().unwrap().push(under_way.clone());
+        }
+        let _leaves = Leaves(self, batch);
         let slow = *self.slow.lock().unwrap();
         if !slow.is_zero() {
             tokio::time::sleep(slow).await;
@@ -146,11 +199,13 @@ impl Destination for Fake {
                     if outcome == Outcome::Delivered {
                         let mut delivered = self.delivered.lock().unwrap();
                         *delivered.entry(delivery.stored.seq.0).or_default() += 1;
+                        self.in_order.lock().unwrap().push(delivery.stored.seq.0);
                     }
                     outcomes.push(outcome);
                 }
                 Act::GoAway => {
                     outcomes.resize(batch.len(), Outcome::NotDone);
+                    self.confirm(batch, &outcomes);
                     let unavailable = Some(Self::away());
                     return BatchOutcome {
                         outcomes,
@@ -161,6 +216,7 @@ impl Destination for Fake {
                 Act::Hang => std::future::pending().await,
             }
         }
+        self.confirm(batch, &outcomes);
         BatchOutcome {
             outcomes,
             unavailable: None,

@@ -12,9 +12,14 @@ mod memory;
 mod rig;
 mod world;
 
+mod burying;
 mod control;
 mod flow;
 mod lines;
+mod model;
+mod order;
 mod outage;
+mod policies;
+mod redrive;
 mod retries;
 mod sources;

@@ -1,7 +1,7 @@
 //! A journal and a state in memory, for tests under paused time: neither waits for a thread, so time
 //! passes only where the code under test waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,6 +52,24 @@ impl MemoryJournal {
     pub(crate) fn add(&self, source: &str, count: u64) {
         for n in 0..count {
             self.add_event(event(source, n));
+        }
+    }
+
+    /// Events with a body of JSON whose `/k` is their number modulo `keys`.
+    pub(crate) fn add_keyed(&self, source: &str, count: u64, keys: u64) {
+        let next = self.end.borrow().0;
+        self.add_keyed_by(source, count, |n| (next + n + 1) % keys);
+    }
+
+    /// Events with a body of JSON whose `/k` is what `key` gives for the n-th of them, from 0.
+    pub(crate) fn add_keyed_by(&self, source: &str, count: u64, key: impl Fn(u64) -> u64) {
+        for n in 0..count {
+            self.add_event(Event {
+                body: format!("{{\"n\":{n},\"k\":\"key {}\"}}", key(n))
+                    .into_bytes()
+                    .into(),
+                ..event(source, 0)
+            });
         }
     }
 
@@ -262,6 +280,8 @@ struct Rows {
     dead: BTreeMap<Seq, Bury>,
     /// The numbers of the dead letters.
     letters: BTreeMap<Seq, Letter>,
+    /// Every event that was dead at some time.
+    ever_dead: BTreeSet<u64>,
     /// How often each event was brought back.
     redrives: BTreeMap<Seq, u32>,
 }
@@ -318,6 +338,39 @@ impl MemoryState {
         routes[&name(route)].dead.values().cloned().collect()
     }
 
+    /// The numbers of all that is parked or dead.
+    pub(crate) fn everywhere(&self, route: &str) -> Vec<u64> {
+        let routes = self.routes.lock().unwrap();
+        let rows = &routes[&name(route)];
+        let both = rows.parked.keys().chain(rows.dead.keys());
+        both.map(|seq| seq.0).collect()
+    }
+
+    /// Whether the event is parked.
+    pub(crate) fn is_parked(&self, route: &str, seq: u64) -> bool {
+        let routes = self.routes.lock().unwrap();
+        routes[&name(route)].parked.contains_key(&Seq(seq))
+    }
+
+    /// Whether the event is not known to have come to an end: it is parked, or not settled.
+    pub(crate) fn is_open(&self, route: &str, seq: u64) -> bool {
+        let routes = self.routes.lock().unwrap();
+        let rows = &routes[&name(route)];
+        let record = rows.record.as_ref().unwrap();
+        let settled = seq <= record.cursor.0
+            || record
+                .ranges
+                .iter()
+                .any(|settled| settled.range.contains(Seq(seq)));
+        !settled || rows.parked.contains_key(&Seq(seq))
+    }
+
+    /// The numbers of all that was dead at some time.
+    pub(crate) fn ever_dead(&self, route: &str) -> BTreeSet<u64> {
+        let routes = self.routes.lock().unwrap();
+        routes[&name(route)].ever_dead.clone()
+    }
+
     pub(crate) fn commits(&self) -> Vec<tokio::time::Instant> {
         self.commits.lock().unwrap().clone()
     }
@@ -361,8 +414,10 @@ fn apply(rows: &mut Rows, step: Settlement, buried: &mut u64) {
         rows.parked.remove(&bury.stored.seq);
         *buried += 1;
         rows.letters.insert(bury.stored.seq, Letter(*buried));
-        let before = rows.dead.insert(bury.stored.seq, bury);
-        assert!(before.is_none(), "buried twice");
+        rows.ever_dead.insert(bury.stored.seq.0);
+        let seq = bury.stored.seq;
+        let before = rows.dead.insert(seq, bury);
+        assert!(before.is_none(), "{seq} was buried twice");
     }
     for back in step.taken_back {
         take_back(rows, back);
