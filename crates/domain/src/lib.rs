@@ -6,6 +6,7 @@
 //! and this one imports none of them.
 
 pub mod clock;
+pub mod dead_letter;
 pub mod event;
 pub mod id;
 pub mod ledger;
@@ -20,6 +21,7 @@ pub mod sequence;
 pub mod units;
 
 pub use clock::{Clock, SystemClock};
+pub use dead_letter::Envelope;
 pub use event::{DedupKey, Event, Header, Headers, HeadersBuilder, StoredEvent};
 pub use id::{EventId, IdGenerator, InstallationId};
 pub use jiff::Timestamp;

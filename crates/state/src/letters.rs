@@ -22,7 +22,7 @@ impl SqliteState {
         look: impl FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, StateError> {
         let look = |connection: &mut Connection| look(&*connection.transaction()?);
-        self.reader.call(look).await
+        self.looker.call(look).await
     }
 
     /// Changes something, and looks at the room that is left then. Asks for none: purges and redrives are

@@ -74,7 +74,7 @@ pub(crate) fn step(
         routes: Vec::new(),
         moved: 0,
     };
-    if step.redrive.status != RedriveStatus::Running {
+    if step.redrive.status != RedriveStatus::Running || limit == 0 {
         return Ok(Some(step));
     }
     let job = &step.redrive;

@@ -23,13 +23,15 @@ use crate::{events, routes, schema, settle, sources};
 
 /// State in a SQLite file beside the journal.
 ///
-/// One connection writes, another reads, each on its own thread: a page of the API never delays a
-/// settlement. After a failed write everything is refused ([`SqliteState::failure`]).
+/// One connection writes, another reads, a third looks into dead letters, each on its own thread: no page and
+/// no count among millions delays a settlement, nor what is due. After a failed write everything is refused ([`SqliteState::failure`]).
 #[derive(Debug)]
 pub struct SqliteState {
     path: PathBuf,
     pub(crate) writer: ConnectionThread,
-    pub(crate) reader: ConnectionThread,
+    reader: ConnectionThread,
+    /// Reads dead letters, which may take a while.
+    pub(crate) looker: ConnectionThread,
     failure: watch::Sender<Option<String>>,
     metrics: Metrics,
     pub(crate) room: Arc<Room>,
@@ -46,20 +48,22 @@ impl SqliteState {
         let directory = path.parent().unwrap_or(Path::new("."));
         let room = Arc::new(Room::new(options, directory.to_owned()));
         room.look(&writer);
-        let reader = open_reader(path)?;
+        let (reader, looker) = (open_reader(path)?, open_reader(path)?);
         let failure = watch::Sender::new(None);
         let start = |name, connection, writes| {
             ConnectionThread::start(name, connection, failure.clone(), writes)
                 .map_err(|error| OpenError::io(path, error))
         };
-        let (writer, reader) = (
+        let (writer, reader, looker) = (
             start("state-writer", writer, true)?,
             start("state-reader", reader, false)?,
+            start("state-looker", looker, false)?,
         );
         Ok(Self {
             path: path.to_owned(),
             writer,
             reader,
+            looker,
             failure,
             metrics,
             room,

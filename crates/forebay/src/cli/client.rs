@@ -65,13 +65,14 @@ impl Client {
     /// GETs a path with a query.
     ///
     /// # Errors
-    /// Exit code 3 if the server is not there or is another, 1 if it refuses.
+    /// Exit code 3 if the server is not there or is another, 2 if it cannot make sense of what it was asked,
+    /// 1 if it refuses.
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Outcome<Value> {
         let mut url = self.url(path)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.ask(Method::GET, url).await
+        self.ask(Method::GET, url, None).await
     }
 
     /// POSTs nothing to a path.
@@ -79,8 +80,25 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn post(&self, path: &str) -> Outcome<Value> {
+        self.post_json(path, &serde_json::json!({})).await
+    }
+
+    /// POSTs a JSON value to a path.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post_json(&self, path: &str, body: &Value) -> Outcome<Value> {
         let url = self.url(path)?;
-        self.ask(Method::POST, url).await
+        self.ask(Method::POST, url, Some(body)).await
+    }
+
+    /// DELETEs what is at a path.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn delete(&self, path: &str) -> Outcome<Value> {
+        let url = self.url(path)?;
+        self.ask(Method::DELETE, url, None).await
     }
 
     fn url(&self, path: &str) -> Outcome<Url> {
@@ -92,13 +110,13 @@ impl Client {
         })
     }
 
-    async fn ask(&self, method: Method, url: Url) -> Outcome<Value> {
-        let mut request = self.http.request(method.clone(), url);
+    async fn ask(&self, method: Method, url: Url, body: Option<&Value>) -> Outcome<Value> {
+        let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        if method != Method::GET {
-            request = request.json(&serde_json::json!({}));
+        if let Some(body) = body {
+            request = request.json(body);
         }
         let response = request
             .send()
@@ -121,8 +139,12 @@ impl Client {
             }
             _ => "",
         };
+        let exit = match status {
+            StatusCode::BAD_REQUEST => Exit::Usage,
+            _ => Exit::Failed,
+        };
         Err(Failure::say(
-            Exit::Failed,
+            exit,
             format!("the server answered {status}: {detail}{remedy}"),
         ))
     }

@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod client;
 mod completions;
+mod dlq;
 mod events;
 mod journal;
 mod output;
@@ -42,6 +43,7 @@ enum Command {
     Status(status::Args),
     Send(send::Args),
     Events(events::Args),
+    Dlq(dlq::Args),
     Routes(routes::Args),
     Sources(sources::Args),
     Journal(journal::Args),
@@ -60,6 +62,7 @@ pub fn run() -> Outcome {
         Command::Status(args) => status::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Events(args) => events::run(&args),
+        Command::Dlq(args) => dlq::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Sources(args) => sources::run(&args),
         Command::Journal(args) => journal::run(&args),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
@@ -32,6 +32,9 @@ pub fn json_lines<'v>(values: impl IntoIterator<Item = &'v Value>) -> io::Result
         .try_for_each(|value| line(&value.to_string()))
 }
 
+/// Columns that are copied into the next command: never broken, however narrow the terminal is.
+const UNBROKEN: [&str; 2] = ["id", "newest"];
+
 /// A table without a frame.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
     let mut table = Table::new();
@@ -42,8 +45,11 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> io
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut() {
+    for (column, name) in table.column_iter_mut().zip(header) {
         column.set_padding((0, 2));
+        if UNBROKEN.contains(name) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     for text in table.lines() {
         line(text.trim_end())?;

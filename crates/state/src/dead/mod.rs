@@ -26,6 +26,9 @@ const LETTER: &str =
 
 /// A page, newest burial first.
 pub(crate) fn page(connection: &Connection, query: &DeadQuery) -> Result<DeadPage, CallError> {
+    if query.limit == 0 {
+        return Ok(DeadPage::default());
+    }
     let span = Span {
         after: Letter(0),
         through: query
@@ -94,6 +97,9 @@ pub(crate) fn purge(
     through: Letter,
     limit: usize,
 ) -> Result<u64, CallError> {
+    if limit == 0 {
+        return Ok(0);
+    }
     let transaction = connection.transaction()?;
     let mut after = Letter(0);
     let mut purged = 0;

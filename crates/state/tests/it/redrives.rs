@@ -36,6 +36,8 @@ pub(crate) async fn a_redrive_goes_on_where_it_was_after_reopening<S: Store>() {
     );
     assert_eq!((job.created_at, job.finished_at), (at(9), None));
     assert_eq!(job.through, state.last_letter().await.unwrap());
+    let none = step(&state, &job, 0).await;
+    assert_eq!((none.moved, &none.redrive), (0, &job), "not even its end");
     let mut state = state;
     for (moved, total) in [(3, 3), (3, 6), (1, 7)] {
         drop(state);

@@ -6,6 +6,8 @@ mod tail;
 
 use serde_json::Value;
 
+pub(in crate::cli) use show::show_request;
+
 use super::output;
 use crate::exit::Outcome;
 

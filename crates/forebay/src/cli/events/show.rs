@@ -31,7 +31,8 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn show(event: &Value) -> std::io::Result<()> {
+/// The request as it came: its line, its headers, its body.
+pub(in crate::cli) fn show_request(event: &Value) -> std::io::Result<()> {
     output::line(&format!(
         "{} {}",
         output::text(event, "method"),
@@ -53,6 +54,11 @@ fn show(event: &Value) -> std::io::Result<()> {
             output::text(event, "body_encoding")
         ))?;
     }
+    Ok(())
+}
+
+fn show(event: &Value) -> std::io::Result<()> {
+    show_request(event)?;
     for (label, value) in [
         ("id", output::text(event, "id")),
         ("source", output::text(event, "source")),

@@ -187,12 +187,17 @@ async fn a_paused_route_waits_across_restarts_until_it_is_resumed() -> Result<()
 async fn without_a_server_asking_ends_with_3_and_says_where_it_asked() -> Result<()> {
     let mut forebay = Launch::start(rig::forebay(config())).await?;
     forebay.kill9().await?;
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 14] = [
         &["status"],
         &["status", "--json"],
         &["events", "list"],
         &["events", "show", "01890000-0000-7000-8000-000000000000"],
         &["events", "tail"],
+        &["dlq", "list"],
+        &["dlq", "show", "01890000-0000-7000-8000-000000000000"],
+        &["dlq", "redrive", "--all"],
+        &["dlq", "purge", "--all", "--yes"],
+        &["dlq", "export"],
         &["routes", "list"],
         &["routes", "pause", "a"],
         &["routes", "resume", "a"],
@@ -235,11 +240,13 @@ async fn what_is_not_forebay_is_not_taken_for_it() -> Result<()> {
     let url = something_else().await;
     let dir = tempfile::tempdir().unwrap();
     let env = BTreeMap::from([("FOREBAY_ADMIN_URL".to_owned(), url.clone())]);
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 9] = [
         &["status"],
         &["status", "--json"],
         &["events", "list"],
         &["events", "tail"],
+        &["dlq", "list", "--group"],
+        &["dlq", "export"],
         &["routes", "list"],
         &["routes", "pause", "a"],
         &["sources", "list"],

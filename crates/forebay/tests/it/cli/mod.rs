@@ -3,6 +3,7 @@
 mod asking;
 mod bench;
 mod check;
+mod dlq;
 mod journal;
 mod send;
 mod serve;

@@ -1,0 +1,95 @@
+//! `forebay dlq purge`
+
+use std::io::{IsTerminal, Write};
+
+use domain::ports::Selection;
+use serde_json::{Value, json};
+
+use super::select::{SelectArgs, request};
+use super::{letters, progress};
+use crate::cli::client::{AdminArgs, Client};
+use crate::cli::output;
+use crate::exit::{Exit, Failure, Outcome};
+
+const PURGE: &str = "/api/v1/dlq/purge";
+
+/// Discard dead letters for good
+///
+/// Ids, filters or --all say which. Asks before it does so on a terminal; elsewhere it needs --yes. What is
+/// buried after it was counted stays.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Only say how many it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let client = args.admin.client()?;
+    let selection = args.select.selection("purge")?;
+    let asks = !args.yes && !args.dry_run;
+    if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        let error = "purging cannot be undone, and there is no terminal to ask on: add --yes, or --dry-run to count; nothing was done";
+        return Err(Failure::say(Exit::Usage, error));
+    }
+    let runtime = crate::cli::runtime()?;
+    let counting = request(&selection, [("dry_run", json!(true))])?;
+    let counted = runtime.block_on(client.post_json(PURGE, &counting))?;
+    let matched = counted["matched"].as_u64().unwrap_or_default();
+    if args.dry_run {
+        let line = format!("{} would be discarded", letters(matched));
+        return tell(&json!({ "matched": matched }), &line, args.json);
+    }
+    if matched > 0 && asks && !agreed(matched)? {
+        return Err(Failure::say(Exit::Failed, "nothing was discarded"));
+    }
+    let purged = match matched {
+        0 => 0,
+        _ => runtime.block_on(discard(&client, &selection, &counted))?,
+    };
+    let line = format!("{} discarded", letters(purged));
+    tell(&json!({ "purged": purged }), &line, args.json)
+}
+
+fn agreed(matched: u64) -> Outcome<bool> {
+    eprint!("Discard {} for good? [y/N] ", letters(matched));
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Discards what was counted, one request after the other.
+async fn discard(client: &Client, selection: &Selection, counted: &Value) -> Outcome<u64> {
+    let request = request(selection, [("through", counted["through"].clone())])?;
+    let bar = progress::bar(counted["matched"].as_u64().unwrap_or_default());
+    let mut purged = 0;
+    loop {
+        let answer = client.post_json(PURGE, &request).await?;
+        purged += answer["purged"].as_u64().unwrap_or_default();
+        bar.set_position(purged);
+        if answer["more"] != true {
+            bar.finish_and_clear();
+            return Ok(purged);
+        }
+    }
+}
+
+fn tell(answer: &Value, line: &str, json: bool) -> Outcome {
+    match json {
+        true => output::json_lines([answer])?,
+        false => output::line(line)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! `forebay dlq redrive`
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::select::{SelectArgs, request};
+use super::{letters, progress};
+use crate::cli::client::{AdminArgs, Client};
+use crate::cli::output;
+use crate::exit::{Exit, Failure, Outcome};
+
+const REDRIVES: &str = "/api/v1/redrives";
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Redrives that --status lists.
+const LISTED: &str = "50";
+
+/// Put dead letters back on their routes, for a new attempt at once
+///
+/// Ids, filters or --all say which; letters of retired routes stay where they are. The server goes on with it
+/// by itself, also over a restart. What is buried after it began, its own failures too, is not its business.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    select: SelectArgs,
+    /// At most so many a second [default: as fast as the routes take them]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Only say how many it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Begin it and do not wait for its end
+    #[arg(long)]
+    no_wait: bool,
+    /// Show how far a redrive is, or list the last ones
+    #[arg(long, value_name = "JOB", num_args = 0..=1, conflicts_with_all = ["ids", "route", "reason", "after", "before", "fingerprint", "all", "rate", "dry_run", "no_wait", "cancel"])]
+    status: Option<Option<u64>>,
+    /// End a redrive; what it has put back stays so
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["ids", "route", "reason", "after", "before", "fingerprint", "all", "rate", "dry_run", "no_wait"])]
+    cancel: Option<u64>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let client = args.admin.client()?;
+    let runtime = crate::cli::runtime()?;
+    if let Some(job) = args.status {
+        let jobs = runtime.block_on(looks(&client, job))?;
+        return show(&jobs, args.json);
+    }
+    if let Some(job) = args.cancel {
+        let path = format!("{REDRIVES}/{job}");
+        let ended = runtime.block_on(client.delete(&path))?;
+        return tell(&ended, args.json);
+    }
+    let selection = args.select.selection("redrive")?;
+    let more = [
+        ("rate_per_second", json!(args.rate)),
+        ("dry_run", json!(args.dry_run)),
+    ];
+    let request = request(&selection, more)?;
+    let begun = runtime.block_on(client.post_json(REDRIVES, &request))?;
+    if args.dry_run {
+        return counted(&begun, args.json);
+    }
+    let matched = begun["matched"].as_u64().unwrap_or_default();
+    if args.no_wait || matched == 0 {
+        return tell(&begun, args.json);
+    }
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = wait(&client, &begun) => ended,
+            _ = tokio::signal::ctrl_c() => Err(left(&begun)),
+        }
+    })?;
+    tell(&ended, args.json)?;
+    if ended["status"] != "done" {
+        let error = format!("redrive {} was cancelled", ended["id"]);
+        return Err(Failure::say(Exit::Failed, error));
+    }
+    Ok(())
+}
+
+async fn looks(client: &Client, job: Option<u64>) -> Outcome<Vec<Value>> {
+    if let Some(job) = job {
+        return Ok(vec![client.get(&format!("{REDRIVES}/{job}"), &[]).await?]);
+    }
+    let mut list = client.get(REDRIVES, &[("limit", LISTED.into())]).await?;
+    match list["redrives"].take() {
+        Value::Array(jobs) => Ok(jobs),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Until it has ended.
+async fn wait(client: &Client, begun: &Value) -> Outcome<Value> {
+    let bar = progress::bar(begun["matched"].as_u64().unwrap_or_default());
+    let path = format!("{REDRIVES}/{}", begun["id"]);
+    loop {
+        let job = client.get(&path, &[]).await?;
+        bar.set_position(job["moved"].as_u64().unwrap_or_default());
+        if job["status"] != "running" {
+            bar.finish_and_clear();
+            return Ok(job);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn left(begun: &Value) -> Failure {
+    let id = &begun["id"];
+    let error = format!(
+        "no longer waiting; redrive {id} goes on in the server: `forebay dlq redrive --status {id}` shows how far it is, `--cancel {id}` ends it"
+    );
+    Failure::say(Exit::Failed, error)
+}
+
+fn counted(answer: &Value, json: bool) -> Outcome {
+    let matched = answer["matched"].as_u64().unwrap_or_default();
+    match json {
+        true => output::json_lines([answer])?,
+        false => output::line(&format!("{} would be put back", letters(matched)))?,
+    }
+    Ok(())
+}
+
+/// What came of it, and where to look for the rest.
+fn tell(job: &Value, json: bool) -> Outcome {
+    if json {
+        return Ok(output::json_lines([job])?);
+    }
+    let count = |name: &str| job[name].as_u64().unwrap_or_default();
+    let (id, matched, moved) = (&job["id"], count("matched"), letters(count("moved")));
+    match job["status"].as_str().unwrap_or_default() {
+        "running" if matched == 0 => {
+            output::line("no dead letter of a running route matches: nothing to put back")?;
+        }
+        "running" => {
+            output::line(&format!("redrive {id} has begun with {}", letters(matched)))?;
+            eprintln!("`forebay dlq redrive --status {id}` shows how far it is");
+        }
+        "cancelled" => {
+            output::line(&format!(
+                "redrive {id} is cancelled; it had put {moved} back"
+            ))?;
+        }
+        _ => {
+            output::line(&format!("redrive {id} is done: {moved} put back"))?;
+            eprintln!(
+                "`forebay status` shows what becomes of them; what dies again is in `forebay dlq list`"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn show(jobs: &[Value], json: bool) -> Outcome {
+    if json {
+        return Ok(output::json_lines(jobs)?);
+    }
+    let rows = jobs.iter().map(|job| {
+        vec![
+            output::text(job, "id"),
+            output::text(job, "status"),
+            output::text(job, "matched"),
+            output::text(job, "moved"),
+            output::text(job, "rate_per_second"),
+            output::time(job, "created_at"),
+            output::time(job, "finished_at"),
+            of_what(job),
+        ]
+    });
+    let header = [
+        "job", "status", "matched", "moved", "rate", "begun", "ended", "of",
+    ];
+    Ok(output::table(&header, rows)?)
+}
+
+/// `route orders, reason rejected`; `all`; `3 ids`.
+fn of_what(job: &Value) -> String {
+    if let Some(ids) = job["ids"].as_array() {
+        return match ids.len() {
+            1 => "1 id".into(),
+            more => format!("{more} ids"),
+        };
+    }
+    let parts = job["filter"].as_object().into_iter().flatten();
+    let parts: Vec<_> = parts
+        .map(|(name, value)| format!("{name} {}", value.as_str().unwrap_or_default()))
+        .collect();
+    match parts.is_empty() {
+        true => "all".into(),
+        false => parts.join(", "),
+    }
+}

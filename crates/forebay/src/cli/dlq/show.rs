@@ -1,0 +1,74 @@
+//! `forebay dlq show`
+
+use domain::{EventId, RouteName};
+use serde_json::Value;
+
+use super::route;
+use crate::cli::client::AdminArgs;
+use crate::cli::events;
+use crate::cli::output;
+use crate::exit::Outcome;
+
+/// Show one dead letter: headers, body, and why it was given up
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// The event's id
+    id: EventId,
+    /// That of this route, if the event is dead on several; the newest otherwise
+    #[arg(long, value_name = "NAME")]
+    route: Option<RouteName>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let client = args.admin.client()?;
+    let path = format!("/api/v1/dlq/{}", args.id);
+    let of = args.route.as_ref().map(|name| ("route", name.to_string()));
+    let query: Vec<_> = of.into_iter().collect();
+    let letter = crate::cli::runtime()?.block_on(client.get(&path, &query))?;
+    if args.json {
+        output::json_lines([&letter])?;
+    } else {
+        show(&letter)?;
+    }
+    Ok(())
+}
+
+fn show(letter: &Value) -> std::io::Result<()> {
+    events::show_request(letter)?;
+    for (label, value) in [
+        ("id", output::text(letter, "id")),
+        ("source", output::text(letter, "source")),
+        ("received", output::text(letter, "received_at")),
+        ("route", route(letter)),
+        ("reason", output::text(letter, "reason")),
+        ("error", output::text(letter, "error")),
+        ("group", output::text(letter, "fingerprint")),
+        ("attempts", output::text(letter, "attempts")),
+        ("failed", failed(letter)),
+        ("redrives", output::text(letter, "redrives")),
+    ] {
+        output::line(&format!("{label:10} {value}"))?;
+    }
+    let others = letter["also_on"].as_array().into_iter().flatten();
+    let others: Vec<&str> = others.filter_map(Value::as_str).collect();
+    if !others.is_empty() {
+        output::line(&format!("{:10} {}", "also on", others.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// Once, or from when until when.
+fn failed(letter: &Value) -> String {
+    let first = output::time(letter, "first_failure_at");
+    let last = output::time(letter, "last_failure_at");
+    match first == last {
+        true => last,
+        false => format!("from {first} to {last}"),
+    }
+}
