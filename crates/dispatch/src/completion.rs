@@ -31,12 +31,12 @@ pub(crate) struct Completion {
 impl Completion {
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.settled.is_empty() && self.taken_back.is_empty() && self.rows() == 0
+        self.settled.is_empty() && self.rows() == 0
     }
 
     /// How many rows of single events it has. A completion with rows is waited for.
     pub(crate) fn rows(&self) -> usize {
-        self.parks.len() + self.buries.len() + self.resolved.len()
+        self.parks.len() + self.buries.len() + self.resolved.len() + self.taken_back.len()
     }
 
     /// Adds a settled stretch; one that goes on where the last ended lengthens it.

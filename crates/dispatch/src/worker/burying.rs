@@ -235,5 +235,6 @@ fn by_rule(
         due_at: None,
         key,
         by_rule: true,
+        taken_back: false,
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::parked::Fetched;
-use super::sort::{Rules, Sorted, later, sort};
+use super::sort::{RowUnderWay, Rules, Sorted, later, sort};
 use super::{Done, Worker};
 use crate::attempt::{Attempted, Marks};
 use crate::completion::Completion;
@@ -147,7 +147,9 @@ impl Worker {
                 self.put_back(vec![waiting]);
             }
         }
-        self.due.note(now);
+        // They are looked for once they are there.
+        let rows = taken_back.iter().map(RowUnderWay::taken_back);
+        self.under_way.extend(rows);
         self.route.outbox.add_rows(Completion {
             taken_back,
             ..Completion::default()
@@ -229,7 +231,9 @@ impl Worker {
             let Some(row) = self.under_way.pop_front() else {
                 continue;
             };
-            self.window.release(1, row.weight);
+            if !row.taken_back {
+                self.window.release(1, row.weight);
+            }
             if row.was_parked {
                 self.due.let_go(row.seq);
             }

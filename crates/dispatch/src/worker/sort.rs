@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use domain::policy::{MAX_RETRY_AFTER, RetryPolicy};
-use domain::ports::{Bury, Delivery, Park, Resolution};
+use domain::ports::{Bury, Delivery, Park, Resolution, TakeBack};
 use domain::{Cause, OrderKey, Outcome, Reason, Seq, SeqRange, Timestamp};
 use jiff::SignedDuration;
 
@@ -29,9 +29,24 @@ pub(crate) struct RowUnderWay {
     pub(crate) key: Option<OrderKey>,
     /// It was given up by a rule and not by its own attempt.
     pub(crate) by_rule: bool,
+    /// It belongs to a run that is taken back: the window does not count it.
+    pub(crate) taken_back: bool,
 }
 
 impl RowUnderWay {
+    /// Of an event that is taken back.
+    pub(crate) fn taken_back(back: &TakeBack) -> Self {
+        Self {
+            seq: back.seq,
+            weight: 0,
+            was_parked: false,
+            due_at: Some(back.due_at),
+            key: back.key,
+            by_rule: false,
+            taken_back: true,
+        }
+    }
+
     /// Whether a live event is newly parked by it.
     pub(crate) fn is_new_parked(&self) -> bool {
         self.due_at.is_some() && !self.was_parked
@@ -213,6 +228,7 @@ impl Sorted {
             due_at,
             key,
             by_rule: false,
+            taken_back: false,
         });
     }
 
