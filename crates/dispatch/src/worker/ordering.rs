@@ -1,10 +1,11 @@
 //! Order as the worker keeps it: each event gets its place when it is read, and what happens to one lets the
 //! next of its lane go.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::JournalError;
+use domain::ports::{JournalError, StateError};
 use domain::{Cause, OrderKey, StoredEvent};
 
 use super::lanes::{Placed, Turn, Wanted};
@@ -95,6 +96,33 @@ impl Worker {
             (None, false) => self.lanes.live_is_over(key),
         };
         self.take_turn(turn);
+    }
+
+    /// What was purged between its burial and the end of its run cannot be taken back, and must not hold its
+    /// lane: looks which of the taken back are there.
+    pub(super) fn make_sure(&mut self) {
+        let (state, route) = (Arc::clone(&self.ports.state), self.route.name.clone());
+        self.tasks.spawn(async move {
+            let keys = state.parked_keys(&route).await;
+            if keys.is_err() {
+                tokio::time::sleep(AGAIN).await;
+            }
+            Done::Keys(keys)
+        });
+    }
+
+    /// Lets go of what is not there.
+    pub(super) fn sure(&mut self, keys: Result<Vec<(OrderKey, domain::Seq)>, StateError>) {
+        let Ok(keys) = keys else {
+            return self.make_sure();
+        };
+        let there: BTreeSet<_> = keys.into_iter().collect();
+        for (key, seq) in std::mem::take(&mut self.unsure) {
+            if !there.contains(&(key, seq)) {
+                let turn = self.lanes.parked_is_over(key, seq);
+                self.take_turn(turn);
+            }
+        }
     }
 
     /// A parked event whose attempt did not come to it waits as before.

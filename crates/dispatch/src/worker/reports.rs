@@ -23,6 +23,7 @@ impl Worker {
             Ok(Done::Attempt(attempted)) => self.attempted(attempted),
             Ok(Done::Probe(answer)) => self.probed(answer),
             Ok(Done::Due(fetched)) => self.fetched(fetched),
+            Ok(Done::Keys(keys)) => self.sure(keys),
             Ok(Done::Held(key, read)) => self.held_came(key, read),
             // An attempt catches what destinations do, so this is a defect of our own; the batch is
             // gone from the window, and only a new start reads it again.
@@ -226,6 +227,7 @@ impl Worker {
 
     /// Counts out what is committed by now.
     pub(super) fn rows_committed(&mut self, count: u64) {
+        let unsure = self.unsure.len();
         while self.committed < count {
             self.committed += 1;
             let Some(row) = self.under_way.pop_front() else {
@@ -243,6 +245,9 @@ impl Worker {
                 None => {}
             }
             self.lane_after(&row);
+            if let (true, Some(key)) = (row.taken_back, row.key) {
+                self.unsure.push((key, row.seq));
+            }
             if row.by_rule {
                 let counts = self
                     .route
@@ -251,6 +256,9 @@ impl Worker {
                     .map_or(0, |backlog| backlog.begun());
                 self.burying.committed(counts, Instant::now());
             }
+        }
+        if self.unsure.len() > unsure {
+            self.make_sure();
         }
     }
 

@@ -123,7 +123,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         journal: stores.journal.clone(),
         state: stores.state.clone(),
         dead_letters: stores.state.clone(),
-        redrive_begun: Arc::new(Notify::new()),
+        redrive_begun,
         readiness: gate.clone(),
         journal_usage: stores.usage(),
         clock,
