@@ -111,8 +111,9 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
 
     tokio::spawn(upkeep::run(
         stores.state.clone(),
+        stores.state.clone(),
         Arc::clone(&clock),
-        config.journal.retain,
+        expiry(config),
     ));
     let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
     let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
@@ -141,6 +142,17 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         ports,
         sockets.admin,
     ))
+}
+
+fn expiry(config: &Config) -> upkeep::Expiry {
+    let dead_letters = config.routes.iter().filter_map(|(name, route)| {
+        let after = route.policies.dead_letters.expire_after?;
+        Some((name.clone(), after.0))
+    });
+    upkeep::Expiry {
+        retain: config.journal.retain,
+        dead_letters: dead_letters.collect(),
+    }
 }
 
 async fn build_ingest(

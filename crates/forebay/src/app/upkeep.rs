@@ -1,25 +1,129 @@
 //! What is done now and then while the server runs: what state remembers of deliveries expires with the
-//! journal's `retain`.
+//! journal's `retain`, and dead letters with their route's `expire_after`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::State;
-use domain::{Clock, Timestamp};
+use domain::ports::{DeadFilter, DeadLetters, Selection, State, StateError};
+use domain::{Clock, RouteName, Timestamp};
+use jiff::SignedDuration;
+use tokio::time::Instant;
 
 /// How often.
 const ROUND: Duration = Duration::from_secs(60);
 
+/// Dead letters discarded in one transaction.
+const BATCH: usize = 1000;
+
+/// What expires, and when.
+pub struct Expiry {
+    /// How long deliveries are remembered.
+    pub retain: Duration,
+    /// How long the dead letters of each route that says so wait for somebody.
+    pub dead_letters: BTreeMap<RouteName, Duration>,
+}
+
 /// Runs until the runtime ends.
-pub async fn run(state: Arc<dyn State>, clock: Arc<dyn Clock>, retain: Duration) {
+pub async fn run(
+    state: Arc<dyn State>,
+    letters: Arc<dyn DeadLetters>,
+    clock: Arc<dyn Clock>,
+    expiry: Expiry,
+) {
+    let time = Steady::new(&*clock);
+    let round = ROUND.min(shortest(&expiry));
     loop {
-        tokio::time::sleep(ROUND).await;
-        if let Err(error) = state.expire_delivered(before(clock.now(), retain)).await {
+        tokio::time::sleep(round).await;
+        let now = time.now(&*clock);
+        if let Err(error) = state.expire_delivered(before(now, expiry.retain)).await {
             tracing::warn!(%error, "cannot forget old deliveries; trying again");
+        }
+        for (route, after) in &expiry.dead_letters {
+            match expire(&*letters, route, before(now, *after)).await {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::info!(%route, count, "dead letters that nobody dealt with were discarded: their expire_after has passed");
+                }
+                Err(error) => {
+                    tracing::warn!(%route, %error, "cannot discard expired dead letters; trying again");
+                }
+            }
         }
     }
 }
 
-fn before(now: Timestamp, retain: Duration) -> Timestamp {
-    now.saturating_sub(retain).unwrap_or(Timestamp::MIN)
+/// A short `expire_after` is looked at as often as it says.
+fn shortest(expiry: &Expiry) -> Duration {
+    let shortest = expiry.dead_letters.values().min().copied();
+    shortest.unwrap_or(ROUND).max(Duration::from_secs(1))
+}
+
+/// Discards what last failed before then. Returns how many.
+async fn expire(
+    letters: &dyn DeadLetters,
+    route: &RouteName,
+    before: Timestamp,
+) -> Result<u64, StateError> {
+    let old = Selection::Filter(DeadFilter {
+        route: Some(route.clone()),
+        before: Some(before),
+        ..DeadFilter::default()
+    });
+    let through = letters.last_letter().await?;
+    let mut count = 0;
+    loop {
+        match letters.purge(&old, through, BATCH).await? {
+            0 => return Ok(count),
+            purged => count += purged,
+        }
+    }
+}
+
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    now.saturating_sub(age).unwrap_or(Timestamp::MIN)
+}
+
+/// The wall clock, but never further ahead than the time that has passed since the start: a clock that jumps
+/// forward expires nothing early. One that was behind at the start expires late, until the next start.
+struct Steady {
+    wall: Timestamp,
+    begun: Instant,
+}
+
+impl Steady {
+    fn new(clock: &dyn Clock) -> Self {
+        Self {
+            wall: clock.now(),
+            begun: Instant::now(),
+        }
+    }
+
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        self.at(clock.now(), self.begun.elapsed())
+    }
+
+    /// With what the wall clock says so long after the start.
+    fn at(&self, wall: Timestamp, passed: Duration) -> Timestamp {
+        let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+        let steady = self.wall.saturating_add(passed).unwrap_or(Timestamp::MAX);
+        wall.min(steady)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::clock::ManualClock;
+
+    #[test]
+    fn a_clock_that_jumps_ahead_expires_nothing_early() {
+        let start = Timestamp::from_second(1_790_000_000).unwrap();
+        let steady = Steady::new(&ManualClock::new(start));
+        let after = |seconds| start + SignedDuration::from_secs(seconds);
+        let minute = Duration::from_secs(60);
+        assert_eq!(steady.at(after(86_400), minute), after(60));
+        assert_eq!(steady.at(after(-60), minute), after(-60));
+        assert_eq!(steady.at(after(59), minute), after(59));
+    }
 }

@@ -109,6 +109,12 @@ fn notes(route: &Value) -> std::io::Result<()> {
             output::text(&error, "detail"),
         ))?;
     }
+    let held = route["held"].as_u64().unwrap_or_default();
+    if held > 0 {
+        output::line(&format!(
+            "{name}: {held} of the pending events are held: they wait behind a parked one of the same key"
+        ))?;
+    }
     if route["next_probe_at"].is_string() {
         output::line(&format!(
             "{name}: {} since {}, next probe {}",
