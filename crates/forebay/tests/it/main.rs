@@ -18,6 +18,7 @@ mod crash;
 mod full_disk;
 mod lifecycle;
 mod outage;
+mod poison;
 mod rig;
 mod secrecy;
 mod stopping;

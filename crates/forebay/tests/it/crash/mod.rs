@@ -35,7 +35,7 @@ const LITTLE_BYTES: u64 = 16 << 20;
 const MUCH: &str = "1GiB";
 
 /// A seed, printed so that a failed run can be repeated.
-fn dice(rounds: u32) -> StdRng {
+pub(crate) fn dice(rounds: u32) -> StdRng {
     let given = std::env::var("FOREBAY_SEED");
     let seed = given.map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("seed {seed}, {rounds} rounds");
@@ -43,7 +43,7 @@ fn dice(rounds: u32) -> StdRng {
 }
 
 /// Ten times as many with `dev/test --deep`.
-fn rounds(usual: u32) -> u32 {
+pub(crate) fn rounds(usual: u32) -> u32 {
     if std::env::var_os("FOREBAY_DEEP").is_some() {
         usual * 10
     } else {
