@@ -12,6 +12,7 @@
 mod body;
 mod field;
 mod headers;
+pub mod http;
 mod identifier;
 pub mod options;
 pub mod postgres;

@@ -53,6 +53,8 @@ backends! {
     Sqlite => sqlite,
     /// A PostgreSQL server.
     Postgres => postgres,
+    /// An HTTP endpoint.
+    Http => http,
 }
 
 /// Checked options of any backend; what [`build`] takes.

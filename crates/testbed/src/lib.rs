@@ -9,6 +9,7 @@
 
 mod command;
 pub mod disk;
+pub mod endpoint;
 mod error;
 pub mod http;
 pub mod judge;
