@@ -22,8 +22,8 @@ pub struct Args {
     /// Wait until another process lets go of the data directory, instead of exiting with code 1
     #[arg(long)]
     wait_for_lock: bool,
-    /// Start although journal or state lost something: what the journal lost is counted as damaged, what state
-    /// lost is delivered again
+    /// Start although journal or state lost something: what the journal lost is counted as damaged; without
+    /// state, what the journal holds is delivered again, and parked events and dead letters are given up
     #[arg(long)]
     accept_loss: bool,
 }
