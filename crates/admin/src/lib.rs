@@ -14,7 +14,6 @@ mod dlq;
 mod events;
 mod home;
 mod openapi;
-mod patience;
 mod probes;
 mod problem;
 mod redrives;
@@ -22,6 +21,7 @@ mod routes;
 mod server;
 mod sources;
 mod status;
+mod write_deadline;
 
 pub use access::{Access, AccessError};
 pub use context::{JournalUsage, Ports};

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::api;
 use crate::context::{Context, Ports};
-use crate::patience::Patient;
+use crate::write_deadline::WriteDeadline;
 
 /// The wait after a failed accept: the usual reason, no free file descriptor, does not pass at once.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
@@ -167,7 +167,7 @@ impl Serving {
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(self.limits.header_bytes)
             .serve_connection(
-                TokioIo::new(Patient::new(stream, self.limits.write_timeout)),
+                TokioIo::new(WriteDeadline::new(stream, self.limits.write_timeout)),
                 service,
             );
         let connection = self.graceful.watch(connection);

@@ -1,6 +1,7 @@
 //! Why a journal could not be opened, or cannot go on.
 
 use std::io;
+use std::path::PathBuf;
 
 use domain::{InstallationId, RouteName, Seq};
 
@@ -20,11 +21,14 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// Another process has the journal open.
+    /// Another process has the data directory.
     #[error(
-        "the data directory is in use by another process (its journal is locked): stop that process, or start with --wait-for-lock"
+        "the data directory {} is in use by another process: stop the server first", directory.display()
     )]
-    Locked,
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Written by another version.
     #[error(
         "segment {name} cannot be read: {source}; use the version of Forebay that wrote it, or newer"

@@ -35,7 +35,9 @@ impl DirectoryLock {
             file.lock().map_err(OpenError::io("lock", NAME))?;
         } else {
             file.try_lock().map_err(|error| match error {
-                TryLockError::WouldBlock => OpenError::Locked,
+                TryLockError::WouldBlock => OpenError::Locked {
+                    directory: directory.to_owned(),
+                },
                 TryLockError::Error(error) => OpenError::io("lock", NAME)(io::Error::other(error)),
             })?;
         }
@@ -63,10 +65,11 @@ mod tests {
     fn a_second_holder_is_refused_until_the_first_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let first = DirectoryLock::acquire(directory.path(), false).unwrap();
-        assert!(matches!(
-            DirectoryLock::acquire(directory.path(), false),
-            Err(OpenError::Locked)
-        ));
+        let refused = DirectoryLock::acquire(directory.path(), false).unwrap_err();
+        assert!(matches!(refused, OpenError::Locked { .. }));
+        let words = refused.to_string();
+        let path = directory.path().display().to_string();
+        assert!(words.contains(&path), "{words}");
         assert!(DirectoryLock::is_held(directory.path()));
         let journal = directory.path().join("journal");
         std::fs::create_dir(&journal).unwrap();

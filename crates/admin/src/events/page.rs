@@ -3,6 +3,8 @@
 //! A page may be short of its limit and still have a cursor: a filter that fits few events would
 //! otherwise make one request look at all of the journal.
 
+use std::collections::BTreeSet;
+
 use domain::SourceName;
 use domain::ports::{EventPage, EventQuery, RouteStatus};
 use domain::{Seq, StoredEvent};
@@ -52,9 +54,11 @@ impl<'a> Wanted<'a> {
         let mut source = query.source.clone();
         let mut nothing = false;
         if let Some(name) = &query.route {
+            let known: Vec<String> = routes.iter().map(|route| route.name.to_string()).collect();
             routes.retain(|route| route.name == *name);
             let route = routes.first().ok_or_else(|| {
-                Problem::parameter("route", "a route that GET /api/v1/routes lists")
+                let right = format!("a running route; there is {}", known.join(", "));
+                Problem::parameter("route", &right)
             })?;
             nothing = match (&source, &*route.sources) {
                 (Some(source), taken) => !taken.contains(source),
@@ -99,8 +103,30 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// A source that never was has no events either, and an empty page would hide the slip. One that has left the
+/// configuration may still have some.
+async fn check_source(ports: &Ports, name: &SourceName) -> Result<(), Problem> {
+    let configured = ports.sources.statuses();
+    let mut known: BTreeSet<SourceName> =
+        configured.into_iter().map(|source| source.name).collect();
+    if known.contains(name) {
+        return Ok(());
+    }
+    let remembered = ports.state.sources().await?;
+    known.extend(remembered.into_iter().map(|source| source.name));
+    if known.contains(name) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.iter().map(SourceName::as_str).collect();
+    let right = format!("a source; there is {}", known.join(", "));
+    Err(Problem::parameter("source", &right))
+}
+
 /// The page that the query asks for.
 pub(super) async fn gather(ports: &Ports, query: &EventsQuery) -> Result<Page, Problem> {
+    if let Some(name) = &query.source {
+        check_source(ports, name).await?;
+    }
     let wanted = Wanted::new(query, ports.routes.statuses().await)?;
     let mut events = Vec::new();
     let mut below = query.below;

@@ -139,7 +139,14 @@ async fn a_query_that_cannot_be_read_is_refused_and_the_parameter_named() {
         ("after=noon", "`after`"),
         ("cursor=AA", "`cursor`"),
         ("colour=red", "`colour`"),
-        ("route=nope", "`route`"),
+        (
+            "route=nope",
+            "`route` must be a running route; there is r, s",
+        ),
+        (
+            "source=nope",
+            "`source` must be a source; there is a, b, gone",
+        ),
         ("limit=1&limit=1", "`limit`"),
     ] {
         let answer = asker.get(&format!("/api/v1/events?{query}")).await;

@@ -287,7 +287,7 @@ fn report(journal: &EmbeddedJournal) {
 fn journal_failure(error: journal::OpenError) -> Failure {
     use journal::OpenError as E;
     let exit = match error {
-        E::Io { .. } | E::Locked | E::Unreadable { .. } => Exit::Failed,
+        E::Io { .. } | E::Locked { .. } | E::Unreadable { .. } => Exit::Failed,
         E::Format { .. }
         | E::Scan { .. }
         | E::MissingSegment { .. }

@@ -12,14 +12,15 @@ const LOOK: Duration = Duration::from_secs(30);
 
 /// Validate the configuration, and with --connect reach every destination
 ///
-/// Nothing is bound, opened or delivered. With --connect a destination's table is made if it is not there.
+/// Names the first mistake (exit code 2), and warns of secrets that are too short. Nothing is bound, opened or
+/// delivered. With --connect a destination's table is made if it is not there.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
     listeners: ListenerArgs,
-    /// Also reach every destination, and name what is set up weaker there than Forebay promises
+    /// Also reach every destination, waiting up to 30s for each, and name what is set up weaker there than Forebay promises
     #[arg(long)]
     connect: bool,
 }
@@ -27,6 +28,9 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
     let config = args.config.load_with(&args.listeners)?;
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
     let routes = config.routes.iter().map(|(name, route)| {
         let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
         vec![name.to_string(), from.join(", "), route.to.to_string()]

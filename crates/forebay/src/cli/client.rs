@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
+use crate::config;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// The longest a command waits for an answer.
@@ -13,15 +14,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What every command takes that asks a running server.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AdminArgs {
-    /// The admin API. Its token, if it has one, is taken from FOREBAY_ADMIN_TOKEN
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "FOREBAY_ADMIN_URL",
-        default_value = "http://127.0.0.1:8081",
-        value_parser = server_url
-    )]
-    admin_url: Url,
+    /// The admin API [default: server.admin of ./forebay.toml, else of /etc/forebay/forebay.toml, else
+    /// http://127.0.0.1:8081]. Its token is FOREBAY_ADMIN_TOKEN, else that file's
+    #[arg(long, value_name = "URL", env = "FOREBAY_ADMIN_URL", value_parser = server_url)]
+    admin_url: Option<Url>,
 }
 
 /// Where a server is, as `--admin-url` and `send --url` take it.
@@ -38,6 +34,8 @@ pub fn server_url(text: &str) -> Result<Url, String> {
 #[derive(Debug)]
 pub struct Client {
     base: Url,
+    /// The same for people, with where it was taken from.
+    place: String,
     token: Option<String>,
     http: reqwest::Client,
 }
@@ -48,11 +46,31 @@ impl AdminArgs {
     /// # Errors
     /// When the client cannot be made.
     pub fn client(&self) -> Outcome<Client> {
+        let token = std::env::var("FOREBAY_ADMIN_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty());
+        let (base, place, token) = match &self.admin_url {
+            // A token from a file is for the server of that file alone.
+            Some(url) => (url.clone(), url.to_string(), token),
+            None => {
+                let found = config::find_admin(token.is_none());
+                if let Some(note) = &found.note {
+                    eprintln!("note: {note}");
+                }
+                let url = format!("http://{}", found.address);
+                let base = server_url(&url).map_err(|error| Failure::say(Exit::Usage, error))?;
+                let place = match &found.origin {
+                    Some(origin) => format!("{base} ({origin})"),
+                    None => base.to_string(),
+                };
+                let in_file = found.token.map(|token| token.expose().to_owned());
+                (base, place, token.or(in_file))
+            }
+        };
         Ok(Client {
-            base: self.admin_url.clone(),
-            token: std::env::var("FOREBAY_ADMIN_TOKEN")
-                .ok()
-                .filter(|token| !token.is_empty()),
+            base,
+            place,
+            token,
             http: reqwest::Client::builder()
                 .timeout(TIMEOUT)
                 .no_proxy()
@@ -65,8 +83,8 @@ impl Client {
     /// GETs a path with a query.
     ///
     /// # Errors
-    /// Exit code 3 if the server is not there or is another, 2 if it cannot make sense of what it was asked,
-    /// 1 if it refuses.
+    /// Exit code 3 if the server is not there or is another, 2 if it cannot make sense of what it was asked or
+    /// does not know what was named, 1 if it refuses.
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Outcome<Value> {
         let mut url = self.url(path)?;
         if !query.is_empty() {
@@ -140,12 +158,18 @@ impl Client {
             _ => "",
         };
         let exit = match status {
-            StatusCode::BAD_REQUEST => Exit::Usage,
+            // What was named is not there, or cannot be. Of a path it would be another version.
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND if value["code"] != "no-such-path" => {
+                Exit::Usage
+            }
             _ => Exit::Failed,
         };
         Err(Failure::say(
             exit,
-            format!("the server answered {status}: {detail}{remedy}"),
+            format!(
+                "the server at {} answered {status}: {detail}{remedy}",
+                self.place
+            ),
         ))
     }
 
@@ -155,29 +179,34 @@ impl Client {
             Exit::Unreachable,
             format!(
                 "what answers at {} is not Forebay's admin API: it said {status} and no JSON. Another address: --admin-url or FOREBAY_ADMIN_URL",
-                self.base
+                self.place
             ),
         )
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let reason = if error.is_timeout() {
-            "it does not answer".to_owned()
-        } else {
-            let mut source: &dyn std::error::Error = error;
-            while let Some(deeper) = source.source() {
-                source = deeper;
-            }
-            source.to_string()
-        };
+        let reason = cause(error);
         Failure::say(
             Exit::Unreachable,
             format!(
                 "cannot reach Forebay's admin API at {}: {reason}; is `forebay serve` running? Another address: --admin-url or FOREBAY_ADMIN_URL",
-                self.base
+                self.place
             ),
         )
     }
+}
+
+/// Why a request has no answer. What the client says first ("error sending request") says nothing; the
+/// system's own word is at the bottom.
+pub fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it does not answer".into();
+    }
+    let mut source: &dyn std::error::Error = error;
+    while let Some(deeper) = source.source() {
+        source = deeper;
+    }
+    source.to_string()
 }
 
 #[cfg(test)]

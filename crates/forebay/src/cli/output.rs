@@ -66,6 +66,15 @@ pub fn text(value: &Value, field: &str) -> String {
     }
 }
 
+/// A route's breaker, with whether an operator paused the route: the guard goes on under a pause.
+pub fn breaker(route: &Value) -> String {
+    let breaker = text(route, "breaker");
+    match route["paused"] == true {
+        true => format!("{breaker}, paused"),
+        false => breaker,
+    }
+}
+
 /// A time without its fraction.
 pub fn time(value: &Value, field: &str) -> String {
     let text = text(value, field);
@@ -97,6 +106,13 @@ fn humantime(duration: std::time::Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_does_not_hide_the_breakers_word() {
+        let route = |paused: bool| serde_json::json!({ "breaker": "tripped", "paused": paused });
+        assert_eq!(breaker(&route(false)), "tripped");
+        assert_eq!(breaker(&route(true)), "tripped, paused");
+    }
 
     #[test]
     fn seconds_are_said_in_two_units() {

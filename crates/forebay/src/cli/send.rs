@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use self::body::Bodies;
 use self::report::{Report, Sent};
-use super::client::server_url;
+use super::client::{cause, server_url};
 use super::output;
 use super::serve::ConfigArgs;
 use crate::config::Config;
@@ -36,22 +36,22 @@ pub struct Args {
     /// The source to post to
     #[arg(long, value_name = "NAME")]
     source: String,
-    /// The body of every event; - is standard input
+    /// The body of every event; - is standard input [default: a made-up one]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The least bytes of a made-up body; it is filled up with text
+    /// The least size of a made-up body in bytes; it is filled up with text
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "file", value_parser = clap::value_parser!(u32).range(..=(64 << 20)))]
     body_bytes: u32,
-    /// How many
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    /// How many events
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// How many a second at most [default: as fast as they are answered]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many events a second at most [default: as fast as they are answered]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// How many posts may be under way at once
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// How many posts may be under way at once, up to 1024
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
-    /// Where the server is, if not at server.listen: scheme, host and port
+    /// Where the server is: scheme, host and port [default: server.listen]
     #[arg(long, value_name = "URL", value_parser = without_path)]
     url: Option<Url>,
     /// The summary as one JSON object
@@ -105,8 +105,9 @@ impl Sender {
             .and_then(|name| config.sources.get(&name));
         let Some(options) = options else {
             let error = format!(
-                "there is no source {:?} in the configuration; there is {}",
+                "there is no source {:?} in the configuration ({}); there is {}",
                 args.source,
+                config.place(),
                 known.join(", ")
             );
             return Err(Failure::say(Exit::Usage, error));
@@ -168,7 +169,7 @@ impl Sender {
             }
             Err(error) => Sent::Failed {
                 connect: error.is_connect(),
-                reason: error.without_url().to_string(),
+                reason: cause(&error),
             },
         }
     }

@@ -22,8 +22,8 @@ pub struct Args {
     /// Wait until another process lets go of the data directory, instead of exiting with code 1
     #[arg(long)]
     wait_for_lock: bool,
-    /// Start although journal or state lost something; what is lost is counted as damaged, or delivered
-    /// again
+    /// Start although journal or state lost something: what the journal lost is counted as damaged; without
+    /// state, what the journal holds is delivered again, and parked events and dead letters are given up
     #[arg(long)]
     accept_loss: bool,
 }
@@ -31,10 +31,11 @@ pub struct Args {
 /// The addresses, for commands that have to do with them.
 #[derive(Debug, Default, clap::Args)]
 pub struct ListenerArgs {
-    /// Where events are taken, address and port
+    /// Where events are taken, address and port [default: server.listen, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Where the admin API and /metrics are served, address and port
+    /// Where the admin API and /metrics are served, address and port [default: server.admin, else
+    /// 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
 }
@@ -45,7 +46,7 @@ pub struct ConfigArgs {
     /// The configuration file [default: ./forebay.toml, else /etc/forebay/forebay.toml, else built in]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The data directory, where journal and state live
+    /// The data directory, where journal and state live [default: server.data_dir, else ./forebay-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
 }
@@ -88,16 +89,29 @@ pub fn run(args: &Args) -> Outcome {
     let config = args.config.load_with(&args.listeners)?;
     telemetry::start(&config.log);
     let format = config.log.format;
-    serve(args, config).map_err(|failure| match format {
-        LogFormat::Text => failure,
-        LogFormat::Json => {
-            tracing::error!("{failure}");
-            Failure {
-                logged: true,
-                ..failure
+    serve(args, config)
+        .map_err(or_wait)
+        .map_err(|failure| match format {
+            LogFormat::Text => failure,
+            LogFormat::Json => {
+                tracing::error!("{failure}");
+                Failure {
+                    logged: true,
+                    ..failure
+                }
             }
-        }
-    })
+        })
+}
+
+/// Other commands find a locked data directory as well, but only this one can wait for it.
+fn or_wait(failure: Failure) -> Failure {
+    match failure.error.downcast_ref() {
+        Some(journal::OpenError::Locked { .. }) => Failure::say(
+            failure.exit,
+            format!("{failure}, or start with --wait-for-lock, which waits until it has ended"),
+        ),
+        _ => failure,
+    }
 }
 
 fn serve(args: &Args, config: Config) -> Outcome {

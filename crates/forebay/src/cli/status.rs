@@ -74,11 +74,7 @@ fn show(status: &Value) -> std::io::Result<()> {
 }
 
 fn row(route: &Value) -> Vec<String> {
-    let breaker = match route["paused"].as_bool() {
-        Some(true) => "paused".into(),
-        _ => output::text(route, "breaker"),
-    };
-    let mut row = vec![output::text(route, "name"), breaker];
+    let mut row = vec![output::text(route, "name"), output::breaker(route)];
     row.extend(
         [
             "accepted",

@@ -38,6 +38,7 @@ pub(super) fn check(
     let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
     let destinations = destinations(document, &file, &server, build_destinations)?;
+    let warnings = weak_secrets(document, &file);
     Ok(Config {
         file: None,
         built_in_route,
@@ -49,7 +50,21 @@ pub(super) fn check(
         routes,
         sources: file.sources,
         destinations,
+        warnings,
     })
+}
+
+fn weak_secrets(document: &Document<'_>, file: &File) -> Vec<ConfigError> {
+    let mut warnings = Vec::new();
+    for (name, source) in &file.sources {
+        let weak = source
+            .verify
+            .iter()
+            .flat_map(ingest::verify::VerifyOptions::weak_secrets);
+        warnings
+            .extend(weak.map(|line| document.error(&["sources", name.as_str(), "verify"], line)));
+    }
+    warnings
 }
 
 fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, ConfigError> {

@@ -109,6 +109,63 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// The text of a section's key with the environment put in, however the rest of the file is; `None` if it
+    /// is not there.
+    pub(super) fn text(
+        &self,
+        section: &str,
+        key: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, ConfigError> {
+        let section_ = self.tree.get_ref().get(section).map(Spanned::get_ref);
+        let value = match section_ {
+            Some(DeValue::Table(table)) => table.get(key).map(Spanned::get_ref),
+            _ => None,
+        };
+        let text = match value {
+            None => return Ok(None),
+            Some(DeValue::String(text)) if self.is_from_outside(section, key) => {
+                return Ok(Some(text.to_string()));
+            }
+            Some(DeValue::String(text)) => interpolate::replaced(text, environment),
+            Some(_) => Err("must be text, in quotes".into()),
+        };
+        text.map(Some)
+            .map_err(|reason| self.error(&[section, key], reason))
+    }
+
+    /// Checks the `type` of every section below this one (`destinations`), which says what its other keys are:
+    /// the parser would name neither the line nor what there is.
+    pub(super) fn check_types(&self, section: &str, known: &[&str]) -> Result<(), ConfigError> {
+        let quoted: Vec<String> = known.iter().map(|kind| format!("{kind:?}")).collect();
+        let known_ = quoted.join(" or ");
+        let Some(DeValue::Table(sections)) = self.tree.get_ref().get(section).map(Spanned::get_ref)
+        else {
+            return Ok(());
+        };
+        for (name, value) in sections {
+            let name = name.get_ref().as_ref();
+            let of = section.trim_end_matches('s');
+            let DeValue::Table(table) = value.get_ref() else {
+                let reason = format!("must be a section of its own, with type = {known_}");
+                return Err(self.error(&[section, name], reason));
+            };
+            let reason = match table.get("type").map(Spanned::get_ref) {
+                None => {
+                    let reason = format!("has no type: add type = {known_}");
+                    return Err(self.error(&[section, name], reason));
+                }
+                Some(DeValue::String(kind)) if known.contains(&kind.as_ref()) => continue,
+                Some(DeValue::String(kind)) => {
+                    format!("there is no type {kind:?} of {of}; it must be {known_}")
+                }
+                Some(_) => format!("must be {known_}"),
+            };
+            return Err(self.error(&[section, name, "type"], reason));
+        }
+        Ok(())
+    }
+
     /// Reads the whole into a type, naming what does not fit.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let deserializer = toml::de::Deserializer::from(self.tree.clone());
@@ -146,16 +203,19 @@ impl<'t> Document<'t> {
         path: &[S],
         reason: impl Into<String>,
     ) -> ConfigError {
-        let key = path.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(".");
-        let place = match self.origins.get(&key) {
+        ConfigError {
+            place: self.place(path),
+            key: dotted(path),
+            reason: reason.into(),
+        }
+    }
+
+    /// What gave this key its value, for people.
+    pub(super) fn place<S: AsRef<str>>(&self, path: &[S]) -> String {
+        match self.origins.get(&dotted(path)) {
             Some(Origin::Variable(name)) => format!("environment variable {name}"),
             Some(Origin::Flag(flag)) => format!("flag {flag}"),
             None => self.place_of(self.offset_of(path)),
-        };
-        ConfigError {
-            place,
-            key,
-            reason: reason.into(),
         }
     }
 
@@ -183,6 +243,10 @@ impl<'t> Document<'t> {
         let line = offset.map(|offset| self.lines.partition_point(|start| *start <= offset));
         place(self.file.as_ref(), line)
     }
+}
+
+fn dotted<S: AsRef<str>>(path: &[S]) -> String {
+    path.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(".")
 }
 
 /// `unknown field `x`, expected one of …` → (`x`, the known ones).

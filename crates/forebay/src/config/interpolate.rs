@@ -57,7 +57,14 @@ fn value(
     }
 }
 
-fn replaced(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// The text with the environment put in.
+///
+/// # Errors
+/// What is missing, and what would be right.
+pub(super) fn replaced(
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {

@@ -4,6 +4,7 @@
 //! a further question. Every mistake is one line: file, line, key, and what would be right; a value that
 //! may be secret is never quoted. Flags override the environment, which overrides the file.
 
+mod asking;
 mod check;
 mod defaults;
 mod document;
@@ -12,6 +13,7 @@ mod interpolate;
 mod options;
 #[cfg(test)]
 mod reference;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,11 +26,13 @@ use domain::ports::Destination;
 use domain::{DestinationName, RouteName, SourceName};
 use ingest::{Limits, SourceOptions};
 
+pub use asking::find_admin;
 pub use check::token_in;
 pub use error::ConfigError;
 pub use options::{LogFormat, LogOptions, Start, is_a_part};
 
 use document::{Document, Origin};
+use options::SOURCE_TYPES;
 
 /// Where a configuration is looked for when no file is named.
 const LOOKED_FOR: [&str; 2] = ["./forebay.toml", "/etc/forebay/forebay.toml"];
@@ -70,6 +74,8 @@ pub struct Config {
     pub destinations: BTreeMap<DestinationName, BuiltDestination>,
     /// The `[routes.*]` sections.
     pub routes: BTreeMap<RouteName, Route>,
+    /// What holds together but is weaker than it should be.
+    pub warnings: Vec<ConfigError>,
 }
 
 impl Config {
@@ -139,13 +145,11 @@ pub struct Route {
 /// # Errors
 /// [`ConfigError`], the first mistake found.
 pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
-    let found = match file {
-        Some(path) => Some(path.to_owned()),
-        None => LOOKED_FOR
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| is_there(path)),
-    };
+    let names: Vec<String> = std::env::vars_os()
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        .collect();
+    variables::check(&names)?;
+    let found = file.map(Path::to_owned).or_else(find);
     let text = match &found {
         Some(path) => {
             std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?
@@ -155,6 +159,12 @@ pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
     parse(found.as_deref(), &text, flags, &|name| {
         std::env::var(name).ok()
     })
+}
+
+/// The file at the first of the usual places where there is one.
+fn find() -> Option<PathBuf> {
+    let mut places = LOOKED_FOR.iter().map(PathBuf::from);
+    places.find(|path| is_there(path))
 }
 
 /// Whether anything has that name. What cannot be looked at, or points nowhere, is there and cannot be read.
@@ -177,18 +187,7 @@ pub fn parse(
 ) -> Result<Config, ConfigError> {
     let mut document = Document::parse(file, text)?;
     document.interpolate(environment)?;
-    for (section, keys) in [
-        ("server", options::SERVER_KEYS),
-        ("journal", options::JOURNAL_KEYS),
-    ] {
-        for key in keys {
-            let variable = format!("FOREBAY_{}_{}", section.to_uppercase(), key.to_uppercase());
-            if let Some(value) = environment(&variable) {
-                document.set(section, key, value, Origin::Variable(variable));
-            }
-        }
-    }
-    document.settle("server", ["admin_token", "admin_token_file"]);
+    variables::put(&mut document, environment);
     for (key, flag, value) in [
         ("listen", "--listen", &flags.listen),
         ("admin", "--admin", &flags.admin),
@@ -198,6 +197,10 @@ pub fn parse(
             document.set("server", key, value.clone(), Origin::Flag(flag));
         }
     }
+    document.check_types("sources", &SOURCE_TYPES)?;
+    let destinations = connectors::reference();
+    let destinations: Vec<&str> = destinations.iter().map(|(kind, _)| *kind).collect();
+    document.check_types("destinations", &destinations)?;
     let mut options: options::File = document.read()?;
     let built_in_route = defaults::fill(&mut options);
     let config = check::check(&document, options, built_in_route, !flags.no_destinations)?;

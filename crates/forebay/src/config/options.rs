@@ -32,6 +32,9 @@ pub(super) const JOURNAL_KEYS: &[&str] = &[
     "memory",
 ];
 
+/// What a source's `type` may be.
+pub(super) const SOURCE_TYPES: [&str; 1] = ["http"];
+
 /// The whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +213,18 @@ impl<'de> Deserialize<'de> for Start {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_types_of_source_are_those_that_are_read() {
+        let nothing: Result<ingest::options::SourceType, _> =
+            serde_json::from_value("nothing".into());
+        let told = nothing.unwrap_err().to_string();
+        let quoted = SOURCE_TYPES.map(|kind| format!("`{kind}`")).join(" or ");
+        assert_eq!(
+            told,
+            format!("unknown variant `nothing`, expected {quoted}")
+        );
+    }
 
     #[test]
     fn the_parts_are_the_crates_of_the_workspace() {

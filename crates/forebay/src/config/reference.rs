@@ -55,8 +55,8 @@ The commands that ask a running server (`status`, `events`, `routes list|pause|r
 
 | variable | what |
 |---|---|
-| `FOREBAY_ADMIN_URL` | where the admin API is; `--admin-url` overrides it. Default `http://127.0.0.1:8081` |
-| `FOREBAY_ADMIN_TOKEN` | the token they send, if it is set |
+| `FOREBAY_ADMIN_URL` | where the admin API is; `--admin-url` overrides it. Default: `server.admin` of the configuration at the usual places (a wildcard address is asked on loopback), else `http://127.0.0.1:8081` |
+| `FOREBAY_ADMIN_TOKEN` | the token they send. Default: that configuration's `admin_token` or `admin_token_file`, unless another address is given |
 ";
 
 /// The whole page.

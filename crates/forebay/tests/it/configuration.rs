@@ -54,7 +54,37 @@ async fn what_reaches_no_destination_does_not_need_its_files() -> Result<()> {
 
 #[tokio::test]
 async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound() -> Result<()> {
-    let cases: [(&str, &str, &str, &[&str]); 11] = [
+    let cases: [(&str, &str, &str, &[&str]); 15] = [
+        (
+            "a source without a type",
+            "type = \"http\"\n",
+            "",
+            &["my.toml:3: sources.genesys: ", "add type = \"http\""],
+        ),
+        (
+            "an unknown type of source",
+            "type = \"http\"",
+            "type = \"htp\"",
+            &["my.toml:4: sources.genesys.type: ", "must be \"http\""],
+        ),
+        (
+            "a destination without a type",
+            "type = \"sqlite\"\n",
+            "",
+            &[
+                "my.toml:6: destinations.db: ",
+                "add type = \"sqlite\" or \"postgres\"",
+            ],
+        ),
+        (
+            "an unknown type of destination",
+            "type = \"sqlite\"",
+            "type = \"postgre\"",
+            &[
+                "my.toml:7: destinations.db.type: ",
+                "must be \"sqlite\" or \"postgres\"",
+            ],
+        ),
         (
             "unknown key",
             "shutdown_timeout",
@@ -197,6 +227,32 @@ async fn each_mistake_is_one_line_with_place_key_and_remedy_and_nothing_is_bound
 }
 
 #[tokio::test]
+async fn a_misspelt_variable_is_refused_and_its_value_is_not_shown() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, nearest) in [
+        ("FOREBAY_SERVER_ADMIN_TOKN", "FOREBAY_SERVER_ADMIN_TOKEN"),
+        ("FOREBAY_JOURNAL_RETIAN", "FOREBAY_JOURNAL_RETAIN"),
+    ] {
+        let env = BTreeMap::from([(name.to_owned(), "hunter2".to_owned())]);
+        for args in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let output = run(BINARY, args, &env, dir.path()).await?;
+            assert_eq!(output.code, Some(2), "{output:?}");
+            assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+            for word in [name, nearest] {
+                assert!(output.stderr.contains(word), "no {word:?} in {output:?}");
+            }
+            assert!(!output.stderr.contains("hunter2"), "{output:?}");
+        }
+    }
+    // What has another prefix is another's.
+    let env = ["FOREBAY_ADMIN_URL", "FOREBAY_ADMIN_TOKEN", "FOREBAY_DEEP"]
+        .map(|name| (name.to_owned(), "http://127.0.0.1:1".to_owned()));
+    let output = run(BINARY, &["check"], &BTreeMap::from(env), dir.path()).await?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_configuration_that_is_not_there_is_no_reason_to_use_another() -> Result<()> {
     let dir = tempfile::tempdir().unwrap();
     let output = forebay(dir.path(), SOUND, &["serve", "--config", "other.toml"]).await?;
@@ -259,8 +315,10 @@ async fn a_locked_data_directory_is_refused_or_waited_for() -> Result<()> {
     let mut refused = second().spawn()?;
     assert_eq!(refused.wait().await?.code, Some(1), "{}", refused.tail());
     let said = refused.stderr();
-    assert!(said.contains("in use by another process"), "{said}");
-    assert!(said.contains("--wait-for-lock"), "{said}");
+    let data_dir = first.data_dir().display().to_string();
+    for word in ["in use by another process", &data_dir, "--wait-for-lock"] {
+        assert!(said.contains(word), "no {word:?} in {said}");
+    }
 
     let mut waiting = second().arg("--wait-for-lock").spawn()?;
     until("it says that it waits", DEADLINE, async || {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::json;
 
-use super::keys::Keys;
+use super::keys::{Keys, short};
 use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
 
 const HEADER: &str = "x-hub-signature-256";
@@ -42,6 +42,13 @@ pub struct Options {
     /// which is what samples sign that parse and stringify it. Default `false`.
     #[serde(default)]
     accept_compact: bool,
+}
+
+impl Options {
+    /// Where its secrets are that have fewer bytes than `least`.
+    pub(super) fn short_secrets(&self, least: usize) -> Vec<String> {
+        short(&self.secrets, &self.secret_files, least)
+    }
 }
 
 /// How a signature is spelt.

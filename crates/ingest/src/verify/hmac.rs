@@ -10,7 +10,7 @@ use http::HeaderName;
 use serde::Deserialize;
 
 use super::genesys::Encoding;
-use super::keys::Keys;
+use super::keys::{Keys, short};
 use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
 
 /// How the sender signs.
@@ -43,6 +43,13 @@ pub struct Options {
     /// How far that time may be from ours. Default `"5m"`.
     #[serde(default = "default_tolerance")]
     tolerance: HumanDuration,
+}
+
+impl Options {
+    /// Where its secrets are that have fewer bytes than `least`.
+    pub(super) fn short_secrets(&self, least: usize) -> Vec<String> {
+        short(&self.secrets, &self.secret_files, least)
+    }
 }
 
 fn default_encoding() -> Encoding {

@@ -47,6 +47,21 @@ impl<K> Keys<K> {
     }
 }
 
+/// Secrets of fewer bytes than `least`, by their place. A file that cannot be read is not looked at.
+pub(super) fn short(secrets: &[Secret], files: &[PathBuf], least: usize) -> Vec<String> {
+    let inline = secrets
+        .iter()
+        .enumerate()
+        .filter(|(_, secret)| secret.expose().len() < least)
+        .map(|(at, _)| format!("secrets: number {}", at + 1));
+    let in_files = files.iter().filter_map(|path| {
+        let text = std::fs::read_to_string(path).ok()?;
+        let secret = text.trim_end_matches(['\r', '\n']);
+        (secret.len() < least).then(|| format!("secret_files: {}", path.display()))
+    });
+    inline.chain(in_files).collect()
+}
+
 fn read<K>(secrets: &[Secret], files: &[PathBuf], parse: Parse<K>) -> Result<Arc<[K]>, String> {
     let mut keys = Vec::new();
     for (at, secret) in secrets.iter().enumerate() {

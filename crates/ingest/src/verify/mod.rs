@@ -150,12 +150,38 @@ impl VerifyOptions {
         self.build().map(drop)
     }
 
+    /// Secrets of signatures that are shorter than they should be: a line each, with the secret's place and what
+    /// would be better. Reads secret files.
+    #[must_use]
+    pub fn weak_secrets(&self) -> Vec<String> {
+        let short = match self {
+            Self::Hmac(options) => options.short_secrets(LEAST_SECRET),
+            Self::GenesysOpenMessaging(options) => options.short_secrets(LEAST_SECRET),
+            // Nothing signed is seen by others, or the scheme has a least length of its own.
+            Self::None(_)
+            | Self::Bearer(_)
+            | Self::Basic(_)
+            | Self::ApiKey(_)
+            | Self::StandardWebhooks(_) => Vec::new(),
+        };
+        let line = |place| {
+            format!(
+                "{place} is shorter than {LEAST_SECRET} bytes, so that it may be found by trying from one signed request: use a longer one, as `openssl rand -hex 32` makes"
+            )
+        };
+        short.into_iter().map(line).collect()
+    }
+
     /// No verification at all.
     #[must_use]
     pub const fn none() -> Self {
         Self::None(none::Options {})
     }
 }
+
+/// The least bytes that a secret of a signature should have. A shorter one can be found by trying: whoever sees
+/// a single signed request can try as fast as they compute.
+const LEAST_SECRET: usize = 16;
 
 /// A header's value as text.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {

@@ -16,23 +16,23 @@ use super::median;
 use crate::cli::output;
 use crate::exit::Outcome;
 
-/// Durable acknowledgements against a no-op handler on the same HTTP stack
+/// Measure durable acknowledgements against a no-op handler on the same HTTP stack
 ///
 /// Both run in this process on the same runtime, in turns, with the same client; nothing is delivered
 /// anywhere. The figures that mean something are the ratios.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Connections, one measurement each
-    #[arg(long, value_delimiter = ',', default_values_t = [64, 256])]
+    /// Connections at once, with commas between; one measurement for each number
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256])]
     connections: Vec<usize>,
     /// Turns; the median of their ratios counts. Many short ones even out what else the machine does
-    #[arg(long, default_value_t = 11)]
+    #[arg(long, value_name = "N", default_value_t = 11)]
     rounds: usize,
-    /// Seconds of each turn
-    #[arg(long, default_value_t = 1.5)]
+    /// How long each turn is, in seconds
+    #[arg(long, value_name = "S", default_value_t = 1.5)]
     seconds: f64,
-    /// Bytes of a body
-    #[arg(long, default_value_t = 1024)]
+    /// The size of a body in bytes
+    #[arg(long, value_name = "N", default_value_t = 1024)]
     body_bytes: usize,
     /// Where the journal is written, in a directory of its own that is removed afterwards [default: the
     /// working directory]

@@ -17,7 +17,7 @@ use super::median;
 use crate::cli::output;
 use crate::exit::Outcome;
 
-/// Draining a backlog into PostgreSQL against a plain binary COPY of the same rows
+/// Measure draining a backlog into PostgreSQL against a plain binary COPY of the same rows
 ///
 /// It makes two tables with names of its own in that database, and drops them. Plain COPY is what the
 /// server can take at best: one statement, no repeats to recognise, nothing to remember.
@@ -31,14 +31,14 @@ pub struct Args {
         hide_env_values = true
     )]
     url: String,
-    /// Events in the backlog
-    #[arg(long, default_value_t = 100_000)]
+    /// How many events the backlog has
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
     events: u64,
     /// Turns; the median counts
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    /// Bytes of a body
-    #[arg(long, default_value_t = 1024)]
+    /// The size of a body in bytes
+    #[arg(long, value_name = "N", default_value_t = 1024)]
     body_bytes: usize,
     /// Where the journal is written, in a directory of its own that is removed afterwards [default: the
     /// working directory]

@@ -21,9 +21,9 @@ pub struct Args {
     /// One line for each cause, with how many letters there are of it
     #[arg(long)]
     group: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    /// At most so many letters, or causes
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -61,21 +61,23 @@ pub fn run(args: &Args) -> Outcome {
 
 async fn causes(client: &Client, args: &Args) -> Outcome<Vec<Value>> {
     let mut query = args.filter.query(args.fingerprint.as_ref());
-    query.push(("limit", args.limit.clamp(1, PAGE).to_string()));
+    let limit = args.limit as usize;
+    query.push(("limit", limit.min(PAGE).to_string()));
     let mut answer = client.get("/api/v1/dlq/groups", &query).await?;
     let mut groups = match answer["groups"].take() {
         Value::Array(groups) => groups,
         _ => Vec::new(),
     };
-    groups.truncate(args.limit);
+    groups.truncate(limit);
     Ok(groups)
 }
 
 async fn gather(client: &Client, args: &Args) -> Outcome<Vec<Value>> {
     let query = args.filter.query(args.fingerprint.as_ref());
     let (mut letters, mut cursor) = (Vec::new(), None);
-    while letters.len() < args.limit {
-        let left = args.limit - letters.len();
+    let limit = args.limit as usize;
+    while letters.len() < limit {
+        let left = limit - letters.len();
         letters.extend(page(client, &query, left, &mut cursor).await?);
         if cursor.is_none() {
             break;

@@ -16,12 +16,12 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "NAME")]
     route: Option<RouteName>,
     /// Only given up for this reason
-    #[arg(long, value_parser = reasons())]
+    #[arg(long, value_name = "REASON", value_parser = reasons())]
     reason: Option<String>,
     /// Only last failed at or after this time, as in 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     after: Option<Timestamp>,
-    /// Only last failed before this time
+    /// Only last failed before this time, as in 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     before: Option<Timestamp>,
 }

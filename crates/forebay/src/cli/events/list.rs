@@ -21,18 +21,18 @@ pub struct Args {
     /// Only what this route takes
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
-    /// Only in this state: pending, delivered, parked, dead or discarded
-    #[arg(long)]
+    /// Only in this state on a route: pending, delivered, parked, dead or discarded
+    #[arg(long, value_name = "STATE")]
     state: Option<String>,
     /// Only received at or after this time, as in 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     after: Option<String>,
-    /// Only received before this time
+    /// Only received before this time, as in 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    /// At most so many events
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -64,9 +64,10 @@ async fn gather(client: &Client, args: &Args) -> Outcome<Vec<Value>> {
         .collect();
     let mut events: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
-    while events.len() < args.limit {
+    let limit = args.limit as usize;
+    while events.len() < limit {
         let mut query = filters.clone();
-        query.push(("limit", (args.limit - events.len()).min(PAGE).to_string()));
+        query.push(("limit", (limit - events.len()).min(PAGE).to_string()));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         let mut page = client.get("/api/v1/events", &query).await?;
         if let Some(items) = page["events"].as_array_mut() {

@@ -22,8 +22,8 @@ pub struct Args {
     /// Only of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// End after so many
-    #[arg(long)]
+    /// End after so many events [default: go on]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// One JSON object a line
     #[arg(long)]

@@ -4,12 +4,12 @@ use crate::cli::output;
 use crate::cli::serve::ConfigArgs;
 use crate::exit::Outcome;
 
-/// List the journal's files and what each holds
+/// List the journal's files and what each holds, also while a server runs
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// One JSON object a line
+    /// One JSON object a line, sizes in bytes
     #[arg(long)]
     json: bool,
 }

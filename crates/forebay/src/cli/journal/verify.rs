@@ -8,7 +8,7 @@ use crate::cli::output;
 use crate::cli::serve::ConfigArgs;
 use crate::exit::{Exit, Failure, Outcome};
 
-/// Read every byte of the journal and say what is damaged; exit code 4 if anything is
+/// Read every byte of the journal and say what is damaged, also while a server runs; exit code 4 if anything is
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -6,7 +6,7 @@ use crate::cli::client::AdminArgs;
 use crate::cli::output;
 use crate::exit::Outcome;
 
-/// List the routes
+/// List the routes with their sources, destinations, breakers and pending events
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -38,20 +38,10 @@ pub fn run(args: &Args) -> Outcome {
             from.join(", "),
             output::text(route, "destination"),
             output::text(route, "destination_type"),
-            output::text(route, "breaker"),
-            if route["paused"] == true {
-                "yes".into()
-            } else {
-                "no".into()
-            },
+            output::breaker(route),
             output::text(route, "pending"),
         ]
     });
-    output::table(
-        &[
-            "route", "from", "to", "type", "breaker", "paused", "pending",
-        ],
-        rows,
-    )?;
+    output::table(&["route", "from", "to", "type", "breaker", "pending"], rows)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// End a route that the configuration no longer has (the server must be stopped)
 ///
-/// State keeps its dead letters, those that this makes included, unless --pending is discard.
+/// State keeps its dead letters, with those that this makes, unless --pending is discard.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub struct Args {
     /// The route
     name: RouteName,
     /// What becomes of its pending and parked events
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "FATE")]
     pending: Pending,
 }
 

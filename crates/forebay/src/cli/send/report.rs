@@ -143,7 +143,9 @@ impl Report {
         if self.never_connected {
             return Err(Failure::say(
                 Exit::Unreachable,
-                format!("cannot reach {url}: {last}; is `forebay serve` running?"),
+                format!(
+                    "cannot post to {url}: {last}; is `forebay serve` running there? Another address: --url"
+                ),
             ));
         }
         let bad = self.refused() + self.failed;
@@ -151,7 +153,7 @@ impl Report {
             return Err(Failure::say(
                 Exit::Failed,
                 format!(
-                    "{bad} of {} were not accepted; the last one: {last}",
+                    "{bad} of {} were not accepted by {url}; the last one: {last}",
                     self.total()
                 ),
             ));

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use testbed::Result;
-use testbed::process::{Launch, run};
+use testbed::process::{Forebay, Launch, Output, run};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
 use super::{config, data, json, send};
 use crate::rig::{self, ROUTE_NAME, count};
+use crate::wire::address;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_listing_has_a_table_and_json_lines() -> Result<()> {
@@ -59,7 +60,7 @@ async fn every_listing_has_a_table_and_json_lines() -> Result<()> {
     let nothing = forebay.cli(&["events", "show", unknown]).await?;
     assert_eq!(
         (nothing.code, nothing.stdout.as_str()),
-        (Some(1), ""),
+        (Some(2), ""),
         "{nothing:?}"
     );
 
@@ -169,7 +170,11 @@ async fn a_paused_route_waits_across_restarts_until_it_is_resumed() -> Result<()
         "{}",
         status[0]
     );
-    assert!(data(&forebay, &["status"]).await?.contains("paused"));
+    let listings: [&[&str]; 2] = [&["status"], &["routes", "list"]];
+    for args in listings {
+        let table = data(&forebay, args).await?;
+        assert!(table.contains("passing, paused"), "{args:?}: {table}");
+    }
 
     assert_eq!(
         forebay.cli(&["routes", "resume", ROUTE_NAME]).await?.code,
@@ -178,8 +183,10 @@ async fn a_paused_route_waits_across_restarts_until_it_is_resumed() -> Result<()
     let status = rig::drained(&forebay, ROUTE_NAME).await?;
     assert_eq!(count(&status, ROUTE_NAME, "delivered"), 30, "{status}");
     let nobody = forebay.cli(&["routes", "pause", "nobody"]).await?;
-    assert_eq!(nobody.code, Some(1), "{nobody:?}");
-    assert!(nobody.stderr.contains("nobody"), "{nobody:?}");
+    assert_eq!(nobody.code, Some(2), "{nobody:?}");
+    for word in ["nobody", &forebay.admin("")] {
+        assert!(nobody.stderr.contains(word), "no {word:?} in {nobody:?}");
+    }
     Ok(())
 }
 
@@ -216,6 +223,114 @@ async fn without_a_server_asking_ends_with_3_and_says_where_it_asked() -> Result
             output.stderr.contains("--admin-url"),
             "{args:?}: {output:?}"
         );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_for_is_usage_and_names_what_there_is() -> Result<()> {
+    let mut forebay = rig::forebay(config()).start().await?;
+    let admin = forebay.admin("");
+    let asked: [(&[&str], &[&str]); 4] = [
+        (
+            &["events", "list", "--source", "nope"],
+            &[&admin, "there is genesys"],
+        ),
+        (
+            &["events", "tail", "--source", "nope"],
+            &[&admin, "there is genesys"],
+        ),
+        (
+            &["events", "list", "--route", "nope"],
+            &[&admin, "there is genesys-to-db"],
+        ),
+        (&["events", "list", "--state", "lost"], &[&admin, "pending"]),
+    ];
+    let never_asked: [(&[&str], &[&str]); 3] = [
+        (&["events", "list", "--limit", "0"], &["--limit"]),
+        (&["events", "tail", "--count", "0"], &["--count"]),
+        (&["dlq", "list", "--limit", "0"], &["--limit"]),
+    ];
+    for (args, words) in asked.iter().chain(&never_asked) {
+        let output = forebay.cli(args).await?;
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (Some(2), ""),
+            "{args:?}: {output:?}"
+        );
+        for word in *words {
+            assert!(output.stderr.contains(word), "no {word:?} in {output:?}");
+        }
+    }
+    // A source that has left the configuration may still be asked about.
+    assert_eq!(send(&forebay, &[]).await?.code, Some(0));
+    rig::drained(&forebay, ROUTE_NAME).await?;
+    forebay.terminate()?;
+    assert_eq!(forebay.wait().await?.code, Some(0), "{}", forebay.tail());
+    let renamed = config()
+        .replace("[sources.genesys]", "[sources.other]")
+        .replace("from = [\"genesys\"]", "from = [\"other\"]")
+        .replace("/webhook/gc", "/webhook/other");
+    forebay.launch().set_config(renamed);
+    forebay.start().await?;
+    let left = json(&forebay, &["events", "list", "--source", "genesys"]).await?;
+    assert_eq!(left.len(), 1, "{left:?}");
+    Ok(())
+}
+
+/// A command without a word of where to ask, in the server's own directory.
+async fn untold(forebay: &mut Forebay, args: &[&str]) -> Result<Output> {
+    let dir = forebay.launch().dir().to_owned();
+    run(env!("CARGO_BIN_EXE_forebay"), args, &BTreeMap::new(), &dir).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_find_the_server_and_its_token_in_the_configuration_beside_them() -> Result<()> {
+    const TOKEN: &str = "a-token-of-many-letters";
+    let mut forebay = rig::forebay(config())
+        .env("FOREBAY_SERVER_ADMIN_TOKEN", TOKEN)
+        .start()
+        .await?;
+    let file = forebay.launch().dir().join("forebay.toml");
+    let port = address(&forebay.admin("")).port();
+    let listings: [&[&str]; 4] = [
+        &["status"],
+        &["events", "list"],
+        &["routes", "list"],
+        &["sources", "list"],
+    ];
+    // Of a wildcard address, and beside what the server would refuse.
+    let beside = format!("[server]\nadmin = \"0.0.0.0:{port}\"\n");
+    let whole = format!("{beside}admin_token = \"{TOKEN}\"\n[x]\ny = \"${{NOT_THERE}}\"\n");
+    std::fs::write(&file, whole).unwrap();
+    for args in listings {
+        let output = untold(&mut forebay, args).await?;
+        assert_eq!(
+            (output.code, output.stderr.as_str()),
+            (Some(0), ""),
+            "{args:?}: {output:?}"
+        );
+    }
+    // Told another way, the file's token goes nowhere.
+    let told = forebay.cli(&["status"]).await?;
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stderr.contains("FOREBAY_ADMIN_TOKEN"), "{told:?}");
+
+    // Where it says nothing that helps, the default is asked, and that is said.
+    std::fs::write(&file, "[server]\nadmin = \"here\"\n").unwrap();
+    let lost = untold(&mut forebay, &["status"]).await?;
+    for word in [
+        "./forebay.toml:2: server.admin: ",
+        "asking at 127.0.0.1:8081",
+    ] {
+        assert!(lost.stderr.contains(word), "no {word:?} in {lost:?}");
+    }
+    // Where nobody listens, the place that named it is named.
+    std::fs::write(&file, "[server]\nadmin = \"127.0.0.1:1\"\n").unwrap();
+    let nobody = untold(&mut forebay, &["status"]).await?;
+    assert_eq!(nobody.code, Some(3), "{nobody:?}");
+    for word in ["http://127.0.0.1:1/", "./forebay.toml:2", "refused"] {
+        assert!(nobody.stderr.contains(word), "no {word:?} in {nobody:?}");
     }
     Ok(())
 }

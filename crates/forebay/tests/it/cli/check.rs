@@ -57,6 +57,47 @@ async fn check_reaches_destinations_when_asked_and_names_weaker_settings() -> Re
     Ok(())
 }
 
+#[tokio::test]
+async fn check_warns_of_secrets_that_can_be_guessed_and_quotes_none() -> Result<()> {
+    const DESTINATION: &str =
+        "[destinations.db]\ntype = \"sqlite\"\n[routes.r]\nfrom = [\"s\"]\nto = \"db\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    let hmac = "scheme = \"hmac\", header = \"x-signature\"";
+    let genesys = "scheme = \"genesys-open-messaging\"";
+    let bearer = "scheme = \"bearer\"";
+    let long = "fifteen-letters-and-more";
+    let file = dir.path().join("secret");
+    std::fs::write(&file, "fifteen-letters\n").unwrap();
+    for (scheme, secrets, weak) in [
+        (
+            hmac,
+            "secrets = [\"fifteen-letters\"]",
+            Some("secrets: number 1"),
+        ),
+        (
+            genesys,
+            "secret_files = [\"secret\"]",
+            Some("secret_files: secret"),
+        ),
+        (hmac, &*format!("secrets = [\"{long}\"]"), None),
+        (bearer, "secrets = [\"fifteen-letters\"]", None),
+    ] {
+        let source = format!("[sources.s]\ntype = \"http\"\nverify = {{ {scheme}, {secrets} }}\n");
+        std::fs::write(dir.path().join("forebay.toml"), source + DESTINATION).unwrap();
+        let checked = forebay(dir.path(), &["check"]).await?;
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        assert!(!checked.stderr.contains("fifteen"), "{checked:?}");
+        let Some(weak) = weak else {
+            assert_eq!(checked.stderr, "", "{scheme} {secrets}");
+            continue;
+        };
+        let start = format!("warning: ./forebay.toml:3: sources.s.verify: {weak} is shorter");
+        assert!(checked.stderr.starts_with(&start), "{checked:?}");
+        assert_eq!(checked.stderr.lines().count(), 1, "{checked:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_set_up_weaker_is_in_the_status_too() -> Result<()> {
     let server = Server::start_new(Options::default().without_fsync()).await?;

@@ -118,7 +118,7 @@ async fn dead_letters_are_listed_grouped_and_shown() -> Result<()> {
         assert!(text.contains(word), "no {word} in {text}");
     }
     let unknown = "01890000-0000-7000-8000-000000000000";
-    let gone = refused(&forebay, &["dlq", "show", unknown], 1).await?;
+    let gone = refused(&forebay, &["dlq", "show", unknown], 2).await?;
     assert!(gone.stderr.contains("is no dead letter"), "{gone:?}");
     Ok(())
 }
@@ -274,7 +274,7 @@ async fn a_redrive_is_counted_begun_looked_at_and_cancelled() -> Result<()> {
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     let looked = json(&forebay, &["dlq", "redrive", "--status", &id]).await?;
     assert_ne!(looked[0]["status"], "running");
-    let unknown = refused(&forebay, &["dlq", "redrive", "--cancel", "99"], 1).await?;
+    let unknown = refused(&forebay, &["dlq", "redrive", "--cancel", "99"], 2).await?;
     assert!(unknown.stderr.contains("no redrive 99"), "{unknown:?}");
     Ok(())
 }

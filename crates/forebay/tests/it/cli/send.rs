@@ -60,5 +60,9 @@ async fn send_fails_when_it_is_refused_and_tells_a_missing_server_apart() -> Res
     forebay.kill9().await?;
     let nobody = send(&forebay, &[]).await?;
     assert_eq!(nobody.code, Some(3), "{nobody:?}");
+    let url = forebay.ingest("/in/genesys");
+    for word in [&*url, "Connection refused", "forebay serve", "--url"] {
+        assert!(nobody.stderr.contains(word), "no {word:?} in {nobody:?}");
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Routes and sources that change their names, or leave the configuration.
 
 use testbed::judge::BodyHash;
+use testbed::process::Output;
 use testbed::proxy::Mode;
 use testbed::{Result, http};
 
@@ -17,6 +18,10 @@ fn named(route: &str, url: &str) -> String {
 async fn a_route_renamed_in_the_file_is_refused_until_state_is_told() -> Result<()> {
     let mut world = World::start(|url| named("old-name", url)).await?;
     world.backlog(50, 0).await?;
+    let rename = ["routes", "rename", "old-name", "new-name"];
+    let running = world.offline(&rename).await?;
+    assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    assert_server_in_the_way(&world, &running);
     world.stop().await?;
     let renamed = named("new-name", &world.url());
     world.forebay.launch().set_config(renamed);
@@ -47,6 +52,15 @@ async fn a_route_renamed_in_the_file_is_refused_until_state_is_told() -> Result<
     Ok(())
 }
 
+/// What it says has only flags in it that the command takes.
+fn assert_server_in_the_way(world: &World, output: &Output) {
+    let data_dir = world.forebay.data_dir().display().to_string();
+    for word in [&*data_dir, "stop the server first"] {
+        assert!(output.stderr.contains(word), "no {word:?} in {output:?}");
+    }
+    assert!(!output.stderr.contains("--wait-for-lock"), "{output:?}");
+}
+
 /// Retires `old` with 50 events pending, and starts with `new`; what waited is not delivered.
 async fn retired(pending: &str) -> Result<World> {
     let mut world = World::start(|url| named("old", url)).await?;
@@ -58,6 +72,7 @@ async fn retired(pending: &str) -> Result<World> {
     std::fs::write(&file, &config).unwrap();
     let running = world.offline(&retire).await?;
     assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    assert_server_in_the_way(&world, &running);
     std::fs::write(&file, before).unwrap();
     world.stop().await?;
     let configured = world.offline(&retire).await?;
@@ -176,6 +191,7 @@ async fn a_source_leaves_once_nothing_of_it_waits_and_is_told_503_then() -> Resu
     // Until an operator says that nobody is to come back for it.
     let running = world.offline(&["sources", "forget", "second"]).await?;
     assert_eq!(running.code, Some(1), "while the server runs: {running:?}");
+    assert_server_in_the_way(&world, &running);
     world.stop().await?;
     for (name, words) in [
         ("genesys", "is in the configuration"),

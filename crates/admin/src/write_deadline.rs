@@ -1,5 +1,5 @@
-//! A connection to a client that has only so long to take something of its answer. Without it a client that
-//! reads nothing would keep its answer in memory, and its turn to read events, for ever.
+//! A deadline for writing: a client has only so long to take something of its answer. Without it one that reads
+//! nothing would keep its answer in memory, and its turn to read events, for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 /// The connection.
 #[derive(Debug)]
-pub(crate) struct Patient {
+pub(crate) struct WriteDeadline {
     stream: TcpStream,
     /// The longest that the client may take nothing.
     after: Duration,
@@ -20,7 +20,7 @@ pub(crate) struct Patient {
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
+impl WriteDeadline {
     pub(crate) const fn new(stream: TcpStream, after: Duration) -> Self {
         Self {
             stream,
@@ -48,7 +48,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for WriteDeadline {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -58,7 +58,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for WriteDeadline {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
