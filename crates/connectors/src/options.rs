@@ -55,6 +55,8 @@ backends! {
     Postgres => postgres,
     /// An HTTP endpoint.
     Http => http,
+    /// A file of NDJSON.
+    File => file,
 }
 
 /// Checked options of any backend; what [`build`] takes.

@@ -11,6 +11,7 @@ mod command;
 pub mod disk;
 pub mod endpoint;
 mod error;
+pub mod flask;
 pub mod http;
 pub mod judge;
 pub mod port;

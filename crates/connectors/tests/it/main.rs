@@ -8,6 +8,7 @@
 
 mod contract;
 mod events;
+mod file;
 mod http;
 mod postgres;
 mod postgres_faults;

@@ -52,8 +52,11 @@ enum Done {
     Attempt(Attempted),
     Probe(Result<(), Unavailable>),
     Due(Result<Fetched, StateError>),
-    /// The keys of all parked events.
-    Keys(Result<Vec<(OrderKey, Seq)>, StateError>),
+    /// Events that were taken back, and the keys of all parked events since.
+    Keys(
+        Vec<(OrderKey, Seq)>,
+        Result<Vec<(OrderKey, Seq)>, StateError>,
+    ),
     /// Held events of a lane were read again.
     Held(OrderKey, Result<Vec<Option<StoredEvent>>, JournalError>),
 }
@@ -79,8 +82,6 @@ pub(crate) struct Worker {
     /// Live events that failed while state had no room for their rows, until they are tried again.
     aside: Vec<Waiting>,
     aside_until: Option<Instant>,
-    /// Taken back, and not known to have a row: what was purged meanwhile has none.
-    unsure: Vec<(OrderKey, Seq)>,
     /// Parked rows, as far as this worker knows.
     parked: u64,
     /// Failed probes with a live event: each tries another one.
@@ -118,7 +119,6 @@ impl Worker {
             burying: Burying::new(policies.on_outage),
             aside: Vec::new(),
             aside_until: None,
-            unsure: Vec::new(),
             parked: record.parked,
             overfull: Trouble::default(),
             overparked: Trouble::default(),

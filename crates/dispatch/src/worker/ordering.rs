@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{JournalError, StateError};
-use domain::{Cause, OrderKey, StoredEvent};
+use domain::{Cause, OrderKey, Seq, SeqRange, StoredEvent};
 
 use super::lanes::{Placed, Turn, Wanted};
 use super::sort::RowUnderWay;
@@ -75,7 +75,7 @@ impl Worker {
     }
 
     /// An event of a lane is parked.
-    pub(super) fn stop_lane(&mut self, key: OrderKey, seq: domain::Seq, was_live: bool) {
+    pub(super) fn stop_lane(&mut self, key: OrderKey, seq: Seq, was_live: bool) {
         let ((events, bytes), turn) = self.lanes.park(key, seq, was_live);
         self.window.release(events, bytes);
         self.take_turn(turn);
@@ -99,25 +99,29 @@ impl Worker {
     }
 
     /// What was purged between its burial and the end of its run cannot be taken back, and must not hold its
-    /// lane: looks which of the taken back are there.
-    pub(super) fn make_sure(&mut self) {
+    /// lane: looks which of the taken back are there. To be called when their step is committed.
+    pub(super) fn make_sure(&mut self, unsure: Vec<(OrderKey, Seq)>) {
         let (state, route) = (Arc::clone(&self.ports.state), self.route.name.clone());
         self.tasks.spawn(async move {
-            let keys = state.parked_keys(&route).await;
-            if keys.is_err() {
+            let there = state.parked_keys(&route).await;
+            if there.is_err() {
                 tokio::time::sleep(AGAIN).await;
             }
-            Done::Keys(keys)
+            Done::Keys(unsure, there)
         });
     }
 
     /// Lets go of what is not there.
-    pub(super) fn sure(&mut self, keys: Result<Vec<(OrderKey, domain::Seq)>, StateError>) {
-        let Ok(keys) = keys else {
-            return self.make_sure();
+    pub(super) fn sure(
+        &mut self,
+        unsure: Vec<(OrderKey, Seq)>,
+        there: Result<Vec<(OrderKey, Seq)>, StateError>,
+    ) {
+        let Ok(there) = there else {
+            return self.make_sure(unsure);
         };
-        let there: BTreeSet<_> = keys.into_iter().collect();
-        for (key, seq) in std::mem::take(&mut self.unsure) {
+        let there: BTreeSet<_> = there.into_iter().collect();
+        for (key, seq) in unsure {
             if !there.contains(&(key, seq)) {
                 let turn = self.lanes.parked_is_over(key, seq);
                 self.take_turn(turn);
@@ -126,7 +130,7 @@ impl Worker {
     }
 
     /// A parked event whose attempt did not come to it waits as before.
-    pub(super) fn lane_waits(&mut self, key: OrderKey, seq: domain::Seq) {
+    pub(super) fn lane_waits(&mut self, key: OrderKey, seq: Seq) {
         let turn = self.lanes.let_go(key, seq);
         self.take_turn(turn);
     }
@@ -180,7 +184,7 @@ impl Worker {
         let (events, bytes) = returned.charged;
         self.window.charge(events, bytes);
         for held in returned.lost {
-            let range = domain::SeqRange::single(held.seq);
+            let range = SeqRange::single(held.seq);
             self.route.damage.found().extend([range]);
             self.route
                 .outbox

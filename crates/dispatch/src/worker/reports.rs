@@ -23,7 +23,7 @@ impl Worker {
             Ok(Done::Attempt(attempted)) => self.attempted(attempted),
             Ok(Done::Probe(answer)) => self.probed(answer),
             Ok(Done::Due(fetched)) => self.fetched(fetched),
-            Ok(Done::Keys(keys)) => self.sure(keys),
+            Ok(Done::Keys(unsure, there)) => self.sure(unsure, there),
             Ok(Done::Held(key, read)) => self.held_came(key, read),
             // An attempt catches what destinations do, so this is a defect of our own; the batch is
             // gone from the window, and only a new start reads it again.
@@ -227,7 +227,7 @@ impl Worker {
 
     /// Counts out what is committed by now.
     pub(super) fn rows_committed(&mut self, count: u64) {
-        let unsure = self.unsure.len();
+        let mut unsure = Vec::new();
         while self.committed < count {
             self.committed += 1;
             let Some(row) = self.under_way.pop_front() else {
@@ -246,7 +246,7 @@ impl Worker {
             }
             self.lane_after(&row);
             if let (true, Some(key)) = (row.taken_back, row.key) {
-                self.unsure.push((key, row.seq));
+                unsure.push((key, row.seq));
             }
             if row.by_rule {
                 let counts = self
@@ -257,8 +257,8 @@ impl Worker {
                 self.burying.committed(counts, Instant::now());
             }
         }
-        if self.unsure.len() > unsure {
-            self.make_sure();
+        if !unsure.is_empty() {
+            self.make_sure(unsure);
         }
     }
 

@@ -231,6 +231,8 @@ impl Life {
         tokio::time::sleep(Duration::from_millis(after)).await;
         drop(self.rig.take());
         self.memory.state.set_slow(Duration::ZERO);
+        // Its tasks are gone when the runtime has come to them; till then an attempt may end.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         self.excuse();
         self.start().await;
     }

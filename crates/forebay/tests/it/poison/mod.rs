@@ -1,6 +1,8 @@
 //! What the destination refuses, on real servers: alone in the dead letters, in few statements, brought back,
 //! and killed in the middle of all of it.
 
+mod exact;
+mod flask;
 mod kills;
 mod refused;
 
@@ -20,7 +22,8 @@ fn route(keys: &str) -> String {
 /// Posts one body, and wants it acknowledged. Returns the event's id.
 async fn post(forebay: &Forebay, body: String) -> Result<String> {
     let url = forebay.ingest("/in/in");
-    let answer = testbed::http::post(&url, &[], body.into()).await?;
+    let answer =
+        testbed::http::post(&url, &[("content-type", "application/json")], body.into()).await?;
     assert_eq!(answer.status, 200, "{}", answer.text());
     Ok(answer.json()?["id"].as_str().unwrap().to_owned())
 }

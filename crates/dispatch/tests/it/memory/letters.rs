@@ -1,0 +1,168 @@
+//! Dead letters of the state in memory, as far as dispatch and its tests ask for them.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use domain::ports::{
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Letter, Park, Redrive,
+    RedriveId, RedriveStatus, RedriveStep, Selection, StateError,
+};
+use domain::{EventId, RouteName, Seq, Timestamp};
+
+use super::{MemoryState, Rows, count};
+
+/// Which dead letters are selected, by route and number.
+fn selected(
+    routes: &BTreeMap<RouteName, Rows>,
+    selection: &Selection,
+    through: Letter,
+) -> Vec<(RouteName, Seq)> {
+    let mut found = Vec::new();
+    for (name, rows) in routes {
+        for (seq, bury) in &rows.dead {
+            let matches = match selection {
+                Selection::Ids(ids) => ids.contains(&bury.stored.id),
+                Selection::Filter(filter) => {
+                    filter.route.as_ref().is_none_or(|route| route == name)
+                        && filter.reason.is_none_or(|reason| reason == bury.reason)
+                }
+            };
+            if matches && rows.letters[seq] <= through {
+                found.push((rows.letters[seq], name.clone(), *seq));
+            }
+        }
+    }
+    found.sort();
+    found
+        .into_iter()
+        .map(|(_, name, seq)| (name, seq))
+        .collect()
+}
+
+#[async_trait]
+impl DeadLetters for MemoryState {
+    async fn last_letter(&self) -> Result<Letter, StateError> {
+        Ok(Letter(*self.buried.lock().unwrap()))
+    }
+
+    async fn purge(
+        &self,
+        selection: &Selection,
+        through: Letter,
+        limit: usize,
+    ) -> Result<u64, StateError> {
+        let mut routes = self.routes.lock().unwrap();
+        let mut found = selected(&routes, selection, through);
+        found.truncate(limit);
+        for (name, seq) in &found {
+            let rows = routes.get_mut(name).unwrap();
+            rows.dead.remove(seq).unwrap();
+            rows.record.as_mut().unwrap().counters.discarded += 1;
+            count(rows);
+        }
+        Ok(found.len() as u64)
+    }
+
+    async fn begin_redrive(
+        &self,
+        selection: &Selection,
+        rate_per_second: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Redrive, StateError> {
+        let through = self.last_letter().await?;
+        let matched = selected(&self.routes.lock().unwrap(), selection, through).len() as u64;
+        let mut jobs = self.jobs.lock().unwrap();
+        let job = Redrive {
+            id: RedriveId(jobs.len() as u64),
+            selection: selection.clone(),
+            through,
+            rate_per_second,
+            status: RedriveStatus::Running,
+            matched,
+            moved: 0,
+            created_at: now,
+            finished_at: None,
+        };
+        jobs.push(job.clone());
+        Ok(job)
+    }
+
+    async fn step_redrive(
+        &self,
+        id: RedriveId,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Option<RedriveStep>, StateError> {
+        let (mut jobs, mut routes) = (self.jobs.lock().unwrap(), self.routes.lock().unwrap());
+        let job = &mut jobs[usize::try_from(id.0).unwrap()];
+        let mut found = selected(&routes, &job.selection, job.through);
+        found.truncate(limit);
+        for (name, seq) in &found {
+            let rows = routes.get_mut(name).unwrap();
+            let bury = rows.dead.remove(seq).unwrap();
+            *rows.redrives.entry(*seq).or_default() += 1;
+            let park = Park {
+                stored: bury.stored,
+                attempts: 0,
+                due_at: now,
+                first_failure_at: bury.first_failure_at,
+                last_failure_at: bury.last_failure_at,
+                cause: bury.cause,
+                key: bury.key,
+            };
+            assert!(rows.parked.insert(*seq, park).is_none(), "parked and dead");
+            count(rows);
+        }
+        job.moved += found.len() as u64;
+        if found.is_empty() {
+            job.status = RedriveStatus::Done;
+        }
+        let moved = found.len() as u64;
+        let mut names: Vec<_> = found.into_iter().map(|(name, _)| name).collect();
+        names.dedup();
+        Ok(Some(RedriveStep {
+            redrive: job.clone(),
+            routes: names,
+            moved,
+        }))
+    }
+
+    async fn running_redrives(&self) -> Result<Vec<Redrive>, StateError> {
+        let jobs = self.jobs.lock().unwrap();
+        let running = jobs
+            .iter()
+            .filter(|job| job.status == RedriveStatus::Running);
+        Ok(running.cloned().collect())
+    }
+
+    async fn redrive(&self, id: RedriveId) -> Result<Option<Redrive>, StateError> {
+        let jobs = self.jobs.lock().unwrap();
+        Ok(jobs.get(usize::try_from(id.0).unwrap()).cloned())
+    }
+
+    async fn dead_page(&self, _: &DeadQuery) -> Result<DeadPage, StateError> {
+        unreachable!()
+    }
+    async fn dead_letters(&self, _: EventId) -> Result<Vec<DeadLetter>, StateError> {
+        unreachable!()
+    }
+    async fn dead_groups(&self, _: &DeadFilter, _: usize) -> Result<Vec<DeadGroup>, StateError> {
+        unreachable!()
+    }
+    async fn count_dead(&self, _: &Selection) -> Result<u64, StateError> {
+        unreachable!()
+    }
+    async fn count_redrivable(&self, _: &Selection) -> Result<u64, StateError> {
+        unreachable!()
+    }
+    async fn cancel_redrive(
+        &self,
+        _: RedriveId,
+        _: Timestamp,
+    ) -> Result<Option<Redrive>, StateError> {
+        unreachable!()
+    }
+    async fn redrives(&self, _: Option<RedriveId>, _: usize) -> Result<Vec<Redrive>, StateError> {
+        unreachable!()
+    }
+}
