@@ -1,6 +1,6 @@
 //! Dead letters: pages of them, those of one event, and purging.
 //!
-//! Which letters is decided by the indexes alone ([`pick`], [`tally`]); a row, which is as large as its
+//! Which letters is decided by the indexes alone (`pick`, `tally`); a row, which is as large as its
 //! event, is read only to be given out or moved.
 
 mod pick;
