@@ -13,6 +13,7 @@ use domain::{Cause, RangeSet, Seq, SeqRange, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::backlog::Count;
 use crate::route::{Committed, Ports, Route};
 use crate::trouble::Trouble;
 
@@ -137,6 +138,9 @@ impl Auditor {
 
     async fn refresh(&mut self) {
         self.audit().await;
+        // Before the records are read: what is settled meanwhile is in none of the counts.
+        let counts: Vec<_> = self.parts.iter().map(Part::begin_count).collect();
+        let end = self.ports.journal.end();
         let records = match self.ports.state.routes().await {
             Ok(records) => records,
             Err(error) => {
@@ -147,10 +151,10 @@ impl Auditor {
         };
         let mut statuses = Vec::with_capacity(self.parts.len());
         let mut failed = None;
-        for part in &mut self.parts {
+        for (part, counted) in self.parts.iter_mut().zip(counts) {
             let record = records.iter().find(|record| record.name == part.route.name);
             let Some(record) = record else { continue };
-            match part.status(record, &self.ports).await {
+            match part.status(record, end, counted, &self.ports).await {
                 Ok(status) => statuses.push(status),
                 Err(error) => failed = Some(error),
             }
@@ -256,21 +260,32 @@ impl Part {
         within.any(|found| !known.covers(found))
     }
 
+    fn begin_count(&self) -> Option<Count> {
+        let backlog = self.route.backlog.as_ref();
+        backlog.map(|backlog| backlog.begin_count())
+    }
+
     async fn status(
         &mut self,
         record: &RouteRecord,
+        end: Seq,
+        counted: Option<Count>,
         ports: &Ports,
     ) -> Result<RouteStatus, JournalError> {
-        let backlog = self.route.backlog.clone();
-        let counted = backlog.as_ref().map(|backlog| backlog.begin_count());
         // What was read as lost and is not committed yet waits like the rest.
         let lost = self.route.committed().lost.clone();
+        let stretches = record.unsettled(end);
         let mut pending = 0;
-        for stretch in record.unsettled(ports.journal.end()) {
-            let lost = lost_in(stretch, &lost);
-            pending += self.count(stretch, &lost, ports).await?;
+        if lost.is_empty() {
+            let sources = &self.route.sources;
+            pending = ports.journal.count_in(sources, stretches).await?;
+        } else {
+            for stretch in stretches {
+                let lost = lost_in(stretch, &lost);
+                pending += self.count(stretch, &lost, ports).await?;
+            }
         }
-        if let (Some(backlog), Some(counted)) = (backlog, counted) {
+        if let (Some(backlog), Some(counted)) = (&self.route.backlog, counted) {
             backlog.end_count(counted, pending);
             // A worker that is to bury what is too much looks again.
             self.route.board.look_again();

@@ -1,13 +1,12 @@
 //! How much of a route waits in the journal, when that has a limit: asked by ingest before an event is
 //! taken, kept near the truth by the auditor.
 //!
-//! The auditor counts about once a second; what ingest accepts meanwhile is added, what dispatch settles
-//! meanwhile is not taken off. So a route may refuse up to a second longer than it must, and never takes in
-//! more than the requests that are under way.
+//! The auditor counts about once a second; between two counts what ingest accepts is added, and what the
+//! route's worker settles is taken off.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use domain::policy::OnFull;
 use domain::ports::{Backlogs, RouteFull};
@@ -21,8 +20,8 @@ pub(crate) struct Backlog {
     policy: BacklogPolicy,
     /// Pending events at the last count.
     counted: AtomicU64,
-    /// Accepted since.
-    since: AtomicU64,
+    /// Accepted since, less what was settled since.
+    since: AtomicI64,
     /// How many counts were begun, and the number of the last one that ended.
     begun: AtomicU64,
     ended: AtomicU64,
@@ -34,7 +33,7 @@ impl Backlog {
         Self {
             policy,
             counted: AtomicU64::new(0),
-            since: AtomicU64::new(0),
+            since: AtomicI64::new(0),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         }
@@ -42,7 +41,7 @@ impl Backlog {
 
     fn pending(&self) -> u64 {
         let counted = self.counted.load(Ordering::Relaxed);
-        counted.saturating_add(self.since.load(Ordering::Relaxed))
+        counted.saturating_add_signed(self.since.load(Ordering::Relaxed))
     }
 
     /// How many events are to be buried, so that the rest is within the limit, by a count that began after
@@ -60,13 +59,10 @@ impl Backlog {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// So many events were settled: what was counted is that much less.
+    /// So many pending events were settled.
     pub(crate) fn settled(&self, events: u64) {
-        let less = |counted: u64| Some(counted.saturating_sub(events));
-        // The closure never gives nothing.
-        let _ = self
-            .counted
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let events = i64::try_from(events).unwrap_or(i64::MAX);
+        self.since.fetch_sub(events, Ordering::Relaxed);
     }
 
     /// Begins a count; [`Backlog::end_count`] ends it.
@@ -89,8 +85,8 @@ impl Backlog {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count {
     number: u64,
-    /// What was accepted before it, and is in it.
-    since: u64,
+    /// What was accepted and settled before it, and is in it.
+    since: i64,
 }
 
 /// The backlogs that have a limit, by source.
@@ -164,6 +160,21 @@ mod tests {
         assert_eq!(backlog.pending(), 1, "what came during the count stays");
         assert_eq!(all.admits(&source), Ok(()));
         assert_eq!(backlog.excess(0), 0);
+    }
+
+    #[test]
+    fn a_route_that_keeps_up_is_never_full() {
+        for on_full in [OnFull::DeadLetter, OnFull::Refuse] {
+            let (all, backlog, source) = with(2, on_full);
+            let count = backlog.begin_count();
+            backlog.end_count(count, 0);
+            for _ in 0..5 {
+                all.accepted(&source);
+                backlog.settled(1);
+            }
+            assert_eq!(backlog.excess(0), 0);
+            assert_eq!(all.admits(&source), Ok(()));
+        }
     }
 
     #[test]

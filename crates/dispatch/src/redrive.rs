@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::RouteName;
 use domain::ports::{DeadLetters, Redrive, RedriveId, Selection, StateError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -61,10 +62,7 @@ impl Redriver {
         let begun = Arc::clone(&self.begun);
         loop {
             let next = match self.round().await {
-                Ok(next) => {
-                    self.trouble.has_passed();
-                    next
-                }
+                Ok(next) => next,
                 Err(error) => {
                     if self.trouble.is_worth_a_line("redrive") {
                         tracing::error!(%error, "dead letters cannot be brought back; trying again");
@@ -86,7 +84,17 @@ impl Redriver {
             .retain(|id, _| jobs.iter().any(|job| job.id == *id));
         let mut next = Instant::now() + LOOK;
         for job in &jobs {
-            next = next.min(self.step(job).await?);
+            // One that cannot go on must not keep the others from it.
+            let due = match self.step(job).await {
+                Ok(due) => due,
+                Err(error) => {
+                    if self.trouble.is_worth_a_line("redrive") {
+                        tracing::error!(job = job.id.0, %error, "a redrive cannot go on; trying again");
+                    }
+                    Instant::now() + AGAIN
+                }
+            };
+            next = next.min(due);
         }
         Ok(next)
     }
@@ -133,7 +141,15 @@ impl Redriver {
         let records = self.ports.state.routes().await?;
         let mut asked = records
             .iter()
-            .filter(|record| only.is_none_or(|only| *only == record.name));
-        Ok(asked.any(|record| record.parked >= ENOUGH))
+            .filter(|record| record.dead > 0 && only.is_none_or(|only| *only == record.name));
+        Ok(asked.any(|record| record.parked >= self.enough(&record.name)))
+    }
+
+    /// Never so many that the route would read no further because of them.
+    fn enough(&self, route: &RouteName) -> u64 {
+        let running = self.routes.iter().find(|running| running.name == *route);
+        running.map_or(ENOUGH, |route| {
+            ENOUGH.min(route.policies.parked_max.div_ceil(2))
+        })
     }
 }

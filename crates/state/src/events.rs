@@ -156,6 +156,47 @@ pub(crate) fn parked_keys(
     Ok(keys)
 }
 
+/// Parked events in order, with the keys that they have.
+pub(crate) fn parked_page(
+    connection: &Connection,
+    route: &RouteName,
+    after: Seq,
+    limit: BatchLimit,
+) -> Result<Vec<(StoredEvent, Option<OrderKey>)>, CallError> {
+    let route = route_key(connection, route)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, event_id, event, order_key FROM parked WHERE route = ?1 AND seq > ?2 ORDER BY seq",
+    )?;
+    let mut rows = statement.query(params![route, int(after.0)])?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while page.len() < limit.events
+        && bytes < limit.bytes
+        && let Some(row) = rows.next()?
+    {
+        let event = stored(row, 0)?;
+        bytes += event.event.weight();
+        page.push((event, order_key(row, 3)?));
+    }
+    Ok(page)
+}
+
+/// Gives parked events other keys.
+pub(crate) fn set_order_keys(
+    connection: &mut Connection,
+    route: &RouteName,
+    keys: &[(Seq, Option<OrderKey>)],
+) -> Result<(), CallError> {
+    let transaction = connection.transaction()?;
+    let route = route_key(&transaction, route)?;
+    for (seq, key) in keys {
+        transaction
+            .prepare_cached("UPDATE parked SET order_key = ?3 WHERE route = ?1 AND seq = ?2")?
+            .execute(params![route, int(seq.0), key.map(|key| key.0)])?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
 /// What became of an event on a route.
 pub(crate) fn fate(connection: &Connection, route: &RouteName, at: Seq) -> Result<Fate, CallError> {
     let key = route_key(connection, route)?;

@@ -112,7 +112,8 @@ pub(crate) fn step(
     Ok(Some(step))
 }
 
-/// Moves one letter to the parked. Returns whose it is.
+/// Moves one letter to the parked. Returns whose it is. It is due by any clock: one that is ahead of time now
+/// may be right tomorrow.
 fn put_back(
     transaction: &Transaction<'_>,
     letter: Letter,
@@ -121,7 +122,7 @@ fn put_back(
     let mut park = transaction.prepare_cached(
         "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
                              cause_code, cause_detail, fingerprint, redrives, order_key)
-         SELECT route, seq, event_id, event, 0, ?2, first_failure_at, last_failure_at,
+         SELECT route, seq, event_id, event, 0, min(?2, last_failure_at), first_failure_at, last_failure_at,
                 cause_code, cause_detail, fingerprint, redrives + 1, order_key
          FROM dead WHERE letter = ?1
          ON CONFLICT (route, seq) DO NOTHING",

@@ -156,7 +156,7 @@ fn take_back(transaction: &Transaction<'_>, route: i64, back: &TakeBack) -> rusq
     let mut exhume = transaction.prepare_cached(
         "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
                              cause_code, cause_detail, fingerprint, redrives, order_key)
-         SELECT route, seq, event_id, event, ?3, ?4, first_failure_at, last_failure_at,
+         SELECT route, seq, event_id, event, ?3, min(?4, last_failure_at), first_failure_at, last_failure_at,
                 cause_code, cause_detail, fingerprint, redrives, ?5
          FROM dead WHERE route = ?1 AND seq = ?2",
     )?;
@@ -167,7 +167,7 @@ fn take_back(transaction: &Transaction<'_>, route: i64, back: &TakeBack) -> rusq
         return Ok(());
     }
     let mut update = transaction.prepare_cached(
-        "UPDATE parked SET attempts = ?3, due_at = ?4, order_key = ?5 WHERE route = ?1 AND seq = ?2",
+        "UPDATE parked SET attempts = ?3, due_at = min(?4, last_failure_at), order_key = ?5 WHERE route = ?1 AND seq = ?2",
     )?;
     update.execute(place)?;
     Ok(())

@@ -266,6 +266,29 @@ impl State for SqliteState {
             .await
     }
 
+    async fn parked_page(
+        &self,
+        route: &RouteName,
+        after: Seq,
+        limit: BatchLimit,
+    ) -> Result<Vec<(StoredEvent, Option<OrderKey>)>, StateError> {
+        let route = route.clone();
+        self.reader
+            .call(move |connection| events::parked_page(connection, &route, after, limit))
+            .await
+    }
+
+    async fn set_order_keys(
+        &self,
+        route: &RouteName,
+        keys: Vec<(Seq, Option<OrderKey>)>,
+    ) -> Result<(), StateError> {
+        let route = route.clone();
+        self.writer
+            .call(move |connection| events::set_order_keys(connection, &route, &keys))
+            .await
+    }
+
     async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError> {
         let route = route.clone();
         self.reader
@@ -293,7 +316,7 @@ impl State for SqliteState {
 
     async fn imbalance(&self, route: &RouteName) -> Result<i64, StateError> {
         let route = route.clone();
-        self.reader
+        self.looker
             .call(move |connection| routes::imbalance(connection, &route))
             .await
     }

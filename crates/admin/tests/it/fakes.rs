@@ -9,9 +9,10 @@ use admin::{JournalUsage, Ports};
 use async_trait::async_trait;
 use domain::clock::ManualClock;
 use domain::ports::{
-    Append, AppendError, Archive, BreakerState, Durability, EventPage, EventQuery, Fate, Journal,
-    JournalError, KnownSource, LastError, Parked, Reader, Readiness, RetireFate, RouteControlError,
-    RouteRecord, RouteStatus, Routes, Settlement, SourceStatus, Sources, State, StateError,
+    Append, AppendError, Archive, BatchLimit, BreakerState, Durability, EventPage, EventQuery,
+    Fate, Journal, JournalError, KnownSource, LastError, Parked, Reader, Readiness, RetireFate,
+    RouteControlError, RouteRecord, RouteStatus, Routes, Settlement, SourceStatus, Sources, State,
+    StateError,
 };
 use domain::{
     Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, OrderKey, RouteName,
@@ -339,6 +340,21 @@ impl State for World {
     async fn parked_keys(&self, _: &RouteName) -> Result<Vec<(OrderKey, Seq)>, StateError> {
         unreachable!()
     }
+    async fn parked_page(
+        &self,
+        _: &RouteName,
+        _: Seq,
+        _: BatchLimit,
+    ) -> Result<Vec<(StoredEvent, Option<OrderKey>)>, StateError> {
+        unreachable!()
+    }
+    async fn set_order_keys(
+        &self,
+        _: &RouteName,
+        _: Vec<(Seq, Option<OrderKey>)>,
+    ) -> Result<(), StateError> {
+        unreachable!()
+    }
     async fn imbalance(&self, _: &RouteName) -> Result<i64, StateError> {
         unreachable!()
     }
@@ -417,7 +433,7 @@ impl State for World {
         _: &RouteName,
         _: Timestamp,
         _: &[Seq],
-        _: domain::ports::BatchLimit,
+        _: BatchLimit,
     ) -> Result<Vec<Parked>, StateError> {
         unreachable!("admin does not ask")
     }

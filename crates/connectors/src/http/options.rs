@@ -204,6 +204,11 @@ fn parse_url(text: &str) -> Result<Url, String> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong());
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "must hold no user and password: set headers = { authorization = \"…\" }".into(),
+        );
+    }
     Ok(url)
 }
 

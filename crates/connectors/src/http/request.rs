@@ -34,8 +34,8 @@ const LEFT_OUT: [&str; 18] = [
     "http2-settings",
 ];
 
-/// Headers of this way alone begin so.
-const LEFT_OUT_PREFIX: &str = "x-forwarded-";
+/// Headers of the way here alone begin so, and those that only Forebay may set.
+const LEFT_OUT_PREFIXES: [&str; 2] = ["x-forwarded-", "forebay-"];
 
 /// A key of Standard Webhooks: what its `whsec_…` text stands for.
 #[derive(Clone)]
@@ -80,9 +80,21 @@ pub(super) fn headers(
 ) -> HeaderMap {
     let event = &delivery.stored.event;
     let mut headers = HeaderMap::new();
+    // What the sender's connection was said to be about stays with it: RFC 9110, section 7.6.1.
+    let connection = event.headers.get("connection").unwrap_or_default();
+    let of_connection: Vec<&[u8]> = connection
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .collect();
     for header in event.headers.iter() {
         let name = header.name;
-        if LEFT_OUT.contains(&name) || name.starts_with(LEFT_OUT_PREFIX) {
+        let of_connection = of_connection
+            .iter()
+            .any(|said| said.eq_ignore_ascii_case(name.as_bytes()));
+        let of_ours = LEFT_OUT_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        if of_connection || of_ours || LEFT_OUT.contains(&name) {
             continue;
         }
         // Both came by HTTP, so they can go by it.

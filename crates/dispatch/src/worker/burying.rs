@@ -23,9 +23,10 @@ const BATCH: BatchLimit = BatchLimit {
     bytes: 1 << 20,
 };
 
-/// The shortest pause after a batch, and the pause while state has no room.
+/// The shortest pause after a batch; the pause while state has no room, and between two looks at parked events.
 const PAUSE: Duration = Duration::from_millis(1);
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The rules of one route, and where they are.
 #[derive(Debug)]
@@ -98,6 +99,14 @@ impl Burying {
 impl Worker {
     /// Buries the next batch of what a rule says, if it is time for one.
     pub(super) fn bury_by_rule(&mut self, now: Instant) {
+        if self.route.board.paused() {
+            // An operator's pause is no outage, and what waits through one is nobody's to give up.
+            if let Some(outage) = &mut self.burying.outage {
+                outage.ends();
+            }
+            self.burying.again = None;
+            return;
+        }
         let away = self.breaker.state() != BreakerState::Passing;
         let end = self.ports.journal.end();
         let ripe = match &mut self.burying.outage {
@@ -127,7 +136,8 @@ impl Worker {
             let limit = BatchLimit { events, ..BATCH };
             let oldest = self.window.oldest(limit, Seq(u64::MAX));
             self.bury(oldest, Vec::new(), Reason::Backlog, now);
-        } else {
+        }
+        if ripe > Seq::ZERO && self.burying.under_way == 0 {
             let waiting = self.window.oldest(BATCH, ripe);
             let parked = if waiting.is_empty() {
                 self.ripe_parked(ripe)
@@ -144,7 +154,11 @@ impl Worker {
             .due
             .take_ripe(BATCH, |seq, mark| seq <= ripe && !mark.redriven);
         if taken.is_empty() && self.breaker.state() == BreakerState::Tripped {
+            let (events, bytes) = self.due.pass_over();
+            self.window.release(events, bytes);
             self.start_fetching();
+            // Not at once again, or it would turn in circles over those that are not ripe.
+            self.burying.again = Some(Instant::now() + LOOK_AGAIN);
         }
         taken
     }
@@ -171,6 +185,7 @@ impl Worker {
         } in waiting
         {
             let seq = stored.seq;
+            self.suspects.forget_one(seq);
             rows.settle(
                 SeqRange {
                     first: from,

@@ -7,9 +7,11 @@
 //! to: what is held is unsettled and is read again, and the parked ones bring their keys along.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use domain::policy::Order;
+use domain::ports::BatchLimit;
 use domain::{Event, OrderKey, Pointer, Seq, StoredEvent};
 
 use crate::window::Waiting;
@@ -67,6 +69,10 @@ pub(super) enum Turn {
     Nobody,
 }
 
+/// A parked event whose turn it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotYet;
+
 #[derive(Debug, Default)]
 struct Lane {
     /// A live event of it is in the window's reach.
@@ -98,6 +104,10 @@ pub(super) struct Lanes {
     order: Order,
     lanes: HashMap<OrderKey, Lane>,
     held: usize,
+    /// What is set back in any of them.
+    set_back: BTreeSet<Seq>,
+    /// The lane whose events could not be read last: the others come first.
+    unreadable: Option<OrderKey>,
     /// Lanes whose turn it is, and whose next event has to be read again.
     wanted: BTreeSet<OrderKey>,
     fetching: bool,
@@ -109,6 +119,8 @@ impl Lanes {
             order,
             lanes: HashMap::new(),
             held: 0,
+            set_back: BTreeSet::new(),
+            unreadable: None,
             wanted: BTreeSet::new(),
             fetching: false,
         }
@@ -125,7 +137,7 @@ impl Lanes {
     }
 
     /// What the event is ordered by; `None`: it goes as it comes.
-    fn key(&self, event: &Event) -> Option<OrderKey> {
+    pub(super) fn key(&self, event: &Event) -> Option<OrderKey> {
         match &self.order {
             Order::None => None,
             Order::Strict => Some(OrderKey([0; 16])),
@@ -208,36 +220,45 @@ impl Lanes {
         freed
     }
 
-    /// Whether a parked event that was found due may be tried now. If not, it is said to be in its turn later
-    /// ([`Turn::Parked`]).
-    pub(super) fn may_try(&mut self, key: Option<OrderKey>, seq: Seq) -> bool {
-        let Some(key) = key.filter(|_| self.is_on()) else {
-            return true;
+    /// The key of a parked event that was found due, if it may be tried now. A dead letter that was brought back
+    /// may have died under another order, so the key is taken from the event.
+    ///
+    /// # Errors
+    /// [`NotYet`]: its turn is said later, by [`Turn::Parked`].
+    pub(super) fn may_try(&mut self, stored: &StoredEvent) -> Result<Option<OrderKey>, NotYet> {
+        let seq = stored.seq;
+        let Some(key) = self.key(&stored.event) else {
+            return Ok(None);
         };
         let lane = self.lanes.entry(key).or_default();
         lane.parked.insert(seq);
         if lane.active || lane.in_hand.is_some() || lane.parked.first() != Some(&seq) {
             lane.set_back.insert(seq);
-            return false;
+            self.set_back.insert(seq);
+            return Err(NotYet);
         }
         lane.in_hand = Some(seq);
-        true
+        Ok(Some(key))
     }
 
-    /// A parked event is in hand no more, and still parked.
-    pub(super) fn let_go(&mut self, key: OrderKey, seq: Seq) -> Turn {
+    /// A parked event is in hand no more, and still parked: what is behind it in the lane is held. Gives the
+    /// events and bytes that the window need not count any more, and whose turn it is.
+    pub(super) fn let_go(&mut self, key: OrderKey, seq: Seq) -> ((usize, usize), Turn) {
+        self.out_of_hand(key, seq);
+        (self.hold_behind(key, seq, false), self.turn(key))
+    }
+
+    fn out_of_hand(&mut self, key: OrderKey, seq: Seq) {
         if let Some(lane) = self.lanes.get_mut(&key)
             && lane.in_hand == Some(seq)
         {
             lane.in_hand = None;
         }
-        self.turn(key)
     }
 
     /// Rows that were found due too early, and are not to be looked for until it is their turn.
     pub(super) fn set_back(&self) -> impl Iterator<Item = Seq> + '_ {
-        let lanes = self.lanes.values();
-        lanes.flat_map(|lane| lane.set_back.iter().copied())
+        self.set_back.iter().copied()
     }
 
     /// A live event of the lane was delivered, or its dead letter is committed.
@@ -253,8 +274,10 @@ impl Lanes {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.parked.remove(&seq);
             lane.set_back.remove(&seq);
+            self.set_back.remove(&seq);
         }
-        self.let_go(key, seq)
+        self.out_of_hand(key, seq);
+        self.turn(key)
     }
 
     /// Whose turn it is in a lane.
@@ -268,6 +291,7 @@ impl Lanes {
         if let Some(first) = lane.parked.first() {
             // Any other is found when it is due.
             return if lane.set_back.remove(first) {
+                self.set_back.remove(first);
                 Turn::Parked
             } else {
                 Turn::Nobody
@@ -285,19 +309,22 @@ impl Lanes {
         Turn::Nobody
     }
 
-    /// The next places to read again, unless a read is under way. [`Lanes::returned`] ends it.
-    pub(super) fn begin_fetch(&mut self) -> Option<Wanted> {
+    /// The next places to read again, within `limit`, unless a read is under way. [`Lanes::returned`] ends it.
+    pub(super) fn begin_fetch(&mut self, limit: BatchLimit) -> Option<Wanted> {
         if self.fetching {
             return None;
         }
-        let key = *self.wanted.first()?;
+        let behind = self.unreadable.map(|key| (Excluded(key), Unbounded));
+        let next = behind.and_then(|behind| self.wanted.range(behind).next());
+        let key = *next.or_else(|| self.wanted.first())?;
         let lane = self.lanes.get(&key)?;
         let mut bytes = 0;
         let fits = |held: &&Held| {
             bytes += held.weight;
-            bytes <= FETCH_BYTES
+            bytes <= limit.bytes.min(FETCH_BYTES)
         };
-        let count = lane.held.iter().take(FETCH_EVENTS).take_while(fits).count();
+        let most = limit.events.min(FETCH_EVENTS);
+        let count = lane.held.iter().take(most).take_while(fits).count();
         let seqs = lane.held.iter().take(count.max(1));
         let seqs = seqs.map(|held| held.seq).collect();
         self.fetching = true;
@@ -313,10 +340,15 @@ impl Lanes {
     ) -> Returned {
         self.fetching = false;
         let mut returned = Returned::default();
-        let (Some(found), Some(lane)) = (found, self.lanes.get_mut(&key)) else {
+        let Some(found) = found else {
+            self.unreadable = Some(key);
             return returned;
         };
+        self.unreadable = None;
         self.wanted.remove(&key);
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return returned;
+        };
         for stored in found {
             let Some(held) = lane.held.pop_front() else {
                 break;

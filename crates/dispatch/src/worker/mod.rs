@@ -1,8 +1,8 @@
 //! The worker of one route: reads, forms batches, has several in flight, sorts what comes back.
 //!
 //! One task owns all of it, so nothing in here is locked; attempts, probes and fetches from state run
-//! as tasks of their own and report back. It decides what may start now from three things: the
-//! breaker, the pause switch, and the pause that a throttling destination asked for. It never commits:
+//! as tasks of their own and report back. It decides what may start now from the breaker, the
+//! pause switch, the pause that a throttling destination asked for, the lanes, and the rules that bury. It never commits:
 //! what is done goes into the outbox.
 
 mod burying;
@@ -42,6 +42,7 @@ use reading::Reading;
 use run::Run;
 use sort::RowUnderWay;
 use suspects::Suspects;
+use verdict::Holding;
 
 /// Read at once at least, also for a destination that takes smaller batches.
 const READ_EVENTS: usize = 512;
@@ -82,6 +83,10 @@ pub(crate) struct Worker {
     /// Live events that failed while state had no room for their rows, until they are tried again.
     aside: Vec<Waiting>,
     aside_until: Option<Instant>,
+    /// How often in a row, and whether just now something was answered that had no room.
+    full_waits: u32,
+    answered_without_room: bool,
+    holding: Holding,
     /// Parked rows, as far as this worker knows.
     parked: u64,
     /// Failed probes with a live event: each tries another one.
@@ -119,6 +124,9 @@ impl Worker {
             burying: Burying::new(policies.on_outage),
             aside: Vec::new(),
             aside_until: None,
+            full_waits: 0,
+            answered_without_room: false,
+            holding: Holding::default(),
             parked: record.parked,
             overfull: Trouble::default(),
             overparked: Trouble::default(),
@@ -175,10 +183,10 @@ impl Worker {
 
     /// When the worker must look again although nothing reports.
     fn next_wake(&self) -> Option<Instant> {
-        let rule = self.burying.next_look();
         if self.route.board.paused() {
-            return rule;
+            return self.aside_until;
         }
+        let rule = self.burying.next_look();
         // While throttled nothing is started at all, so its end is the only thing to wait for: a probe that
         // fell due meanwhile would wake the worker again and again.
         if self.throttled_until.is_some() {
@@ -205,7 +213,8 @@ impl Worker {
         let now = Instant::now();
         if self.aside_until.is_some_and(|until| until <= now) {
             self.aside_until = None;
-            self.window.put_back(std::mem::take(&mut self.aside));
+            let aside = std::mem::take(&mut self.aside);
+            self.put_back(aside);
         }
         self.bury_by_rule(now);
         if self.may_read()

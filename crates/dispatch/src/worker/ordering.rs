@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{JournalError, StateError};
+use domain::ports::{BatchLimit, BreakerState, JournalError, StateError};
 use domain::{Cause, OrderKey, Seq, SeqRange, StoredEvent};
 
 use super::lanes::{Placed, Turn, Wanted};
@@ -16,26 +16,57 @@ use crate::window::{Waiting, Window};
 /// The wait before what could not be read is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Parked events looked at in one go for the keys that they have.
+const REKEYED: BatchLimit = BatchLimit {
+    events: 500,
+    bytes: 4 << 20,
+};
+
 impl Worker {
     /// Finds out which lanes have parked events; tries until it has. Nothing is delivered before, or an event
     /// might overtake a parked one.
     pub(super) async fn load_lanes(&mut self) {
-        if !self.lanes.is_on() {
-            return;
-        }
         loop {
-            match self.ports.state.parked_keys(&self.route.name).await {
-                Ok(keys) => {
-                    for (key, seq) in keys {
-                        self.lanes.park(key, seq, false);
-                    }
-                    return;
-                }
+            match self.try_load_lanes().await {
+                Ok(()) => return,
                 Err(error) => {
                     tracing::error!(route = %self.route.name, %error, "the keys of parked events cannot be read; the route tries again");
                     self.show_error(Cause::new("state", error.to_string()));
                     tokio::time::sleep(AGAIN).await;
                 }
+            }
+        }
+    }
+
+    async fn try_load_lanes(&mut self) -> Result<(), StateError> {
+        let (state, name) = (Arc::clone(&self.ports.state), self.route.name.clone());
+        let has_keys = !state.parked_keys(&name).await?.is_empty();
+        if self.route.record.parked > 0 && (self.lanes.is_on() || has_keys) {
+            self.rekey().await?;
+        }
+        for (key, seq) in state.parked_keys(&name).await? {
+            self.lanes.park(key, seq, false);
+        }
+        Ok(())
+    }
+
+    /// Gives the parked events the keys of the route's present order: they may have been parked under another.
+    async fn rekey(&mut self) -> Result<(), StateError> {
+        let (state, name) = (Arc::clone(&self.ports.state), self.route.name.clone());
+        let mut after = Seq::ZERO;
+        loop {
+            let page = state.parked_page(&name, after, REKEYED).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = last.seq;
+            let changed = page.iter().filter_map(|(stored, key)| {
+                let now = self.lanes.key(&stored.event);
+                (now != *key).then_some((stored.seq, now))
+            });
+            let changed: Vec<_> = changed.collect();
+            if !changed.is_empty() {
+                state.set_order_keys(&name, changed).await?;
             }
         }
     }
@@ -53,6 +84,18 @@ impl Worker {
             }
         }
         self.show_held();
+    }
+
+    /// An event of a run is parked again: one behind it, that was let go when this one was buried, goes back
+    /// behind it, unless it is in an attempt.
+    pub(super) fn set_behind(&mut self, key: OrderKey) {
+        let is_of_lane = |waiting: &Waiting| waiting.key == Some(key);
+        let aside = self.aside.iter().position(is_of_lane);
+        let aside = aside.map(|at| self.aside.swap_remove(at));
+        if let Some(waiting) = self.window.take(key).or(aside) {
+            let turn = self.lanes.take_back(waiting);
+            self.take_turn(turn);
+        }
     }
 
     /// Takes back live events whose attempt did not come to them.
@@ -86,7 +129,7 @@ impl Worker {
     pub(super) fn lane_after(&mut self, row: &RowUnderWay) {
         let Some(key) = row.key else { return };
         let turn = match (row.due_at, row.was_parked) {
-            (Some(_), true) => self.lanes.let_go(key, row.seq),
+            (Some(_), true) => return self.lane_waits(key, row.seq),
             (Some(_), false) => return,
             (None, true) => {
                 // Of a key only the first is ever found due: the next may be it now.
@@ -117,8 +160,10 @@ impl Worker {
         unsure: Vec<(OrderKey, Seq)>,
         there: Result<Vec<(OrderKey, Seq)>, StateError>,
     ) {
-        let Ok(there) = there else {
-            return self.make_sure(unsure);
+        let there = match there {
+            Ok(there) => there,
+            Err(_) if self.stop.is_cancelled() => return,
+            Err(_) => return self.make_sure(unsure),
         };
         let there: BTreeSet<_> = there.into_iter().collect();
         for (key, seq) in unsure {
@@ -131,8 +176,10 @@ impl Worker {
 
     /// A parked event whose attempt did not come to it waits as before.
     pub(super) fn lane_waits(&mut self, key: OrderKey, seq: Seq) {
-        let turn = self.lanes.let_go(key, seq);
+        let ((events, bytes), turn) = self.lanes.let_go(key, seq);
+        self.window.release(events, bytes);
         self.take_turn(turn);
+        self.show_held();
     }
 
     /// A live event of a lane was delivered.
@@ -151,7 +198,22 @@ impl Worker {
 
     /// Begins to read again what is held and may go now.
     pub(super) fn start_reading_held(&mut self) {
-        let Some(Wanted { key, seqs }) = self.lanes.begin_fetch() else {
+        // Their bodies are read only where there is room for them, and when they may go.
+        let may_go = match self.breaker.state() {
+            BreakerState::Passing => true,
+            // Or there might be nothing to try.
+            BreakerState::Probing => self.window.waiting() == 0,
+            BreakerState::Tripped => false,
+        };
+        let may_go = may_go && !self.route.board.paused();
+        let read = BatchLimit {
+            events: usize::MAX,
+            bytes: usize::MAX,
+        };
+        let Some(limit) = self.window.room(read).filter(|_| may_go) else {
+            return;
+        };
+        let Some(Wanted { key, seqs }) = self.lanes.begin_fetch(limit) else {
             return;
         };
         let archive = Arc::clone(&self.ports.archive);
@@ -213,8 +275,8 @@ impl Worker {
         );
         if self.overparked.is_worth_a_line("parked") {
             tracing::warn!(route = %self.route.name, "{detail}");
+            self.show_error(Cause::new("parked max", detail));
         }
-        self.show_error(Cause::new("parked max", detail));
         false
     }
 

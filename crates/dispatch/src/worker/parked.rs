@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{BatchLimit, Delivery, Parked, State, StateError};
-use domain::{Clock, OrderKey, RouteName, Seq, Timestamp};
+use domain::{Clock, OrderKey, RouteName, Seq, StoredEvent, Timestamp};
 use tokio::time::Instant;
 
+use super::lanes::NotYet;
 use crate::attempt::{Batch, Marks, ParkedMark};
 
 /// Fetched at once at most, whatever room the window has: the next fetch waits until all of one are
@@ -62,6 +63,29 @@ impl DueQueue {
         self.next = Some(self.next.map_or(due_at, |next| next.min(due_at)));
     }
 
+    /// Whether the row is in hand: fetched, in an attempt, or with its row under way.
+    pub(crate) fn is_busy(&self, seq: Seq) -> bool {
+        self.busy.contains(&seq)
+    }
+
+    /// How many rows wait to be tried.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.fetched.len()
+    }
+
+    /// Gives back what was fetched and cannot go: others are fetched. Returns the events and bytes that are in
+    /// hand no more.
+    pub(crate) fn pass_over(&mut self) -> (usize, usize) {
+        let mut freed = (0, 0);
+        for (delivery, mark) in std::mem::take(&mut self.fetched) {
+            freed.0 += 1;
+            freed.1 += mark.weight;
+            self.tried_in_vain(delivery.stored.seq);
+            self.note(mark.due_at);
+        }
+        freed
+    }
+
     /// Lets go of a row in hand: it is gone, or state has it again.
     pub(crate) fn let_go(&mut self, seq: Seq) {
         self.busy.remove(&seq);
@@ -111,12 +135,12 @@ impl DueQueue {
         })
     }
 
-    /// Ends a fetch. Returns the events and bytes that are in hand now. A row that may not be tried (by its
-    /// key and number) is left to state until it is noted again.
+    /// Ends a fetch. Returns the events and bytes that are in hand now. A row that may not be tried
+    /// yet is left to state until it is noted again.
     pub(crate) fn end(
         &mut self,
         fetched: Fetched,
-        mut may_try: impl FnMut(Option<OrderKey>, Seq) -> bool,
+        mut may_try: impl FnMut(&StoredEvent) -> Result<Option<OrderKey>, NotYet>,
     ) -> (usize, usize) {
         self.fetching = false;
         if let Some(next) = fetched.next {
@@ -128,9 +152,9 @@ impl DueQueue {
         }
         let mut charged = (0, 0);
         for Parked { park, redrives } in fetched.rows {
-            if !may_try(park.key, park.stored.seq) {
+            let Ok(key) = may_try(&park.stored) else {
                 continue;
-            }
+            };
             let weight = park.stored.event.weight();
             charged.0 += 1;
             charged.1 += weight;
@@ -139,7 +163,7 @@ impl DueQueue {
                 first_failure_at: park.first_failure_at,
                 due_at: park.due_at,
                 weight,
-                key: park.key,
+                key,
                 redriven: redrives > 0,
             };
             let delivery = Delivery {

@@ -1,10 +1,11 @@
 //! What a worker does with what its tasks report.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::policy::MAX_RETRY_AFTER;
 use domain::ports::{BreakerState, JournalError, ReadBatch, StateError};
-use domain::{BatchOutcome, Cause, Unavailable};
+use domain::{BatchOutcome, Cause, StoredEvent, Unavailable};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -96,6 +97,7 @@ impl Worker {
             self.breaker.delivered();
             self.burying.is_back();
             self.run.end();
+            self.holding.end();
         } else if sorted.answered > 0 {
             self.breaker.answered(now, rand::random());
         }
@@ -104,6 +106,8 @@ impl Worker {
         }
         if let Some(unavailable) = unavailable {
             self.outage(unavailable);
+        } else if std::mem::take(&mut self.answered_without_room) && sorted.delivered == 0 {
+            self.breaker.answered(now, rand::random());
         } else if stuck {
             // Neither done nor an outage: leave it alone for a moment rather than turn in circles.
             self.throttle(None);
@@ -136,17 +140,17 @@ impl Worker {
             return;
         }
         let now = self.ports.clock.now();
-        let taken_back = self.run.take_back(now);
+        // What is in an attempt has its fate before it: its outcome is its own.
+        let rows: BTreeSet<_> = self.under_way.iter().map(|row| row.seq).collect();
+        let mut taken_back = self.run.take_back(now);
+        taken_back.retain(|back| !self.due.is_busy(back.seq) || rows.contains(&back.seq));
         let count = taken_back.len();
         tracing::warn!(route = %self.route.name, destination = %self.route.destination_name, count,
             "so many different events in a row were answered as by a broken destination: it is an outage, and they go back to where they were");
         for back in &taken_back {
             let Some(key) = back.key else { continue };
             self.stop_lane(key, back.seq, false);
-            // One behind it may be waiting for its attempt: it was let go when this one was buried.
-            if let Some(waiting) = self.window.take(key) {
-                self.put_back(vec![waiting]);
-            }
+            self.set_behind(key);
         }
         // They are looked for once they are there.
         let rows = taken_back.iter().map(RowUnderWay::taken_back);
@@ -158,6 +162,7 @@ impl Worker {
         let cause = self.route.board.shown().last_error.map(|last| last.cause);
         let detail = cause.map_or_else(String::new, |cause| cause.to_string());
         let detail = format!("{count} different events in a row were refused: {detail}");
+        self.holding.is_run();
         self.outage(Unavailable::new("run", detail));
         self.show_breaker();
     }
@@ -183,14 +188,14 @@ impl Worker {
             put_back,
             still_parked,
             released,
-            delivered,
             passed,
             stopped,
             ..
         } = sorted;
         self.window.release(released.0, released.1);
         if let Some(backlog) = &self.route.backlog {
-            backlog.settled(delivered + stopped.len() as u64);
+            let rows = under_way.iter().filter(|row| !row.was_parked).count();
+            backlog.settled(progress.counters.delivered + rows as u64);
         }
         self.parked += under_way.iter().filter(|row| row.is_new_parked()).count() as u64;
         for (key, seq) in stopped {
@@ -281,7 +286,7 @@ impl Worker {
             Ok(fetched) => {
                 self.unfetched.has_passed();
                 let lanes = &mut self.lanes;
-                let may_try = |key, seq| lanes.may_try(key, seq);
+                let may_try = |stored: &StoredEvent| lanes.may_try(stored);
                 let (events, bytes) = self.due.end(fetched, may_try);
                 self.window.charge(events, bytes);
             }

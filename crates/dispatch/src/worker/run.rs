@@ -6,7 +6,7 @@
 //! between. When it is long enough, the route's breaker trips, and the events of the run go back to where they
 //! were before it, with no attempt spent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ports::TakeBack;
 use domain::{OrderKey, Seq, Timestamp};
@@ -25,6 +25,8 @@ pub(super) struct Run {
     /// How long is long enough; 0: there are no runs.
     limit: usize,
     members: BTreeMap<Seq, Member>,
+    /// Events that got such an answer when state had no room for their rows: they are where they were.
+    without_rows: BTreeSet<Seq>,
 }
 
 impl Run {
@@ -32,6 +34,7 @@ impl Run {
         Self {
             limit: limit as usize,
             members: BTreeMap::new(),
+            without_rows: BTreeSet::new(),
         }
     }
 
@@ -47,18 +50,27 @@ impl Run {
         }
     }
 
+    /// An event got such an answer, and has no row that could be taken back.
+    pub(super) fn add_without_row(&mut self, seq: Seq) {
+        if self.is_on() {
+            self.without_rows.insert(seq);
+        }
+    }
+
     /// Something was delivered: what was answered before was said of those events alone.
     pub(super) fn end(&mut self) {
         self.members.clear();
+        self.without_rows.clear();
     }
 
     /// Whether the run is long enough to be an outage.
     pub(super) fn is_an_outage(&self) -> bool {
-        self.is_on() && self.members.len() >= self.limit
+        self.is_on() && self.members.len() + self.without_rows.len() >= self.limit
     }
 
     /// Ends the run as an outage: what is to be taken back, in order.
     pub(super) fn take_back(&mut self, now: Timestamp) -> Vec<TakeBack> {
+        self.without_rows.clear();
         let members = std::mem::take(&mut self.members);
         let back = members.into_iter().map(|(seq, member)| TakeBack {
             seq,

@@ -68,6 +68,11 @@ impl Suspects {
         }
     }
 
+    /// An event was given up by a rule.
+    pub(super) fn forget_one(&mut self, seq: Seq) {
+        self.events.remove(&seq);
+    }
+
     fn forget(&mut self, batch: &Batch, outcome: &BatchOutcome) {
         for (delivery, told) in batch.deliveries.iter().zip(&outcome.outcomes) {
             if !matches!(told, Outcome::NotDone | Outcome::Throttled { .. }) {

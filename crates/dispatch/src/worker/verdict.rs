@@ -3,19 +3,16 @@
 //! The words of a destination are about one attempt. Whether they spend one of an event's attempts depends on
 //! the outage policy, on the breaker, and on whether state has room for a row.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use domain::policy::OnOutage;
 use domain::ports::BreakerState;
-use domain::{Cause, Outcome, Unavailable};
+use domain::{Cause, Outcome, Seq, Unavailable};
 use tokio::time::Instant;
 
 use super::Worker;
 use crate::attempt::{Attempted, Marks};
 use crate::route::RoutePolicies;
-
-/// How long a live event that failed is left alone while state has no room for its row.
-const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many answers in a row are an outage; 0 where the policy says that an outage spends attempts.
 pub(super) fn run_limit(policies: &RoutePolicies) -> u32 {
@@ -34,7 +31,7 @@ impl Worker {
         if self.route.policies.on_outage == OnOutage::Retry {
             spend(attempted);
         } else if self.breaker.state() != BreakerState::Passing && self.run.is_on() {
-            hold(attempted);
+            self.hold(attempted);
         }
         self.suspects.look(&attempted.batch, &mut attempted.outcome);
         self.keep_what_has_no_room(attempted);
@@ -51,15 +48,44 @@ impl Worker {
         }
         let Err(full) = self.ports.state.room() else {
             self.overfull.has_passed();
+            self.full_waits = 0;
             return;
         };
-        for told in &mut attempted.outcome.outcomes {
-            if needs_row(told) {
-                *told = Outcome::NotDone;
+        let outcomes = &mut attempted.outcome.outcomes;
+        for (delivery, told) in attempted.batch.deliveries.iter().zip(outcomes) {
+            let (Outcome::Retry { cause, .. } | Outcome::Reject { cause }) = &*told else {
+                continue;
+            };
+            if cause.blanket {
+                self.run.add_without_row(delivery.stored.seq);
             }
+            *told = Outcome::NotDone;
         }
+        self.answered_without_room = true;
         self.without_room(full);
-        self.aside_until = Some(Instant::now() + ROOM_AGAIN);
+        self.full_waits = self.full_waits.saturating_add(1);
+        let wait = self.route.policies.probe.wait(self.full_waits, 1.0);
+        self.aside_until = Some(Instant::now() + wait);
+    }
+
+    /// While the destination is taken for away, an answer that a broken one gives to every event says that it
+    /// still is: as long as there are others to try, or as many events were answered so as make a run. When all
+    /// there are were tried, and they are fewer, it is an answer like any other.
+    fn hold(&mut self, attempted: &mut Attempted) {
+        let limit = self.route.policies.breaker.run as usize;
+        let others = self.window.waiting() + self.due.in_hand();
+        let outcome = &mut attempted.outcome;
+        for (delivery, told) in attempted.batch.deliveries.iter().zip(&mut outcome.outcomes) {
+            let (Outcome::Retry { cause, .. } | Outcome::Reject { cause }) = &*told else {
+                continue;
+            };
+            if !cause.blanket || !self.holding.holds(delivery.stored.seq, others, limit) {
+                continue;
+            }
+            let cause = cause.clone();
+            outcome.unavailable.get_or_insert(Unavailable { cause });
+            *told = Outcome::NotDone;
+        }
     }
 
     /// Says that state has no room.
@@ -86,18 +112,37 @@ fn spend(attempted: &mut Attempted) {
     }
 }
 
-/// While the destination is taken for away, an answer that a broken one gives to every event says that it
-/// still is.
-fn hold(attempted: &mut Attempted) {
-    let outcome = &mut attempted.outcome;
-    for told in &mut outcome.outcomes {
-        let (Outcome::Retry { cause, .. } | Outcome::Reject { cause }) = &*told else {
-            continue;
-        };
-        if cause.blanket {
-            let cause = cause.clone();
-            outcome.unavailable.get_or_insert(Unavailable { cause });
-            *told = Outcome::NotDone;
+/// What was answered, while the destination was taken for away, as a broken one answers everything.
+#[derive(Debug, Default)]
+pub(super) struct Holding {
+    /// There were as many as make a run.
+    is_run: bool,
+    tried: BTreeSet<Seq>,
+}
+
+impl Holding {
+    /// The destination takes events again.
+    pub(super) fn end(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The outage began as a run.
+    pub(super) fn is_run(&mut self) {
+        self.is_run = true;
+        self.tried.clear();
+    }
+
+    /// Whether such an answer to this event says that the outage lasts. `others` wait to be tried; `limit`
+    /// different events are a run.
+    fn holds(&mut self, seq: Seq, others: usize, limit: usize) -> bool {
+        if self.is_run {
+            return true;
         }
+        self.tried.insert(seq);
+        if self.tried.len() >= limit {
+            self.is_run();
+            return true;
+        }
+        self.tried.len() <= others
     }
 }

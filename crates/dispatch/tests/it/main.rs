@@ -14,6 +14,7 @@ mod world;
 
 mod burying;
 mod control;
+mod corners;
 mod flow;
 mod lines;
 mod model;

@@ -446,7 +446,7 @@ fn take_back(rows: &mut Rows, back: TakeBack) {
     if let Some(park) = exhumed.or_else(|| rows.parked.remove(&back.seq)) {
         let park = Park {
             attempts: back.attempts,
-            due_at: back.due_at,
+            due_at: back.due_at.min(park.last_failure_at),
             key: back.key,
             ..park
         };
@@ -619,6 +619,31 @@ impl State for MemoryState {
         let parked = routes[route].parked.values();
         let keyed = parked.filter_map(|park| Some((park.key?, park.stored.seq)));
         Ok(keyed.collect())
+    }
+
+    async fn parked_page(
+        &self,
+        route: &RouteName,
+        after: Seq,
+        limit: BatchLimit,
+    ) -> Result<Vec<(StoredEvent, Option<OrderKey>)>, StateError> {
+        let routes = self.routes.lock().unwrap();
+        let rows = routes[route].parked.range(after.next()..);
+        let page = rows.map(|(_, park)| (park.stored.clone(), park.key));
+        Ok(page.take(limit.events).collect())
+    }
+
+    async fn set_order_keys(
+        &self,
+        route: &RouteName,
+        keys: Vec<(Seq, Option<OrderKey>)>,
+    ) -> Result<(), StateError> {
+        let mut routes = self.routes.lock().unwrap();
+        let rows = routes.get_mut(route).unwrap();
+        for (seq, key) in keys {
+            rows.parked.get_mut(&seq).unwrap().key = key;
+        }
+        Ok(())
     }
 
     /// What it applies it asserts to balance.

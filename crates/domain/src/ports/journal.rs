@@ -144,6 +144,23 @@ pub trait Journal: Send + Sync {
         through: Seq,
     ) -> Result<u64, JournalError>;
 
+    /// As [`Journal::count`], over stretches that are in order and apart: all of them in one go.
+    ///
+    /// # Errors
+    /// As [`Journal::count`].
+    async fn count_in(
+        &self,
+        sources: &SourceSet,
+        stretches: Vec<SeqRange>,
+    ) -> Result<u64, JournalError> {
+        let mut total = 0;
+        for stretch in stretches {
+            let after = stretch.first.previous();
+            total += self.count(sources, after, stretch.last).await?;
+        }
+        Ok(total)
+    }
+
     /// The last sequence number known durable.
     fn end(&self) -> Seq;
 

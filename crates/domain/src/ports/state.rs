@@ -394,6 +394,22 @@ pub trait State: Send + Sync {
     /// numbers: those that hold others back.
     async fn parked_keys(&self, route: &RouteName) -> Result<Vec<(OrderKey, Seq)>, StateError>;
 
+    /// Parked events of `route` after number `after`, in order, within `limit`, with the keys that they have.
+    async fn parked_page(
+        &self,
+        route: &RouteName,
+        after: Seq,
+        limit: BatchLimit,
+    ) -> Result<Vec<(StoredEvent, Option<OrderKey>)>, StateError>;
+
+    /// Gives parked events of `route` other keys: the route is ordered in another way than when they were
+    /// parked. To be called while it delivers nothing.
+    async fn set_order_keys(
+        &self,
+        route: &RouteName,
+        keys: Vec<(Seq, Option<OrderKey>)>,
+    ) -> Result<(), StateError>;
+
     /// What became of the event on the route. Pending if it lies above all that is settled.
     async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError>;
 

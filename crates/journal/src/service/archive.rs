@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use domain::ports::{EventPage, EventQuery, JournalError};
-use domain::{DedupKey, EventId, Seq, SourceSet, StoredEvent, Timestamp};
+use domain::{DedupKey, EventId, Seq, SeqRange, SourceSet, StoredEvent, Timestamp};
 
 use super::EmbeddedJournal;
 use super::shared::Shared;
@@ -41,20 +41,37 @@ pub(super) fn find(shared: &Shared, id: EventId) -> Result<Option<StoredEvent>, 
     Ok(None)
 }
 
-/// The events with these numbers, each if it can be read.
+/// The events with these numbers; `None` for what damage took, which is then noted as it is for a reader. What
+/// cannot be read just now is an error: nobody may take it for lost.
 pub(super) fn at(shared: &Shared, seqs: &[Seq]) -> Result<Vec<Option<StoredEvent>>, JournalError> {
-    let mut frames = LastFrame::default();
+    let mut last: Option<(FrameRef, Option<Frame>)> = None;
     let mut found = Vec::with_capacity(seqs.len());
     for seq in seqs {
         let segment = shared.room.segment_from(*seq);
         let Some(segment) = segment.filter(|segment| segment.first() <= *seq) else {
+            shared.note_damage(SeqRange::single(*seq));
             found.push(None);
             continue;
         };
-        let frame = shared.with_index(&segment, |index| index.frame_of(*seq).copied())?;
-        let frame = frame.and_then(|at| frames.read(&segment, at));
-        let stored = frame.map(|frame| event_in(frame, *seq, &segment).inspect_err(left_out));
-        found.push(stored.and_then(Result::ok));
+        let place = shared.with_index(&segment, |index| index.frame_of(*seq).copied())?;
+        if let Some(place) = place
+            && last.as_ref().is_none_or(|(known, _)| *known != place)
+        {
+            last = Some((place, frame_at(&segment, place)?));
+        }
+        let frame = last.as_ref().filter(|(known, _)| Some(*known) == place);
+        let frame = frame.and_then(|(_, frame)| frame.as_ref());
+        let stored = frame.and_then(|frame| event_in(frame, *seq, &segment).ok());
+        if stored.is_none() {
+            tracing::error!(
+                seq = seq.0,
+                file = names::segment(segment.first()),
+                "a stored event is damaged"
+            );
+            shared.found_damaged(&segment);
+            shared.note_damage(SeqRange::single(*seq));
+        }
+        found.push(stored);
     }
     Ok(found)
 }
@@ -65,22 +82,26 @@ fn place(index: &SegmentIndex, at: usize) -> Option<(Seq, FrameRef)> {
 }
 
 fn read_frame(segment: &Segment, at: FrameRef) -> Result<Frame, JournalError> {
-    let damaged = || {
+    frame_at(segment, at)?.ok_or_else(|| {
         JournalError(format!(
             "{}: the frame at {} is damaged",
             names::segment(segment.first()),
             at.offset
         ))
-    };
+    })
+}
+
+/// `None` if there is no valid frame at the place.
+fn frame_at(segment: &Segment, at: FrameRef) -> Result<Option<Frame>, JournalError> {
     let mut scanner = segment.scanner();
     scanner.seek(at.offset, at.first);
-    match scanner
+    let step = scanner
         .step()
-        .map_err(|error| JournalError(format!("{}: {error}", names::segment(segment.first()))))?
-    {
-        Scanned::Frame(frame) if frame.offset == at.offset => Ok(frame),
-        _ => Err(damaged()),
-    }
+        .map_err(|error| JournalError(format!("{}: {error}", names::segment(segment.first()))))?;
+    Ok(match step {
+        Scanned::Frame(frame) if frame.offset == at.offset => Some(frame),
+        _ => None,
+    })
 }
 
 fn event_in(frame: &Frame, seq: Seq, segment: &Segment) -> Result<StoredEvent, JournalError> {
@@ -341,6 +362,44 @@ pub(super) fn recent_keys(
     }
     keys.reverse();
     Ok(keys)
+}
+
+/// Counts events of `sources` in all of the stretches, which are in order and apart.
+pub(super) fn count_in(
+    shared: &Shared,
+    sources: &SourceSet,
+    stretches: &[SeqRange],
+) -> Result<u64, JournalError> {
+    let mut total = 0;
+    let mut rest = stretches;
+    for segment in shared.room.segments() {
+        let (first, last) = (segment.first(), segment.last());
+        while let Some(stretch) = rest.first()
+            && stretch.last < first
+        {
+            rest = &rest[1..];
+        }
+        let within = rest.partition_point(|stretch| stretch.first <= last);
+        if within == 0 {
+            continue;
+        }
+        let whole = segment
+            .summary()
+            .filter(|summary| rest[0].first <= first && summary.last <= rest[0].last)
+            .filter(|_| !segment.is_damaged());
+        if let Some(summary) = whole {
+            let ours = summary.sources.iter();
+            let ours = ours.filter(|source| sources.contains(&source.name));
+            total += ours.map(|source| source.events).sum::<u64>();
+            continue;
+        }
+        total += shared.with_index(&segment, |index| {
+            let count =
+                |stretch: &SeqRange| index.count(sources, stretch.first.previous(), stretch.last);
+            rest[..within].iter().map(count).sum::<u64>()
+        })?;
+    }
+    Ok(total)
 }
 
 /// Counts events of `sources` with `after < seq <= through`.

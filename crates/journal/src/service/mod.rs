@@ -22,7 +22,8 @@ use domain::ports::{
     Append, AppendError, Archive, Durability, EventPage, EventQuery, Journal, JournalError, Reader,
 };
 use domain::{
-    Clock, DedupKey, Event, EventId, InstallationId, RouteName, Seq, SourceSet, StoredEvent,
+    Clock, DedupKey, Event, EventId, InstallationId, RouteName, Seq, SeqRange, SourceSet,
+    StoredEvent,
 };
 use rand::SeedableRng;
 use tokio::sync::watch;
@@ -223,6 +224,16 @@ impl Journal for EmbeddedJournal {
         }
         let sources = sources.clone();
         self.look(move |shared| archive::count(shared, &sources, after, through))
+            .await
+    }
+
+    async fn count_in(
+        &self,
+        sources: &SourceSet,
+        stretches: Vec<SeqRange>,
+    ) -> Result<u64, JournalError> {
+        let sources = sources.clone();
+        self.look(move |shared| archive::count_in(shared, &sources, &stretches))
             .await
     }
 

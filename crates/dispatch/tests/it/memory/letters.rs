@@ -104,7 +104,7 @@ impl DeadLetters for MemoryState {
             let park = Park {
                 stored: bury.stored,
                 attempts: 0,
-                due_at: now,
+                due_at: now.min(bury.last_failure_at),
                 first_failure_at: bury.first_failure_at,
                 last_failure_at: bury.last_failure_at,
                 cause: bury.cause,
