@@ -1,4 +1,4 @@
-//! The destinations against real databases: one contract for all of them, and what is each one's own.
+//! The destinations against real backends: one contract for all of them, and what is each one's own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
