@@ -12,10 +12,12 @@
 mod body;
 mod field;
 mod headers;
+pub mod http;
 mod identifier;
 pub mod options;
 pub mod postgres;
 pub mod reference;
+mod roots;
 mod row;
 mod split;
 pub mod sqlite;

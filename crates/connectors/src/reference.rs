@@ -88,7 +88,7 @@ mod tests {
             let error = serde_json::from_str::<crate::DestinationOptions>(&json)
                 .unwrap_err()
                 .to_string();
-            let (_, expected) = error.split_once("expected one of ").unwrap();
+            let (_, expected) = error.split_once(", expected ").unwrap();
             let mut exist: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
             let mut described: Vec<&str> = options.iter().map(|option| option.key).collect();
             exist.sort_unstable();

@@ -8,6 +8,8 @@
 
 mod contract;
 mod events;
+mod http;
+mod http_faults;
 mod postgres;
 mod postgres_faults;
 mod sqlite;

@@ -137,7 +137,7 @@ fn destinations(page: &mut String) {
     for (kind, options) in connectors::reference() {
         let _ = writeln!(
             page,
-            "### `type = \"{kind}\"`\n\nSee [{kind}](destinations/{kind}.md) for the table, what errors mean, and your own columns or SQL.\n\n| key | value | default | limit | effect |\n|---|---|---|---|---|"
+            "### `type = \"{kind}\"`\n\nSee [{kind}](destinations/{kind}.md) for examples, what is written, and what errors mean.\n\n| key | value | default | limit | effect |\n|---|---|---|---|---|"
         );
         for option in options {
             let default = if option.default.is_empty() {

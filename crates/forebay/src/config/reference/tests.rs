@@ -120,6 +120,7 @@ fn what_is_described_as_a_destinations_default_is_its_default() {
         let destination = |option: Option<&connectors::OptionDoc>| {
             let mut sample = sample();
             sample["destinations"]["db"] = match kind {
+                "http" => json!({ "type": kind, "url": "https://h/in" }),
                 "postgres" => json!({ "type": kind, "url": "postgres://db/app" }),
                 _ => json!({ "type": kind }),
             };

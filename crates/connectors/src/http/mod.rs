@@ -1,0 +1,17 @@
+//! HTTP: each event is one POST to an endpoint, with the event's own bytes and headers.
+//!
+//! Owns a pool of connections, what the endpoint's answers mean, and how requests are signed and paced. Follows no
+//! redirect, uses no proxy, and reads an answer's body only to have the connection back.
+
+mod address;
+mod client;
+mod destination;
+mod error;
+mod headers;
+mod options;
+mod pace;
+mod sign;
+mod tls;
+
+pub(crate) use options::{KIND, REFERENCE};
+pub use options::{Options, SignOptions};
