@@ -11,6 +11,7 @@
 
 mod body;
 mod field;
+pub mod file;
 mod headers;
 pub mod http;
 mod identifier;

@@ -55,6 +55,8 @@ backends! {
     Postgres => postgres,
     /// An HTTP endpoint.
     Http => http,
+    /// A file of lines.
+    File => file,
 }
 
 /// Checked options of any backend; what [`build`] takes.
@@ -233,6 +235,8 @@ mod tests {
                 r#"{"type":"postgres","url":"postgres://h/d","table":"a.b.c"}"#,
                 "table",
             ),
+            (r#"{"type":"file","path":""}"#, "path"),
+            (r#"{"type":"file","batch_max":0}"#, "batch_max"),
             (r#"{"type":"http"}"#, "url"),
             (r#"{"type":"http","url":"h/x"}"#, "url"),
             (r#"{"type":"http","url":"ftp://h/x"}"#, "url"),

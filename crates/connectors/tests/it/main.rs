@@ -8,6 +8,7 @@
 
 mod contract;
 mod events;
+mod file;
 mod http;
 mod http_faults;
 mod postgres;
