@@ -18,6 +18,7 @@ mod identifier;
 pub mod options;
 pub mod postgres;
 pub mod reference;
+mod roots;
 mod row;
 mod split;
 pub mod sqlite;

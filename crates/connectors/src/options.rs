@@ -55,7 +55,7 @@ backends! {
     Postgres => postgres,
     /// An HTTP endpoint.
     Http => http,
-    /// A file of NDJSON.
+    /// A file of lines.
     File => file,
 }
 
@@ -235,10 +235,85 @@ mod tests {
                 r#"{"type":"postgres","url":"postgres://h/d","table":"a.b.c"}"#,
                 "table",
             ),
+            (r#"{"type":"file","path":""}"#, "path"),
+            (r#"{"type":"file","batch_max":0}"#, "batch_max"),
+            (r#"{"type":"http"}"#, "url"),
+            (r#"{"type":"http","url":"h/x"}"#, "url"),
+            (r#"{"type":"http","url":"ftp://h/x"}"#, "url"),
+            (
+                r#"{"type":"http","url":"http://h","url_file":"f"}"#,
+                "url_file",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","concurrency":257}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","max_rate":0}"#,
+                "max_rate",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","timeout":"31s"}"#,
+                "timeout",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","connect_timeout":"1ms"}"#,
+                "connect_timeout",
+            ),
+            (r#"{"type":"http","url":"http://h","sign":{}}"#, "sign"),
+            (
+                r#"{"type":"http","url":"http://h","sign":{"secret":"whsec_YQ==","secret_file":"f"}}"#,
+                "sign",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","sign":{"secret":"whsec_?"}}"#,
+                "sign",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","headers":{"host":"x"}}"#,
+                "headers",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","headers":{"a b":"x"}}"#,
+                "headers",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","headers":{"a":"x\ny"}}"#,
+                "headers",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","headers":{"a":"x","A":"y"}}"#,
+                "headers",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","headers":{"Forebay-Source":"x"}}"#,
+                "headers",
+            ),
+            (
+                r#"{"type":"http","url":"http://h","headers":{"webhook-id":"x"},"sign":{"secret":"whsec_YQ=="}}"#,
+                "headers",
+            ),
         ];
         for (json, key) in cases {
             assert_eq!(refused(json).key, key, "{json}");
         }
+    }
+
+    #[test]
+    fn nothing_secret_of_an_http_section_is_printed() {
+        let section = |header: &str| {
+            serde_json::json!({
+                "type": "http", "url": "https://app:hunter2@h/hunter2?hunter2",
+                "headers": {"authorization": header}, "sign": {"secret": "whsec_aHVudGVyMg=="},
+            })
+            .to_string()
+        };
+        let good = read(&section("hunter2")).unwrap();
+        let printed = format!("{good:?} {:?}", good.validate().unwrap());
+        assert!(!printed.contains("hunter2"), "{printed}");
+        assert!(!printed.contains("aHVudGVyMg"), "{printed}");
+        let error = refused(&section("hunter2\n"));
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -1,76 +1,56 @@
-//! The destination port on an NDJSON file.
+//! The destination port on a file of lines.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
 use domain::{BatchOutcome, StoredEvent, Unavailable};
 
+use super::client::{Client, TIMEOUT};
 use super::line;
-use super::log::Log;
-use super::options::{Config, KIND};
+use super::options::KIND;
 
-/// The most bytes of events in one write.
-const BATCH_BYTES: usize = 16 << 20;
+/// The most bytes of events in one write. They are put together in memory.
+const BATCH_BYTES: usize = 8 << 20;
 
-/// The longest that a write and its sync may take before the disk is taken for away.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A file that lines are appended to.
+#[derive(Debug)]
 pub(super) struct File {
-    log: Arc<Mutex<Log>>,
+    client: Client,
     batch_max: usize,
 }
 
 impl File {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(path: PathBuf, batch_max: usize) -> Self {
         Self {
-            log: Arc::new(Mutex::new(Log::new(config.path.clone()))),
-            batch_max: config.batch_max,
+            client: Client::new(path),
+            batch_max,
         }
-    }
-
-    /// Runs `act` where it may block. Once begun it goes on to its end, also when the caller stops waiting; the
-    /// next one waits for it.
-    async fn call(
-        &self,
-        act: impl FnOnce(&mut Log) -> Result<(), Unavailable> + Send + 'static,
-    ) -> Result<(), Unavailable> {
-        let log = Arc::clone(&self.log);
-        let done = tokio::task::spawn_blocking(move || {
-            act(&mut log.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        let done = done.await;
-        done.unwrap_or_else(|error| Err(Unavailable::new("defect", error.to_string())))
     }
 }
 
 #[async_trait]
 impl Destination for File {
+    /// Appends the batch, and says delivered once it is synced. After a failure nothing is known of any of it: lines
+    /// may be there, and come again. Dropping the call leaves the write running to its end.
     async fn deliver(&self, batch: &[Delivery]) -> BatchOutcome {
-        let count = batch.len();
+        if batch.is_empty() {
+            return BatchOutcome::all_delivered(0);
+        }
         let events: Vec<StoredEvent> = batch.iter().map(|one| one.stored.clone()).collect();
-        let written = self.call(move |log| {
-            let mut lines = Vec::new();
-            for event in &events {
-                line::write(event, &mut lines)
-                    .map_err(|error| Unavailable::new("defect", error.to_string()))?;
-            }
-            log.append(&lines)
-        });
-        match written.await {
-            Ok(()) => BatchOutcome::all_delivered(count),
-            Err(why) => BatchOutcome::unavailable(count, why),
+        let lines = move |out: &mut Vec<u8>| events.iter().for_each(|one| line::write(one, out));
+        match self.client.append(lines).await {
+            Ok(()) => BatchOutcome::all_delivered(batch.len()),
+            Err(why) => BatchOutcome::unavailable(batch.len(), why),
         }
     }
 
     async fn probe(&self) -> Result<(), Unavailable> {
-        self.call(Log::ready).await
+        self.client.look().await
     }
 
     async fn inspect(&self) -> Result<Vec<Finding>, Unavailable> {
-        self.probe().await?;
+        self.client.look().await?;
         Ok(Vec::new())
     }
 
@@ -79,7 +59,7 @@ impl Destination for File {
             batch_events: self.batch_max,
             batch_bytes: BATCH_BYTES,
             concurrency: 1,
-            timeout: TIMEOUT,
+            timeout: TIMEOUT + Duration::from_secs(5),
         }
     }
 

@@ -1,10 +1,11 @@
-//! A file of NDJSON: each event a line, each batch one synced write.
+//! A file of lines: each event is one JSON object, appended and synced.
 //!
-//! Owns the open file and its lock. All work on it happens off the runtime.
+//! Owns the file's handle and its lock. All work on it happens off the runtime. Never cuts or rewrites what is there.
 
+mod client;
 mod destination;
+mod error;
 mod line;
-mod log;
 mod options;
 
 pub use options::Options;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::destination::File;
 use crate::options::{Backend, BuildError, Context, OptionsError, batch_max};
-use crate::reference::{OptionDoc, sql};
+use crate::reference::OptionDoc;
 
 /// The word for it in the configuration.
 pub(crate) const KIND: &str = "file";
@@ -17,13 +17,16 @@ pub(crate) const REFERENCE: &[OptionDoc] = &[
     OptionDoc {
         key: "path",
         value: "path",
-        default: "",
+        default: "\"{data_dir}/events.ndjson\"",
         limit: "relative to the working directory; its directory must exist",
-        effect: "The file that a line an event is appended to. Made if it is not there, for its owner alone.",
+        effect: "The file that lines are appended to. Made if it is not there, for its owner only.",
     },
     OptionDoc {
-        effect: "The most events in one write.",
-        ..sql::BATCH_MAX
+        key: "batch_max",
+        value: "integer",
+        default: "1000",
+        limit: "1 to 10000",
+        effect: "The most events in one write and sync.",
     },
 ];
 
@@ -31,9 +34,9 @@ pub(crate) const REFERENCE: &[OptionDoc] = &[
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// The file.
+    /// The file. Default: `events.ndjson` in the data directory.
     pub path: Option<PathBuf>,
-    /// The most events in one write. Default 1000, 1 to 10,000.
+    /// The most events in one write and sync. Default 1000, 1 to 10,000.
     pub batch_max: Option<u32>,
 }
 
@@ -43,15 +46,15 @@ impl Options {
     /// # Errors
     /// The key and what would be right.
     pub(crate) fn validate(&self) -> Result<Config, OptionsError> {
-        let path = self.path.clone().unwrap_or_default();
-        if path.as_os_str().is_empty() {
-            return Err(OptionsError::new(
-                "path",
-                "is missing: name a file, as in \"/var/lib/forebay/events.ndjson\"",
-            ));
+        if self
+            .path
+            .as_ref()
+            .is_some_and(|path| path.as_os_str().is_empty())
+        {
+            return Err(OptionsError::new("path", "cannot be empty: name a file"));
         }
         Ok(Config {
-            path,
+            path: self.path.clone(),
             batch_max: batch_max(self.batch_max)?,
         })
     }
@@ -60,8 +63,8 @@ impl Options {
 /// Checked options.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(super) path: PathBuf,
-    pub(super) batch_max: usize,
+    path: Option<PathBuf>,
+    batch_max: usize,
 }
 
 impl Backend for Config {
@@ -69,7 +72,9 @@ impl Backend for Config {
         KIND
     }
 
-    fn build(&self, _: &Context) -> Result<Arc<dyn Destination>, BuildError> {
-        Ok(Arc::new(File::new(self)))
+    fn build(&self, context: &Context) -> Result<Arc<dyn Destination>, BuildError> {
+        let path = self.path.clone();
+        let path = path.unwrap_or_else(|| context.data_dir.join("events.ndjson"));
+        Ok(Arc::new(File::new(path, self.batch_max)))
     }
 }

@@ -1,119 +1,79 @@
-//! The destination port on one URL.
+//! The destination port on an HTTP endpoint.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
 use domain::{BatchOutcome, Clock, Outcome, Unavailable};
-use futures_util::{StreamExt as _, stream};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
-use tokio::net::TcpStream;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
-use super::answer::{self, Told};
+use super::address::Address;
+use super::client::{Client, Wrong};
 use super::options::{Config, KIND};
 use super::pace::Pace;
-use super::request::{self, SigningKey};
 
-/// What is read of an answer's body, so that its connection can be used again.
-const DRAINED: usize = 64 << 10;
+/// No limit of its own: a batch is one event, and an event is as large as its source allows.
+const BATCH_BYTES: usize = 64 << 20;
 
-/// What an attempt may take beside the request itself.
-const MARGIN: Duration = Duration::from_secs(5);
-
-/// An endpoint. Keeps connections open between requests.
+#[derive(Debug)]
 pub(super) struct Http {
-    config: Config,
+    config: Arc<Config>,
     client: Client,
-    url: Mutex<Url>,
-    sign: Option<SigningKey>,
     pace: Option<Pace>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Http {
-    pub(super) fn new(
-        config: Config,
-        url: Url,
-        sign: Option<SigningKey>,
-        clock: Arc<dyn Clock>,
-    ) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.timeout)
-            .pool_max_idle_per_host(config.concurrency)
-            .build()?;
+    /// # Errors
+    /// The key, and what cannot be read or does not fit.
+    pub(super) fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, Wrong> {
+        let config = Arc::new(config);
         Ok(Self {
-            pace: config.max_rate.map(Pace::new),
-            url: Mutex::new(url),
-            client,
+            client: Client::new(Arc::clone(&config), clock)?,
+            pace: config.max_rate.map(Pace::per_second),
             config,
-            sign,
-            clock,
         })
     }
 
-    fn url(&self) -> Url {
-        let url = self.url.lock().unwrap_or_else(PoisonError::into_inner);
-        url.clone()
-    }
-
-    async fn post(&self, delivery: &Delivery) -> Told {
+    /// Posts one event in its turn, unless the endpoint is gone by then.
+    async fn post(&self, delivery: &Delivery, gone: &AtomicBool) -> Result<Outcome, Unavailable> {
         if let Some(pace) = &self.pace {
             pace.turn().await;
         }
-        let (now, sign) = (self.clock.now(), self.sign.as_ref());
-        let headers = request::headers(delivery, &self.config.headers, sign, now);
-        let request = self
-            .client
-            .post(self.url())
-            .headers(headers)
-            .body(delivery.stored.event.body.clone());
-        match request.send().await {
-            Ok(answer) => {
-                let told = answer::of_status(answer.status(), answer.headers(), now);
-                drain(answer).await;
-                told
-            }
-            Err(error) => answer::of_error(&error),
+        if gone.load(Ordering::Relaxed) {
+            return Ok(Outcome::NotDone);
         }
-    }
-}
-
-/// Reads what is left of an answer, so that the connection can be used again. The status has said all there
-/// is to say, so nothing depends on it.
-async fn drain(mut answer: Response) {
-    let mut bytes = 0;
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        bytes += chunk.len();
-        if bytes > DRAINED {
-            return;
-        }
+        self.client.post(delivery).await
     }
 }
 
 #[async_trait]
 impl Destination for Http {
+    /// Posts the events of a batch side by side, each with an outcome of its own. The first that finds the endpoint
+    /// away keeps further ones from starting; those under way come to their end. Dropping the call closes what is
+    /// under way: the endpoint may have those events, and gets them again.
     async fn deliver(&self, batch: &[Delivery]) -> BatchOutcome {
         let mut outcomes = vec![Outcome::NotDone; batch.len()];
-        let mut unavailable: Option<Unavailable> = None;
-        let mut rest = batch.iter().enumerate();
-        let mut under_way = stream::FuturesUnordered::new();
+        let mut unavailable = None;
+        let gone = AtomicBool::new(false);
+        let gone = &gone;
+        let mut waiting = batch.iter().enumerate();
+        let mut under_way = FuturesUnordered::new();
         loop {
-            while unavailable.is_none() && under_way.len() < self.config.concurrency {
-                let Some((at, delivery)) = rest.next() else {
+            while under_way.len() < self.config.concurrency && unavailable.is_none() {
+                let Some((place, delivery)) = waiting.next() else {
                     break;
                 };
-                under_way.push(async move { (at, self.post(delivery).await) });
+                under_way.push(async move { (place, self.post(delivery, gone).await) });
             }
             match under_way.next().await {
                 None => break,
-                Some((at, Ok(outcome))) => outcomes[at] = outcome,
-                Some((_, Err(away))) => {
-                    unavailable.get_or_insert(away);
+                Some((place, Ok(outcome))) => outcomes[place] = outcome,
+                Some((_, Err(why))) => {
+                    gone.store(true, Ordering::Relaxed);
+                    unavailable.get_or_insert(why);
                 }
             }
         }
@@ -123,55 +83,69 @@ impl Destination for Http {
         }
     }
 
-    /// Opens a connection and sends nothing: a request could make something over there.
+    /// Opens a connection and closes it: anything more would be a request that the endpoint has to make sense of.
     async fn probe(&self) -> Result<(), Unavailable> {
-        let place = self.config.place.clone();
-        let read = tokio::task::spawn_blocking(move || place.url()).await;
-        let read = read.map_err(|error| Unavailable::new("defect", error.to_string()))?;
-        let url = read.map_err(|reason| Unavailable::new("url", reason))?;
-        *self.url.lock().unwrap_or_else(PoisonError::into_inner) = url.clone();
-        let addresses = (
-            url.host_str().unwrap_or_default().trim_matches(['[', ']']),
-            url.port_or_known_default().unwrap_or(443),
-        );
-        let connecting = TcpStream::connect(addresses);
-        match tokio::time::timeout(self.config.connect_timeout, connecting).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(Unavailable::new("connect", error.to_string())),
-            Err(_) => Err(Unavailable::new("timeout", "no connection in time")),
-        }
+        self.client.connect().await.map(|_| ())
     }
 
     async fn inspect(&self) -> Result<Vec<Finding>, Unavailable> {
-        self.probe().await?;
-        let url = self.url();
-        let host = url.host_str().unwrap_or_default();
-        let is_near = host == "localhost"
-            || host
-                .trim_matches(['[', ']'])
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback());
-        let mut findings = Vec::new();
-        if url.scheme() == "http" && !is_near {
-            let text = "events go over the network unencrypted: use an https:// url";
-            findings.push(Finding { text: text.into() });
-        }
-        Ok(findings)
+        let target = self.client.connect().await?;
+        Ok(findings(&target.address))
     }
 
-    /// One event a batch: a slow one keeps nobody waiting but itself.
     fn limits(&self) -> DestinationLimits {
-        let turns = u32::try_from(self.config.concurrency).unwrap_or(u32::MAX);
-        let paced = self.pace.as_ref().map(Pace::interval).unwrap_or_default();
+        let concurrency = self.config.concurrency;
+        let pace = self.pace.as_ref();
+        let turn = pace.map_or(Duration::ZERO, |pace| pace.longest_wait(concurrency));
         DestinationLimits {
+            // One event a batch, so that a slow one keeps nobody waiting.
             batch_events: 1,
-            batch_bytes: usize::MAX,
-            concurrency: self.config.concurrency,
-            timeout: self.config.timeout + MARGIN + paced.saturating_mul(turns),
+            batch_bytes: BATCH_BYTES,
+            concurrency,
+            timeout: self.config.connect_timeout
+                + self.config.timeout
+                + turn
+                + Duration::from_secs(5),
         }
     }
 
     fn kind(&self) -> &'static str {
         KIND
+    }
+}
+
+/// What is weaker than promised about sending events there.
+fn findings(address: &Address) -> Vec<Finding> {
+    if address.is_https() || address.is_loopback() {
+        return Vec::new();
+    }
+    vec![Finding {
+        text: format!(
+            "bodies and headers go to {} unencrypted, and whoever answers there is believed: write https:// in the URL",
+            address.place()
+        ),
+    }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_to_another_machine_is_named() {
+        let found = |url: &str| findings(&Address::parse(url).unwrap());
+        for fine in [
+            "https://h/",
+            "http://localhost:8080/",
+            "http://127.0.0.1/",
+            "http://[::1]/",
+        ] {
+            assert_eq!(found(fine), vec![], "{fine}");
+        }
+        let named = found("http://app:hunter2@h/hunter2");
+        assert_eq!(named.len(), 1);
+        let text = &named[0].text;
+        assert!(text.contains("h:80 unencrypted"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 }

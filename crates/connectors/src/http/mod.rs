@@ -1,13 +1,17 @@
-//! HTTP: each event a POST of its own to one URL.
+//! HTTP: each event is one POST to an endpoint, with the event's own bytes and headers.
 //!
-//! Owns a pool of connections, what goes out with an event, and what an answer means. Follows no redirect, uses
-//! no proxy, and never looks into an answer's body: it may hold anything.
+//! Owns a pool of connections, what the endpoint's answers mean, and how requests are signed and paced. Follows no
+//! redirect, uses no proxy, and reads an answer's body only to have the connection back.
 
-mod answer;
+mod address;
+mod client;
 mod destination;
+mod error;
+mod headers;
 mod options;
 mod pace;
-mod request;
+mod sign;
+mod tls;
 
-pub use options::Options;
 pub(crate) use options::{KIND, REFERENCE};
+pub use options::{Options, SignOptions};

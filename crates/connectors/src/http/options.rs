@@ -7,74 +7,77 @@ use std::time::Duration;
 
 use domain::ports::Destination;
 use domain::{HumanDuration, Secret};
-use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use super::address::Address;
 use super::destination::Http;
-use super::request::SigningKey;
+use super::headers;
+use super::sign::{self, Signer};
 use crate::options::{Backend, BuildError, Context, OptionsError};
 use crate::reference::OptionDoc;
 
 /// The word for it in the configuration.
 pub(crate) const KIND: &str = "http";
 
+const MAX_HEADERS: usize = 64;
+
 pub(crate) const REFERENCE: &[OptionDoc] = &[
     OptionDoc {
         key: "url",
         value: "secret string",
         default: "",
-        limit: "http:// or https://",
-        effect: "Where each event is posted. The event's own path is not added.",
+        limit: "https:// or http://, with user:password@ if you like",
+        effect: "Where each event is posted to, exactly as written: the event's own path is not added. It is never shown but for host and port.",
     },
     OptionDoc {
         key: "url_file",
         value: "path",
         default: "",
         limit: "instead of `url`",
-        effect: "A file with the URL, read at the start and again for every probe.",
+        effect: "A file with the URL, read again when it was read more than 5s ago.",
     },
     OptionDoc {
         key: "headers",
         value: "table of secret strings",
         default: "",
-        limit: "",
-        effect: "Headers that every request has, in place of the event's own of that name.",
+        limit: "at most 64; not those of the connection (host, content-length), not forebay-…",
+        effect: "Headers for every request, in place of the event's own of the same name. Their values are never shown.",
     },
     OptionDoc {
         key: "sign",
-        value: "table",
+        value: "table: `secret` or `secret_file`",
         default: "",
-        limit: "`{ secret = \"whsec_…\" }` or `{ secret_file = \"…\" }`",
-        effect: "Signs each request as Standard Webhooks says, with webhook-id, webhook-timestamp and webhook-signature. A file is read at the start.",
+        limit: "base64, behind whsec_ or alone",
+        effect: "Signs each request by Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature), in place of the event's own such headers. A file is read again as `url_file` is.",
     },
     OptionDoc {
         key: "concurrency",
         value: "integer",
         default: "8",
         limit: "1 to 256",
-        effect: "Requests in flight at once.",
+        effect: "Requests under way at once.",
     },
     OptionDoc {
         key: "max_rate",
         value: "integer",
         default: "",
         limit: "1 to 100000",
-        effect: "The most requests a second, spread evenly.",
+        effect: "Requests a second, evenly spaced, over all routes to this destination. Without it they go as fast as they are answered.",
     },
     OptionDoc {
         key: "connect_timeout",
         value: "duration",
         default: "\"5s\"",
         limit: "100ms to 30s",
-        effect: "The longest that a connection may take to open.",
+        effect: "The longest that a connection may take to open, TLS included. It is part of `timeout`.",
     },
     OptionDoc {
         key: "timeout",
         value: "duration",
         default: "\"10s\"",
         limit: "100ms to 30s",
-        effect: "The longest that a request may take, from its first byte to the answer. After it the destination is taken for away.",
+        effect: "The longest that one request may take to its answer, connecting included. After it the destination is unavailable.",
     },
 ];
 
@@ -82,29 +85,29 @@ pub(crate) const REFERENCE: &[OptionDoc] = &[
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Where events are posted. This or `url_file`.
+    /// Where events are posted to. This or `url_file`.
     pub url: Option<Secret>,
     /// A file with the URL.
     pub url_file: Option<PathBuf>,
-    /// Headers of every request.
-    pub headers: BTreeMap<String, Secret>,
-    /// How requests are signed.
+    /// Headers for every request. At most 64.
+    pub headers: Option<BTreeMap<String, Secret>>,
+    /// Signs each request.
     pub sign: Option<SignOptions>,
-    /// Requests in flight at once. Default 8, 1 to 256.
+    /// Requests under way at once. Default 8, 1 to 256.
     pub concurrency: Option<u32>,
-    /// The most requests a second.
+    /// Requests a second. Default: no limit; 1 to 100,000.
     pub max_rate: Option<u32>,
     /// The longest that a connection may take to open. Default `"5s"`.
     pub connect_timeout: Option<HumanDuration>,
-    /// The longest that a request may take. Default `"10s"`, at most `"30s"`.
+    /// The longest that one request may take. Default `"10s"`, at most `"30s"`.
     pub timeout: Option<HumanDuration>,
 }
 
-/// The `sign` table.
+/// The secret of Standard Webhooks: one of the two.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SignOptions {
-    /// The secret, as `whsec_…`. This or `secret_file`.
+    /// `whsec_…`.
     pub secret: Option<Secret>,
     /// A file with it.
     pub secret_file: Option<PathBuf>,
@@ -114,13 +117,11 @@ impl Options {
     /// Checks the values; reads nothing.
     ///
     /// # Errors
-    /// The key and what would be right. Never a value that may be secret.
+    /// The key and what would be right.
     pub(crate) fn validate(&self) -> Result<Config, OptionsError> {
-        let place = match (&self.url, &self.url_file) {
-            (Some(url), None) => Place::Url(
-                parse_url(url.expose()).map_err(|reason| OptionsError::new("url", reason))?,
-            ),
-            (None, Some(path)) => Place::File(path.clone()),
+        let endpoint = match (&self.url, &self.url_file) {
+            (Some(url), None) => Given::Here(address(url.expose())?),
+            (None, Some(path)) => Given::File(path.clone()),
             (None, None) => {
                 return Err(OptionsError::new(
                     "url",
@@ -142,12 +143,16 @@ impl Options {
             .max_rate
             .is_some_and(|rate| !(1..=100_000).contains(&rate))
         {
-            return Err(OptionsError::new("max_rate", "must be from 1 to 100000"));
+            return Err(OptionsError::new(
+                "max_rate",
+                "must be from 1 to 100000; leave it out for no limit",
+            ));
         }
+        let signer = self.sign.as_ref().map(signer).transpose()?;
         Ok(Config {
-            place,
-            headers: self.header_map()?,
-            sign: self.signing()?,
+            endpoint,
+            headers: self.headers(signer.is_some())?,
+            signer,
             concurrency: concurrency as usize,
             max_rate: self.max_rate,
             connect_timeout: wait("connect_timeout", self.connect_timeout, 5)?,
@@ -155,32 +160,58 @@ impl Options {
         })
     }
 
-    fn header_map(&self) -> Result<HeaderMap, OptionsError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let wrong = |what: &str| OptionsError::new("headers", format!("{name:?} {what}"));
-            let parsed = HeaderName::from_bytes(name.as_bytes());
-            let parsed = parsed.map_err(|_| wrong("is no name of a header"))?;
-            let value = HeaderValue::from_str(value.expose());
-            let mut value = value.map_err(|_| wrong("has a value that no header can have"))?;
+    fn headers(&self, signed: bool) -> Result<Vec<(HeaderName, HeaderValue)>, OptionsError> {
+        let wrong = |reason: String| OptionsError::new("headers", reason);
+        let given = self.headers.iter().flatten();
+        if self
+            .headers
+            .as_ref()
+            .is_some_and(|all| all.len() > MAX_HEADERS)
+        {
+            return Err(wrong(format!("has more than {MAX_HEADERS} headers")));
+        }
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        for (name, value) in given {
+            // A name is shown only once it is known to be one: what is not may be a secret in the wrong place.
+            let name = HeaderName::try_from(name)
+                .map_err(|_| wrong("has a name that is none: letters, digits and -".into()))?;
+            let mut value = HeaderValue::try_from(value.expose()).map_err(|_| {
+                wrong(format!(
+                    "{name} has a value with a line break or the like in it"
+                ))
+            })?;
+            if let Some(why) = headers::unfit(&name) {
+                return Err(wrong(format!("{name} {why}")));
+            }
+            if signed && [sign::ID, sign::TIMESTAMP, sign::SIGNATURE].contains(&name) {
+                return Err(wrong(format!(
+                    "{name} is what `sign` sets: keep one of them"
+                )));
+            }
+            if headers.iter().any(|(other, _)| *other == name) {
+                return Err(wrong(format!("{name} is there twice")));
+            }
             value.set_sensitive(true);
-            headers.insert(parsed, value);
+            headers.push((name, value));
         }
         Ok(headers)
     }
+}
 
-    fn signing(&self) -> Result<Option<Signing>, OptionsError> {
-        let wrong = |reason: &str| OptionsError::new("sign", reason);
-        let Some(sign) = &self.sign else {
-            return Ok(None);
-        };
-        match (&sign.secret, &sign.secret_file) {
-            (Some(secret), None) => SigningKey::parse(secret)
-                .map(|key| Some(Signing::Key(key)))
-                .map_err(|reason| wrong(&format!("secret {reason}"))),
-            (None, Some(path)) => Ok(Some(Signing::File(path.clone()))),
-            _ => Err(wrong("needs one of secret and secret_file")),
-        }
+fn address(text: &str) -> Result<Address, OptionsError> {
+    Address::parse(text).map_err(|reason| OptionsError::new("url", reason))
+}
+
+fn signer(options: &SignOptions) -> Result<Given<Signer>, OptionsError> {
+    match (&options.secret, &options.secret_file) {
+        (Some(secret), None) => Signer::new(secret)
+            .map(Given::Here)
+            .map_err(|reason| OptionsError::new("sign", reason)),
+        (None, Some(path)) => Ok(Given::File(path.clone())),
+        _ => Err(OptionsError::new(
+            "sign",
+            "needs `secret` or `secret_file`, and one of them only",
+        )),
     }
 }
 
@@ -197,86 +228,23 @@ fn wait(
     }
 }
 
-/// A URL that can be posted to. The reason never quotes it.
-fn parse_url(text: &str) -> Result<Url, String> {
-    let wrong = || "must be http://host/path or https://host/path".to_owned();
-    let url = Url::parse(text.trim()).map_err(|_| wrong())?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(wrong());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(
-            "must hold no user and password: set headers = { authorization = \"…\" }".into(),
-        );
-    }
-    Ok(url)
+/// What stands in the configuration or in a file of its own.
+#[derive(Debug, Clone)]
+pub(super) enum Given<T> {
+    Here(T),
+    File(PathBuf),
 }
 
 /// Checked options.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(super) place: Place,
-    pub(super) headers: HeaderMap,
-    sign: Option<Signing>,
+    pub(super) endpoint: Given<Address>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) signer: Option<Given<Signer>>,
     pub(super) concurrency: usize,
     pub(super) max_rate: Option<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("http").finish_non_exhaustive()
-    }
-}
-
-/// Where the URL comes from.
-#[derive(Clone)]
-pub(super) enum Place {
-    Url(Url),
-    File(PathBuf),
-}
-
-impl Place {
-    const fn key(&self) -> &'static str {
-        match self {
-            Self::Url(_) => "url",
-            Self::File(_) => "url_file",
-        }
-    }
-
-    /// The URL now. Blocks on a file.
-    pub(super) fn url(&self) -> Result<Url, String> {
-        match self {
-            Self::Url(url) => Ok(url.clone()),
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                parse_url(&text).map_err(|reason| format!("{}: {reason}", path.display()))
-            }
-        }
-    }
-}
-
-#[derive(Clone)]
-enum Signing {
-    Key(SigningKey),
-    File(PathBuf),
-}
-
-impl Signing {
-    /// The key. Blocks on a file.
-    fn key(&self) -> Result<SigningKey, String> {
-        match self {
-            Self::Key(key) => Ok(key.clone()),
-            Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                SigningKey::parse(&Secret::new(text))
-                    .map_err(|reason| format!("{}: the secret {reason}", path.display()))
-            }
-        }
-    }
 }
 
 impl Backend for Config {
@@ -285,16 +253,13 @@ impl Backend for Config {
     }
 
     fn build(&self, context: &Context) -> Result<Arc<dyn Destination>, BuildError> {
-        let refuse = |key| {
-            let name = context.name.clone();
-            move |reason| BuildError { name, key, reason }
+        let refuse = |(key, reason)| BuildError {
+            name: context.name.clone(),
+            key,
+            reason,
         };
-        let url = self.place.url().map_err(refuse(self.place.key()))?;
-        let key = self.sign.as_ref().map(Signing::key).transpose();
-        let key = key.map_err(refuse("sign"))?;
-        let http = Http::new(self.clone(), url, key, Arc::clone(&context.clock));
-        let http =
-            http.map_err(|error| refuse("type")(format!("no client can be made: {error}")))?;
+        let clock = Arc::clone(&context.clock);
+        let http = Http::new(self.clone(), clock).map_err(refuse)?;
         Ok(Arc::new(http))
     }
 }

@@ -65,12 +65,7 @@ pub(super) fn connector(verify: Verify, roots: &Roots) -> Result<MakeRustlsConne
 fn load(roots: &Roots) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     match roots {
-        Roots::System => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if store.is_empty() {
-                return Err("the system has no trusted certificates: install ca-certificates, or name a file with sslrootcert".into());
-            }
-        }
+        Roots::System => return crate::roots::system("name a file with sslrootcert"),
         Roots::File(path) => {
             let name = path.display();
             let read = CertificateDer::pem_file_iter(path)

@@ -1,4 +1,5 @@
-//! What every SQL destination promises, tried on each. A new one is one line: its [`Subject`].
+//! What every destination promises, and what every SQL destination promises beyond that, tried on each. A new one is
+//! one line: its [`Subject`].
 
 use domain::Outcome;
 use domain::ports::Destination;
@@ -6,12 +7,22 @@ use serde_json::{Value, json};
 
 use crate::events::{Bodies, bodies, deliver_all, deliver_to_nobody, event, events, made};
 
-/// A database that a test can do things to.
+/// A backend that a test can take away.
 pub(crate) trait Subject: Send + Sync + Sized {
     /// An empty one, running.
     async fn start() -> Self;
     /// `type`, and where it is.
     fn section(&self) -> Value;
+    /// What arrived.
+    async fn arrived(&self) -> Bodies;
+    /// Takes it away.
+    async fn stop(&mut self);
+    /// Brings it back, with what had arrived.
+    async fn start_again(&mut self);
+}
+
+/// A database that a test can do things to.
+pub(crate) trait Database: Subject {
     /// Runs statements.
     async fn execute(&self, sql: &str);
     /// The first column of the rows, as text.
@@ -20,10 +31,6 @@ pub(crate) trait Subject: Send + Sync + Sized {
     async fn bodies(&self, table: &str) -> Bodies;
     /// Makes the database refuse rows of the events table with the path `/bad`.
     async fn refuse_bad_paths(&self);
-    /// Takes it away.
-    async fn stop(&mut self);
-    /// Brings it back.
-    async fn start_again(&mut self);
     /// Refuses writes, or allows them again.
     async fn set_read_only(&self, read_only: bool);
 }
@@ -41,7 +48,20 @@ fn destination(subject: &impl Subject, more: Value) -> std::sync::Arc<dyn Destin
     made(&section(subject, &more))
 }
 
-pub(crate) async fn delivers_batches_and_repeats_are_single<S: Subject>() {
+pub(crate) async fn a_batch_arrives_whole<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    let batch = events(1000);
+    deliver_all(&*to, &batch).await;
+    deliver_all(&*to, &[]).await;
+    assert_eq!(subject.arrived().await, bodies(&batch));
+    to.probe().await.unwrap();
+    assert_eq!(to.inspect().await.unwrap(), vec![]);
+    let limits = to.limits();
+    assert!(limits.batch_events > 0 && limits.batch_bytes > 0 && limits.concurrency > 0);
+}
+
+pub(crate) async fn delivers_batches_and_repeats_are_single<S: Database>() {
     let subject = S::start().await;
     let to = destination(&subject, json!({}));
     let batch = events(1000);
@@ -57,7 +77,7 @@ pub(crate) async fn delivers_batches_and_repeats_are_single<S: Subject>() {
     assert_eq!(to.inspect().await.unwrap(), vec![]);
 }
 
-pub(crate) async fn a_bad_row_is_rejected_alone<S: Subject>() {
+pub(crate) async fn a_bad_row_is_rejected_alone<S: Database>() {
     let subject = S::start().await;
     let to = destination(&subject, json!({}));
     to.inspect().await.unwrap();
@@ -78,7 +98,7 @@ pub(crate) async fn a_bad_row_is_rejected_alone<S: Subject>() {
     assert_eq!(subject.bodies("webhook_events").await, bodies(&events(500)));
 }
 
-pub(crate) async fn many_bad_rows_are_rejected_each_with_its_cause<S: Subject>() {
+pub(crate) async fn many_bad_rows_are_rejected_each_with_its_cause<S: Database>() {
     let subject = S::start().await;
     let to = destination(&subject, json!({}));
     to.inspect().await.unwrap();
@@ -137,7 +157,17 @@ pub(crate) async fn every_body_arrives_byte_for_byte<S: Subject>() {
         .collect();
     deliver_all(&*to, &batch).await;
     deliver_all(&*to, &batch).await;
-    assert_eq!(subject.bodies("webhook_events").await, bodies(&batch));
+    assert_eq!(subject.arrived().await, bodies(&batch));
+}
+
+pub(crate) async fn odd_parts_are_kept_in_their_columns<S: Database>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    let batch: Vec<_> = (0..)
+        .zip(odd_bodies())
+        .map(|(number, body)| event(number, "/in/gen\0esys", &body))
+        .collect();
+    deliver_all(&*to, &batch).await;
     let raw = "SELECT count(*) || '' FROM webhook_events WHERE body_raw IS NOT NULL";
     assert_eq!(subject.texts(raw).await, ["12"]);
     let paths = "SELECT DISTINCT path FROM webhook_events";
@@ -150,7 +180,7 @@ pub(crate) async fn every_body_arrives_byte_for_byte<S: Subject>() {
     assert_eq!(subject.texts(odd).await, ["/wA="]);
 }
 
-pub(crate) async fn an_absent_database_is_unavailable_until_it_is_back<S: Subject>() {
+pub(crate) async fn an_absent_destination_is_unavailable_until_it_is_back<S: Subject>() {
     let mut subject = S::start().await;
     let to = destination(&subject, json!({}));
     let batch = events(100);
@@ -162,7 +192,7 @@ pub(crate) async fn an_absent_database_is_unavailable_until_it_is_back<S: Subjec
     subject.start_again().await;
     to.probe().await.unwrap();
     deliver_all(&*to, &batch).await;
-    assert_eq!(subject.bodies("webhook_events").await, bodies(&batch));
+    assert_eq!(subject.arrived().await, bodies(&batch));
 }
 
 pub(crate) async fn a_destination_made_while_it_is_away_works_later<S: Subject>() {
@@ -172,10 +202,10 @@ pub(crate) async fn a_destination_made_while_it_is_away_works_later<S: Subject>(
     deliver_to_nobody(&*to, &events(3)).await;
     subject.start_again().await;
     deliver_all(&*to, &events(3)).await;
-    assert_eq!(subject.bodies("webhook_events").await, bodies(&events(3)));
+    assert_eq!(subject.arrived().await, bodies(&events(3)));
 }
 
-pub(crate) async fn a_read_only_database_is_unavailable<S: Subject>() {
+pub(crate) async fn a_read_only_database_is_unavailable<S: Database>() {
     let subject = S::start().await;
     let to = destination(&subject, json!({}));
     deliver_all(&*to, &events(10)).await;
@@ -188,7 +218,7 @@ pub(crate) async fn a_read_only_database_is_unavailable<S: Subject>() {
     assert_eq!(subject.bodies("webhook_events").await, bodies(&events(20)));
 }
 
-pub(crate) async fn columns_take_values_out_of_the_body<S: Subject>() {
+pub(crate) async fn columns_take_values_out_of_the_body<S: Database>() {
     let subject = S::start().await;
     subject
         .execute(
@@ -229,7 +259,7 @@ pub(crate) async fn columns_take_values_out_of_the_body<S: Subject>() {
     assert_eq!(whole[0].as_bytes(), body);
 }
 
-pub(crate) async fn an_id_column_without_an_index_is_named_and_written_plainly<S: Subject>() {
+pub(crate) async fn an_id_column_without_an_index_is_named_and_written_plainly<S: Database>() {
     let subject = S::start().await;
     subject.execute("CREATE TABLE log (id text, n text)").await;
     let own = json!({"table": "log", "id_column": "id", "columns": {"n": "/number"}});
@@ -251,7 +281,7 @@ pub(crate) async fn an_id_column_without_an_index_is_named_and_written_plainly<S
     assert_eq!(subject.texts("SELECT id FROM log").await.len(), 3);
 }
 
-pub(crate) async fn another_unique_conflict_is_rejected<S: Subject>() {
+pub(crate) async fn another_unique_conflict_is_rejected<S: Database>() {
     let subject = S::start().await;
     let to = destination(&subject, json!({}));
     to.inspect().await.unwrap();
@@ -270,7 +300,7 @@ pub(crate) async fn another_unique_conflict_is_rejected<S: Subject>() {
     assert_eq!(subject.bodies("webhook_events").await.len(), 1);
 }
 
-pub(crate) async fn a_statement_runs_with_bound_parameters<S: Subject>() {
+pub(crate) async fn a_statement_runs_with_bound_parameters<S: Database>() {
     let subject = S::start().await;
     subject
         .execute("CREATE TABLE mine (id text PRIMARY KEY, body text, kind text)")
@@ -302,7 +332,7 @@ pub(crate) async fn a_statement_runs_with_bound_parameters<S: Subject>() {
     assert_eq!(kinds, ["message$idgenesys"]);
 }
 
-pub(crate) async fn a_table_that_does_not_fit_is_named_plainly<S: Subject>() {
+pub(crate) async fn a_table_that_does_not_fit_is_named_plainly<S: Database>() {
     let subject = S::start().await;
     subject
         .execute("CREATE TABLE small (id text PRIMARY KEY)")
@@ -319,16 +349,23 @@ pub(crate) async fn a_table_that_does_not_fit_is_named_plainly<S: Subject>() {
     );
 }
 
-/// Every promise, as tests of one subject.
+/// Every promise, as tests of one subject: `contract!(Subject)`, or `contract!(Database, sql)`.
 macro_rules! contract {
     ($subject:ty) => {
-        crate::contract::contract!($subject:
+        crate::contract::contract!(contract $subject:
+            a_batch_arrives_whole
+            every_body_arrives_byte_for_byte
+            an_absent_destination_is_unavailable_until_it_is_back
+            a_destination_made_while_it_is_away_works_later
+        );
+    };
+    ($subject:ty, sql) => {
+        crate::contract::contract!($subject);
+        crate::contract::contract!(sql_contract $subject:
             delivers_batches_and_repeats_are_single
             a_bad_row_is_rejected_alone
             many_bad_rows_are_rejected_each_with_its_cause
-            every_body_arrives_byte_for_byte
-            an_absent_database_is_unavailable_until_it_is_back
-            a_destination_made_while_it_is_away_works_later
+            odd_parts_are_kept_in_their_columns
             a_read_only_database_is_unavailable
             columns_take_values_out_of_the_body
             an_id_column_without_an_index_is_named_and_written_plainly
@@ -337,13 +374,13 @@ macro_rules! contract {
             a_table_that_does_not_fit_is_named_plainly
         );
     };
-    ($subject:ty: $($name:ident)+) => {
-        mod contract {
+    ($name:ident $subject:ty: $($test:ident)+) => {
+        mod $name {
             use super::*;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    crate::contract::$name::<$subject>().await;
+                async fn $test() {
+                    crate::contract::$test::<$subject>().await;
                 }
             )+
         }

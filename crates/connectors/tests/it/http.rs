@@ -1,251 +1,364 @@
-//! The HTTP destination against a real endpoint.
+//! The contract on an HTTP endpoint, and what a request is made of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Outcome;
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::ports::{Delivery, Destination};
+use domain::{Event, Headers, Outcome};
 use serde_json::{Value, json};
-use testbed::endpoint::{Answer, Endpoint, Received};
+use testbed::endpoint::{Answer, Endpoint, Gate, Received};
 
-use crate::events::{deliver_all, deliver_to_nobody, event, events, made};
+use crate::contract::{Subject, contract, section};
+use crate::events::{Bodies, deliver_all, event, events, made};
 
-fn section(endpoint: &Endpoint, more: Value) -> Value {
-    let mut section = json!({"type": "http", "url": endpoint.url("/hook?a=b"), "timeout": "2s"});
-    let Value::Object(more) = more else { panic!() };
-    section.as_object_mut().unwrap().extend(more);
-    section
+/// An endpoint that takes everything.
+pub(crate) struct Http {
+    pub(crate) endpoint: Endpoint,
 }
 
-async fn endpoint() -> Endpoint {
-    Endpoint::start().await.unwrap()
+impl Http {
+    #[expect(clippy::needless_pass_by_value, reason = "it reads better at the call")]
+    pub(crate) fn made(&self, more: Value) -> Arc<dyn Destination> {
+        made(&section(self, &more))
+    }
+
+    /// The one request that came.
+    pub(crate) fn only(&self) -> Received {
+        let mut received = self.endpoint.received();
+        assert_eq!(received.len(), 1);
+        received.remove(0)
+    }
 }
 
-#[tokio::test]
-async fn each_event_is_a_post_of_its_own_bytes_and_headers() {
-    let endpoint = endpoint().await;
-    let to = made(&section(
-        &endpoint,
-        json!({"headers": {"authorization": "Bearer t", "x-many": "ours"}}),
-    ));
-    let bodies = [&b"{\"a\":  1}"[..], b"", b"\x00\xff not json"];
-    let batch: Vec<_> = (0..)
-        .zip(bodies)
-        .map(|(n, body)| event(n, "/in/x", body))
+impl Subject for Http {
+    async fn start() -> Self {
+        let endpoint = Endpoint::start().await.unwrap();
+        Self { endpoint }
+    }
+
+    fn section(&self) -> Value {
+        json!({"type": "http", "url": format!("{}hooks?key=a%20b", self.endpoint.url())})
+    }
+
+    async fn arrived(&self) -> Bodies {
+        let received = self.endpoint.received();
+        let id = |one: &Received| one.header("forebay-event-id").unwrap().to_owned();
+        received
+            .iter()
+            .map(|one| (id(one), one.body.to_vec()))
+            .collect()
+    }
+
+    async fn stop(&mut self) {
+        self.endpoint.stop().await;
+    }
+
+    async fn start_again(&mut self) {
+        self.endpoint.start_again().await.unwrap();
+    }
+}
+
+contract!(Http);
+
+/// An event with these headers and no others.
+fn with_headers(headers: &[(&str, &[u8])]) -> Delivery {
+    let mut delivery = event(7, "/in/genesys", b"{}");
+    delivery.stored.event = Arc::new(Event {
+        headers: headers.iter().copied().collect::<Headers>(),
+        ..(*delivery.stored.event).clone()
+    });
+    delivery
+}
+
+fn names(received: &Received) -> Vec<&str> {
+    let mut names: Vec<&str> = received
+        .headers
+        .keys()
+        .map(http::HeaderName::as_str)
         .collect();
-    deliver_all(&*to, &batch).await;
-    let mut received = endpoint.received();
-    assert_eq!(received.len(), 3);
-    received.sort_by_key(|request| request.header("forebay-event-id").unwrap().to_owned());
-    for (request, delivery) in received.iter().zip(&batch) {
-        assert_eq!((&*request.method, &*request.path), ("POST", "/hook?a=b"));
-        assert_eq!(request.body, delivery.stored.event.body);
-        let header = |name| request.header(name);
-        assert_eq!(
-            header("forebay-event-id"),
-            Some(&*delivery.stored.id.to_string())
-        );
-        assert_eq!(header("forebay-attempt"), Some("1"));
-        assert_eq!(header("forebay-source"), Some("genesys"));
-        assert_eq!(header("content-type"), Some("application/json"));
-        assert_eq!(header("authorization"), Some("Bearer t"));
-        // The configured one is in place of both of the event's own.
-        let many = request.headers.iter().filter(|(name, _)| name == "x-many");
-        assert_eq!(many.count(), 1);
-        assert_eq!(header("x-many"), Some("ours"));
-    }
+    names.sort_unstable();
+    names
 }
 
 #[tokio::test]
-async fn headers_of_the_way_here_stay_here_and_odd_bytes_go_on() {
-    let endpoint = endpoint().await;
-    let to = made(&section(&endpoint, json!({})));
-    let mut delivery = event(1, "/in/x", b"{}");
-    let mut changed = (*delivery.stored.event).clone();
-    changed.headers = [
-        ("host", &b"sender.example"[..]),
-        ("content-length", b"999"),
-        ("connection", b"close, x-hop"),
-        ("transfer-encoding", b"chunked"),
-        ("x-forwarded-for", b"10.0.0.1"),
-        ("cookie", b"a=b"),
-        ("via", b"1.1 proxy"),
-        ("x-hub-signature-256", b"sha256=abc"),
-        ("traceparent", b"00-1-2-01"),
-        ("x-odd", b"\xff\xe4"),
-        ("x-twice", b"one"),
-        ("x-twice", b"two"),
-    ]
-    .into_iter()
-    .collect();
-    delivery.stored.event = std::sync::Arc::new(changed);
-    deliver_all(&*to, &[delivery]).await;
-    let request = &endpoint.received()[0];
-    assert_ne!(request.header("host"), Some("sender.example"));
-    assert_eq!(request.header("content-length"), Some("2"));
-    for gone in [
-        "connection",
-        "transfer-encoding",
-        "x-forwarded-for",
-        "cookie",
-        "via",
+async fn an_event_is_one_post_to_the_url_as_written() {
+    let subject = Http::start().await;
+    let to = subject.made(json!({}));
+    let mut delivery = event(7, "/in/genesys?x=y", b"\xff{ }\n");
+    delivery.attempt = 3;
+    deliver_all(&*to, std::slice::from_ref(&delivery)).await;
+    let received = subject.only();
+    assert_eq!(received.method, "POST");
+    assert_eq!(received.path, "/hooks?key=a%20b");
+    assert_eq!(&received.body[..], b"\xff{ }\n");
+    let id = delivery.stored.id.to_string();
+    for (name, value) in [
+        ("forebay-event-id", id.as_str()),
+        ("forebay-attempt", "3"),
+        ("forebay-source", "genesys"),
+        ("content-type", "application/json"),
+        ("content-length", "5"),
     ] {
-        assert_eq!(request.header(gone), None, "{gone}");
+        assert_eq!(received.header(name), Some(value), "{name}");
     }
-    assert_eq!(request.header("x-hub-signature-256"), Some("sha256=abc"));
-    assert_eq!(request.header("traceparent"), Some("00-1-2-01"));
-    let odd = request.headers.iter().find(|(name, _)| name == "x-odd");
-    assert_eq!(odd.unwrap().1, b"\xff\xe4");
-    let twice = request.headers.iter().filter(|(name, _)| name == "x-twice");
-    assert_eq!(twice.count(), 2);
 }
 
 #[tokio::test]
-async fn a_signed_request_verifies_by_standard_webhooks() {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    let endpoint = endpoint().await;
-    let secret = [7_u8; 32];
-    let text = format!("whsec_{}", STANDARD.encode(secret));
-    let to = made(&section(&endpoint, json!({"sign": {"secret": text}})));
-    deliver_all(&*to, &events(1)).await;
-    let request = &endpoint.received()[0];
-    let header = |name| request.header(name).unwrap().to_owned();
-    assert_eq!(header("webhook-id"), header("forebay-event-id"));
-    let mut signed =
-        format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).into_bytes();
-    signed.extend_from_slice(&request.body);
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
-    let tag = aws_lc_rs::hmac::sign(&key, &signed);
+async fn the_events_own_headers_go_on_but_for_those_of_the_way_here() {
+    let subject = Http::start().await;
+    let to = subject.made(json!({}));
+    let delivery = with_headers(&[
+        ("connection", b"keep-alive, X-Hop"),
+        ("x-hop", b"1"),
+        ("keep-alive", b"timeout=5"),
+        ("te", b"trailers"),
+        ("trailer", b"x"),
+        ("transfer-encoding", b"chunked"),
+        ("upgrade", b"h2c"),
+        ("proxy-authorization", b"secret"),
+        ("proxy-connection", b"close"),
+        ("host", b"forebay.example"),
+        ("content-length", b"999"),
+        ("expect", b"100-continue"),
+        ("cookie", b"a=b"),
+        ("accept-encoding", b"gzip"),
+        ("forwarded", b"for=1.2.3.4"),
+        ("x-forwarded-for", b"1.2.3.4"),
+        ("x-forwarded-proto", b"https"),
+        ("via", b"1.1 x"),
+        ("x-real-ip", b"1.2.3.4"),
+        ("no name", b"1"),
+        ("x-nul", b"a\0b"),
+        ("content-type", b"text/plain; charset=utf-8"),
+        ("content-encoding", b"gzip"),
+        ("user-agent", b"GenesysCloud/1"),
+        (
+            "traceparent",
+            b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        ("x-hub-signature-256", b"sha256=00"),
+        ("x-odd", b"\xff\xfe \"\xc3\xa4\""),
+        ("x-many", b"one"),
+        ("x-many", b"two"),
+        ("x-empty", b""),
+        ("forebay-event-id", b"forged"),
+        ("forebay-attempt", b"99"),
+    ]);
+    deliver_all(&*to, std::slice::from_ref(&delivery)).await;
+    let received = subject.only();
     assert_eq!(
-        header("webhook-signature"),
-        format!("v1,{}", STANDARD.encode(tag))
+        names(&received),
+        [
+            "accept",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "forebay-attempt",
+            "forebay-event-id",
+            "forebay-source",
+            "host",
+            "traceparent",
+            "user-agent",
+            "x-empty",
+            "x-hub-signature-256",
+            "x-many",
+            "x-odd",
+        ]
     );
-}
-
-#[tokio::test]
-async fn a_batch_has_an_outcome_for_each_event() {
-    let endpoint = endpoint().await;
-    endpoint.answer_with(by_number(|n| match n {
-        3 => Answer::status(422),
-        5 => Answer::Status(500, vec![("retry-after".into(), "120".into())]),
-        7 => Answer::Status(429, vec![("retry-after".into(), "3".into())]),
-        _ => Answer::status(204),
-    }));
-    let to = made(&section(&endpoint, json!({})));
-    let outcome = to.deliver(&events(10)).await;
-    assert_eq!(outcome.unavailable, None);
-    for (n, told) in outcome.outcomes.iter().enumerate() {
-        match n {
-            3 => assert!(matches!(told, Outcome::Reject { cause } if cause.code == "http 422")),
-            5 => {
-                let Outcome::Retry { cause, after } = told else {
-                    panic!("{told:?}")
-                };
-                assert!(cause.blanket);
-                assert_eq!(*after, Some(Duration::from_secs(120)));
-            }
-            7 => assert_eq!(
-                *told,
-                Outcome::Throttled {
-                    after: Some(Duration::from_secs(3))
-                }
-            ),
-            _ => assert_eq!(*told, Outcome::Delivered),
-        }
-    }
-}
-
-/// A script by the number in the body.
-fn by_number(
-    mut script: impl FnMut(u64) -> Answer + Send + 'static,
-) -> impl FnMut(&Received) -> Answer + Send + 'static {
-    move |request| {
-        let body: Value = serde_json::from_slice(&request.body).unwrap();
-        script(body["number"].as_u64().unwrap())
-    }
-}
-
-#[tokio::test]
-async fn what_was_done_before_it_went_away_is_delivered_and_the_rest_is_not_done() {
-    let endpoint = endpoint().await;
-    endpoint.answer_with(by_number(|n| {
-        if n < 6 {
-            Answer::status(200)
-        } else {
-            Answer::status(503)
-        }
-    }));
-    let to = made(&section(&endpoint, json!({"concurrency": 1})));
-    let outcome = to.deliver(&events(50)).await;
-    assert_eq!(outcome.unavailable.unwrap().cause.code, "http 503");
-    assert_eq!(outcome.outcomes[..6], vec![Outcome::Delivered; 6]);
-    assert_eq!(outcome.outcomes[6..], vec![Outcome::NotDone; 44]);
-    assert_eq!(endpoint.received().len(), 7, "nothing was started after it");
-}
-
-#[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let endpoint = endpoint().await;
-    let other = Endpoint::start().await.unwrap();
-    let place = other.url("/");
-    endpoint.answer_with(move |_| Answer::Status(307, vec![("location".into(), place.clone())]));
-    let to = made(&section(&endpoint, json!({})));
-    let outcome = to.deliver(&events(1)).await;
-    let Outcome::Retry { cause, .. } = &outcome.outcomes[0] else {
-        panic!("{outcome:?}")
+    let all = |name: &str| -> Vec<Vec<u8>> {
+        let values = received.headers.get_all(name);
+        values
+            .iter()
+            .map(|value| value.as_bytes().to_vec())
+            .collect()
     };
-    assert!(
-        cause.detail.contains("redirects are not followed"),
-        "{cause}"
+    assert_eq!(all("x-odd"), [b"\xff\xfe \"\xc3\xa4\"".to_vec()]);
+    assert_eq!(all("x-many"), [b"one".to_vec(), b"two".to_vec()]);
+    assert_eq!(all("content-length"), [b"2".to_vec()]);
+    assert_eq!(
+        all("host"),
+        [subject.endpoint.addr().to_string().into_bytes()]
     );
-    assert!(other.received().is_empty());
+    assert_eq!(
+        all("forebay-event-id"),
+        [delivery.stored.id.to_string().into_bytes()]
+    );
+    assert_eq!(all("forebay-attempt"), [b"1".to_vec()]);
 }
 
 #[tokio::test]
-async fn silence_a_cut_connection_and_a_closed_port_are_nobody() {
-    let mut endpoint = endpoint().await;
-    let to = made(&section(&endpoint, json!({"timeout": "300ms"})));
-    endpoint.answer_with(|_| Answer::Hang);
-    assert_eq!(deliver_to_nobody(&*to, &events(1)).await, "timeout");
-    endpoint.answer_with(|_| Answer::Close);
-    assert_eq!(deliver_to_nobody(&*to, &events(1)).await, "connection");
-    to.probe().await.unwrap();
-    endpoint.stop().await;
-    assert_eq!(deliver_to_nobody(&*to, &events(1)).await, "connect");
-    assert_eq!(to.probe().await.unwrap_err().cause.code, "connect");
-    endpoint.answer_with(|_| Answer::status(200));
-    endpoint.start_again().await.unwrap();
-    to.probe().await.unwrap();
+async fn configured_headers_take_the_place_of_the_events() {
+    let subject = Http::start().await;
+    let url = subject.endpoint.url().replace("http://", "http://app:pw@");
+    let to = subject.made(json!({
+        "url": url,
+        "headers": {"X-Many": "mine", "content-type": "application/cloudevents+json", "x-new": "ä"},
+    }));
+    deliver_all(&*to, &[event(1, "/", b"{}")]).await;
+    let received = subject.only();
+    let many: Vec<_> = received.headers.get_all("x-many").iter().collect();
+    assert_eq!(many, ["mine"]);
+    assert_eq!(
+        received.header("content-type"),
+        Some("application/cloudevents+json")
+    );
+    assert_eq!(received.headers["x-new"].as_bytes(), "ä".as_bytes());
+    assert_eq!(received.header("authorization"), Some("Basic YXBwOnB3"));
+
+    let to = subject.made(json!({"url": url, "headers": {"Authorization": "Bearer t"}}));
+    deliver_all(&*to, &[event(1, "/", b"{}")]).await;
+    let second = &subject.endpoint.received()[1];
+    assert_eq!(second.header("authorization"), Some("Bearer t"));
+}
+
+/// A Standard Webhooks receiver's own look at a request.
+fn is_signed_by(secret: &str, received: &Received) -> bool {
+    let text = |name| received.header(name).unwrap();
+    let mut content = format!("{}.{}.", text("webhook-id"), text("webhook-timestamp")).into_bytes();
+    content.extend_from_slice(&received.body);
+    let key = STANDARD
+        .decode(secret.strip_prefix("whsec_").unwrap())
+        .unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+    let signature = text("webhook-signature").strip_prefix("v1,").unwrap();
+    hmac::verify(&key, &content, &STANDARD.decode(signature).unwrap()).is_ok()
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OTHER: &str = "whsec_b3RoZXI=";
+
+#[tokio::test]
+async fn a_signed_request_is_signed_by_standard_webhooks() {
+    let subject = Http::start().await;
+    let to = subject.made(json!({"sign": {"secret": SECRET}}));
+    let delivery = with_headers(&[
+        ("webhook-id", b"msg_of_the_sender"),
+        ("webhook-timestamp", b"1"),
+        ("webhook-signature", b"v1,AAAA"),
+        ("webhook-signature", b"v1,BBBB"),
+    ]);
+    deliver_all(&*to, std::slice::from_ref(&delivery)).await;
+    let received = subject.only();
+    let id = delivery.stored.id.to_string();
+    assert_eq!(received.header("webhook-id"), Some(id.as_str()));
+    // The clock of these tests stands at the epoch.
+    assert_eq!(received.header("webhook-timestamp"), Some("0"));
+    assert_eq!(
+        received.headers.get_all("webhook-signature").iter().count(),
+        1
+    );
+    assert!(is_signed_by(SECRET, &received));
+    assert!(!is_signed_by(OTHER, &received));
+
+    // Without `sign` the sender's own go on as they came.
+    let to = subject.made(json!({}));
+    deliver_all(&*to, &[delivery]).await;
+    let second = &subject.endpoint.received()[1];
+    assert_eq!(second.header("webhook-id"), Some("msg_of_the_sender"));
+    assert_eq!(
+        second.headers.get_all("webhook-signature").iter().count(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_url_and_a_signing_secret_may_be_in_files_and_change() {
+    let subject = Http::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (url, secret) = (dir.path().join("url"), dir.path().join("secret"));
+    std::fs::write(&url, format!("{}first\n", subject.endpoint.url())).unwrap();
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let section = json!({"type": "http", "url_file": url, "sign": {"secret_file": secret}});
+    let to = made(&section);
     deliver_all(&*to, &events(1)).await;
+    std::fs::write(&url, format!("{}second", subject.endpoint.url())).unwrap();
+    std::fs::write(&secret, OTHER).unwrap();
+    testbed::until("the new files are in use", testbed::DEADLINE, async || {
+        deliver_all(&*to, &events(1)).await;
+        let received = subject.endpoint.received();
+        let last = received.last().unwrap();
+        (last.path == "/second" && is_signed_by(OTHER, last))
+            .then_some(())
+            .ok_or_else(|| last.path.clone())
+    })
+    .await
+    .unwrap();
+    let first = &subject.endpoint.received()[0];
+    assert_eq!(first.path, "/first");
+    assert!(is_signed_by(SECRET, first));
 }
 
 #[tokio::test]
-async fn no_error_names_the_url() {
-    let mut endpoint = endpoint().await;
-    let url = endpoint.url("/hunter2?token=hunter2");
-    endpoint.stop().await;
-    let to = made(&json!({"type": "http", "url": url}));
-    let outcome = to.deliver(&events(1)).await;
-    assert!(!format!("{outcome:?}").contains("hunter2"), "{outcome:?}");
-    let probed = to.probe().await.unwrap_err();
-    assert!(!probed.to_string().contains("hunter2"), "{probed}");
+async fn a_batchs_requests_go_side_by_side_and_no_more_than_allowed() {
+    let subject = Http::start().await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    subject
+        .endpoint
+        .answer_with(move |_| Answer::status(200).once_open(&held));
+    let to = subject.made(json!({"concurrency": 4}));
+    assert_eq!((to.limits().batch_events, to.limits().concurrency), (1, 4));
+    let call = tokio::spawn(async move { deliver_all(&*to, &events(12)).await });
+    testbed::until("four are under way", testbed::DEADLINE, async || {
+        let there = subject.endpoint.received().len();
+        (there == 4).then_some(()).ok_or_else(|| there.to_string())
+    })
+    .await
+    .unwrap();
+    gate.open();
+    call.await.unwrap();
+    assert_eq!(subject.endpoint.received().len(), 12);
+    assert_eq!(subject.endpoint.most_under_way(), 4);
 }
 
 #[tokio::test]
-async fn a_rate_is_kept_over_all_requests() {
-    let endpoint = endpoint().await;
-    let to = made(&section(
-        &endpoint,
-        json!({"max_rate": 50, "concurrency": 8}),
-    ));
-    let begun = tokio::time::Instant::now();
-    deliver_all(&*to, &events(26)).await;
-    // Twenty-five pauses of 20 ms; how much longer it takes is the machine's affair.
-    assert!(begun.elapsed() >= Duration::from_millis(500));
+async fn requests_keep_to_the_rate_over_all_calls() {
+    let subject = Http::start().await;
+    let to = subject.made(json!({"max_rate": 20, "concurrency": 8}));
+    let start = std::time::Instant::now();
+    let calls = (0..3).map(|call| {
+        let to = Arc::clone(&to);
+        tokio::spawn(async move { deliver_all(&*to, &events(10)[call * 3..][..3]).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    // Nine requests are eight intervals of 50 ms apart; a slow machine only takes longer.
+    assert!(start.elapsed() >= Duration::from_millis(395));
+    assert_eq!(subject.endpoint.received().len(), 9);
 }
 
 #[tokio::test]
-async fn plain_http_over_a_network_is_a_finding() {
-    let endpoint = endpoint().await;
-    let to = made(&section(&endpoint, json!({})));
-    assert_eq!(to.inspect().await.unwrap(), vec![]);
+async fn a_batch_has_an_outcome_an_event() {
+    let subject = Http::start().await;
+    subject.endpoint.answer_with(|request| {
+        let number = serde_json::from_slice::<Value>(&request.body).unwrap()["number"].as_u64();
+        match number {
+            Some(1) => Answer::status(422).body("your secret-payload is bad"),
+            Some(2) => Answer::status(429).header("retry-after", "9"),
+            Some(3) => Answer::status(409).header("retry-after", "Thu, 01 Jan 1970 00:00:30 GMT"),
+            _ => Answer::status(204),
+        }
+    });
+    let to = subject.made(json!({}));
+    let outcome = to.deliver(&events(6)).await;
+    assert_eq!(outcome.unavailable, None);
+    let told = &outcome.outcomes;
+    for place in [0, 4, 5] {
+        assert_eq!(told[place], Outcome::Delivered);
+    }
+    let Outcome::Reject { cause } = &told[1] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(cause.code, "http 422");
+    assert!(!format!("{told:?}").contains("secret-payload"));
+    let after = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(told[2], Outcome::Throttled { after: after(9) });
+    assert!(
+        matches!(&told[3], Outcome::Retry { after: got, .. } if *got == after(30)),
+        "{told:?}"
+    );
 }

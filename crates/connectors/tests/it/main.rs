@@ -1,4 +1,4 @@
-//! The destinations against real databases: one contract for all of them, and what is each one's own.
+//! The destinations against real backends: one contract for all of them, and what is each one's own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +10,7 @@ mod contract;
 mod events;
 mod file;
 mod http;
+mod http_faults;
 mod postgres;
 mod postgres_faults;
 mod sqlite;

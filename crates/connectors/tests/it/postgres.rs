@@ -5,7 +5,7 @@ use domain::ports::Destination;
 use serde_json::{Value, json};
 use testbed::postgres::{Options, Server};
 
-use crate::contract::{Subject, contract, odd_bodies, section};
+use crate::contract::{Database, Subject, contract, odd_bodies, section};
 use crate::events::{Bodies, bodies, context, deliver_all, deliver_to_nobody, event, events, made};
 
 pub(crate) struct Postgres {
@@ -33,6 +33,20 @@ impl Subject for Postgres {
         json!({"type": "postgres", "url": self.server.url()})
     }
 
+    async fn arrived(&self) -> Bodies {
+        self.bodies("webhook_events").await
+    }
+
+    async fn stop(&mut self) {
+        self.server.stop_immediate().await.unwrap();
+    }
+
+    async fn start_again(&mut self) {
+        self.server.start().await.unwrap();
+    }
+}
+
+impl Database for Postgres {
     async fn execute(&self, sql: &str) {
         self.server.execute(sql).await.unwrap();
     }
@@ -55,20 +69,12 @@ impl Subject for Postgres {
         self.execute(sql).await;
     }
 
-    async fn stop(&mut self) {
-        self.server.stop_immediate().await.unwrap();
-    }
-
-    async fn start_again(&mut self) {
-        self.server.start().await.unwrap();
-    }
-
     async fn set_read_only(&self, read_only: bool) {
         self.server.set_read_only(read_only).await.unwrap();
     }
 }
 
-contract!(Postgres);
+contract!(Postgres, sql);
 
 #[tokio::test]
 async fn the_table_is_as_documented_and_a_schema_may_be_named() {

@@ -9,7 +9,7 @@ use testbed::DEADLINE;
 use testbed::postgres::Options;
 use testbed::proxy::{Mode, Proxy, Trigger};
 
-use crate::contract::Subject;
+use crate::contract::{Database as _, Subject as _};
 use crate::events::{bodies, deliver_all, deliver_to_nobody, event, events, made};
 use crate::postgres::Postgres;
 

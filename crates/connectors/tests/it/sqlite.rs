@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::contract::{Subject, contract};
+use crate::contract::{Database, Subject, contract};
 use crate::events::{Bodies, bodies, deliver_all, deliver_to_nobody, event, events, made};
 use domain::Outcome;
 
@@ -33,6 +33,20 @@ impl Subject for Sqlite {
         json!({"type": "sqlite", "path": self.file()})
     }
 
+    async fn arrived(&self) -> Bodies {
+        self.bodies("webhook_events").await
+    }
+
+    async fn stop(&mut self) {
+        std::fs::rename(self.dir.path().join("there"), self.dir.path().join("away")).unwrap();
+    }
+
+    async fn start_again(&mut self) {
+        std::fs::rename(self.dir.path().join("away"), self.dir.path().join("there")).unwrap();
+    }
+}
+
+impl Database for Sqlite {
     async fn execute(&self, sql: &str) {
         self.open().execute_batch(sql).unwrap();
     }
@@ -60,14 +74,6 @@ impl Subject for Sqlite {
         .await;
     }
 
-    async fn stop(&mut self) {
-        std::fs::rename(self.dir.path().join("there"), self.dir.path().join("away")).unwrap();
-    }
-
-    async fn start_again(&mut self) {
-        std::fs::rename(self.dir.path().join("away"), self.dir.path().join("there")).unwrap();
-    }
-
     async fn set_read_only(&self, read_only: bool) {
         // Root may write to any file: another program that holds the write lock is as much in the way.
         use std::sync::Mutex;
@@ -82,7 +88,7 @@ impl Subject for Sqlite {
     }
 }
 
-contract!(Sqlite);
+contract!(Sqlite, sql);
 
 #[tokio::test]
 async fn a_trigger_that_rolls_everything_back_takes_only_its_own_event() {

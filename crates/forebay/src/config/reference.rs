@@ -55,8 +55,8 @@ The commands that ask a running server (`status`, `events`, `routes list|pause|r
 
 | variable | what |
 |---|---|
-| `FOREBAY_ADMIN_URL` | where the admin API is; `--admin-url` overrides it. Default: `server.admin` of the configuration at the usual places (a wildcard address is asked on loopback), else `http://127.0.0.1:8081` |
-| `FOREBAY_ADMIN_TOKEN` | the token they send. Default: that configuration's `admin_token` or `admin_token_file`, unless another address is given |
+| `FOREBAY_ADMIN_URL` | where the admin API is; `--admin-url` overrides it. Default `http://127.0.0.1:8081` |
+| `FOREBAY_ADMIN_TOKEN` | the token they send, if it is set |
 ";
 
 /// The whole page.
@@ -137,7 +137,7 @@ fn destinations(page: &mut String) {
     for (kind, options) in connectors::reference() {
         let _ = writeln!(
             page,
-            "### `type = \"{kind}\"`\n\nSee [{kind}](destinations/{kind}.md) for what is written and what errors mean.\n\n| key | value | default | limit | effect |\n|---|---|---|---|---|"
+            "### `type = \"{kind}\"`\n\nSee [{kind}](destinations/{kind}.md) for examples, what is written, and what errors mean.\n\n| key | value | default | limit | effect |\n|---|---|---|---|---|"
         );
         for option in options {
             let default = if option.default.is_empty() {

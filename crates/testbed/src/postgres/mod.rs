@@ -8,6 +8,5 @@ mod install;
 mod query;
 mod server;
 mod template;
-mod tls;
 
 pub use server::{Options, Server};

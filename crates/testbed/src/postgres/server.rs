@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::install::Install;
-use super::{template, tls};
+use super::template;
+use crate::certificate;
 use crate::command::run;
 use crate::error::Doing;
 use crate::port::Lease;
@@ -71,7 +72,7 @@ pub struct Server {
     install: Install,
     port: Lease,
     process: Option<Child>,
-    tls: Option<tls::Files>,
+    tls: Option<certificate::Files>,
     // The last field: the directory goes after everything that may use it.
     dir: TempDir,
 }
@@ -89,7 +90,7 @@ impl Server {
         let data = dir.path().join("data");
         template::copy_to(&install, &data)?;
         let tls = if options.tls {
-            Some(tls::write(&data)?)
+            Some(certificate::write(&data)?)
         } else {
             None
         };

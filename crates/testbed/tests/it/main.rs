@@ -6,6 +6,7 @@
 )]
 
 mod disk;
+mod endpoint;
 mod postgres;
 mod process;
 mod proxy;

@@ -10,7 +10,7 @@ use crate::rig;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_retries_are_exactly_four_attempts_and_then_a_dead_letter() -> Result<()> {
-    for answer in [Answer::status(500), Answer::status(503), Answer::Close] {
+    for answer in [Answer::status(500), Answer::status(503), Answer::close()] {
         let endpoint = Endpoint::start().await?;
         let times = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let told = std::sync::Arc::clone(&times);
@@ -23,7 +23,7 @@ async fn three_retries_are_exactly_four_attempts_and_then_a_dead_letter() -> Res
         });
         let destination = format!(
             "[destinations.db]\ntype = \"http\"\nurl = \"{}\"\n",
-            endpoint.url("/hook")
+            endpoint.url()
         );
         let keys = "on_outage = \"retry\"\nretry = { max_retries = 3, retry_interval = \"1s\", backoff = \"fixed\", jitter = 0 }";
         let config = [destination, route(keys)].concat();

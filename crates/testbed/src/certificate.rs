@@ -11,15 +11,15 @@ use crate::error::Doing;
 
 /// The files that a TLS server and its clients need.
 #[derive(Debug, Clone)]
-pub(super) struct Files {
+pub(crate) struct Files {
     /// What a client trusts.
-    pub(super) ca: PathBuf,
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+    pub(crate) ca: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Writes a new CA, and a certificate for `localhost` and 127.0.0.1 with its key, to `dir`.
-pub(super) fn write(dir: &Path) -> Result<Files> {
+pub(crate) fn write(dir: &Path) -> Result<Files> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority
