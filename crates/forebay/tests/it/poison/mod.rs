@@ -4,7 +4,9 @@
 mod exact;
 mod flask;
 mod kills;
+mod order;
 mod refused;
+mod room;
 
 use serde_json::Value;
 use testbed::process::{Forebay, Output};
