@@ -58,6 +58,9 @@ pub(crate) fn begin(
     begun.ok_or_else(|| StateError::Failed("a redrive was not kept".into()).into())
 }
 
+/// A step ends with the letter that brings it to so many bytes: settling waits for it.
+const STEP_BYTES: i64 = 4 << 20;
+
 /// Puts back the next letters of a job.
 pub(crate) fn step(
     connection: &mut Connection,
@@ -84,16 +87,23 @@ pub(crate) fn step(
     };
     let (living, oldest) = (Whose::Living, Direction::OldestFirst);
     let picked = pick(&transaction, &job.selection, living, span, oldest, limit)?;
+    let (mut bytes, mut cut_at) = (0, None);
     for letter in picked.letters {
-        let route = put_back(&transaction, letter, now)?;
+        let (route, size) = put_back(&transaction, letter, now)?;
         step.moved += 1;
         if !step.routes.contains(&route) {
             step.routes.push(route);
         }
+        bytes += size;
+        if bytes >= STEP_BYTES {
+            cut_at = Some(letter);
+            break;
+        }
     }
     let through = step.redrive.through;
-    let position = picked.ended_at.unwrap_or(through);
-    let finished = picked.ended_at.is_none().then(|| now.as_microsecond());
+    let ended_at = cut_at.or(picked.ended_at);
+    let position = ended_at.unwrap_or(through);
+    let finished = ended_at.is_none().then(|| now.as_microsecond());
     transaction
         .prepare_cached(
             "UPDATE redrives SET position = ?2, moved = moved + ?3, finished_at = ?4,
@@ -112,13 +122,13 @@ pub(crate) fn step(
     Ok(Some(step))
 }
 
-/// Moves one letter to the parked. Returns whose it is. It is due by any clock: one that is ahead of time now
+/// Moves one letter to the parked. Returns whose it is, and its size. It is due by any clock: one that is ahead of time now
 /// may be right tomorrow.
 fn put_back(
     transaction: &Transaction<'_>,
     letter: Letter,
     now: Timestamp,
-) -> Result<RouteName, CallError> {
+) -> Result<(RouteName, i64), CallError> {
     let mut park = transaction.prepare_cached(
         "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
                              cause_code, cause_detail, fingerprint, redrives, order_key)
@@ -134,13 +144,14 @@ fn put_back(
         );
         return Err(StateError::Conflict(both).into());
     }
-    let mut dig_up =
-        transaction.prepare_cached("DELETE FROM dead WHERE letter = ?1 RETURNING route")?;
-    let route: i64 = dig_up.query_row([int(letter.0)], |row| row.get(0))?;
+    let mut dig_up = transaction
+        .prepare_cached("DELETE FROM dead WHERE letter = ?1 RETURNING route, length(event)")?;
+    let (route, size): (i64, i64) =
+        dig_up.query_row([int(letter.0)], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut named = transaction.prepare_cached("SELECT name FROM routes WHERE id = ?1")?;
     let mut rows = named.query([route])?;
     match rows.next()? {
-        Some(row) => route_name(row, 0),
+        Some(row) => Ok((route_name(row, 0)?, size)),
         None => Err(StateError::Failed("state holds a dead letter of no route".into()).into()),
     }
 }

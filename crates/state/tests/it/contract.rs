@@ -64,6 +64,7 @@ macro_rules! contract {
             a_redrive_goes_on_where_it_was_after_reopening,
             a_letter_that_is_buried_again_is_not_met_by_the_same_redrive,
             a_redriven_event_is_due_at_once_and_keeps_its_past,
+            a_step_is_bounded_by_bytes_as_well,
             letters_of_a_retired_route_are_not_redriven,
             a_redrive_of_ids_takes_those_events_only,
             a_redrive_can_be_cancelled_and_keeps_what_it_moved,

@@ -86,6 +86,31 @@ pub(crate) async fn a_letter_that_is_buried_again_is_not_met_by_the_same_redrive
     assert_eq!(counts, [2, 1, 1]);
 }
 
+pub(crate) async fn a_step_is_bounded_by_bytes_as_well<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let large = |seq| {
+        let mut bury = bury(seq);
+        let mut event = (*bury.stored.event).clone();
+        event.body = vec![b'x'; 1 << 20].into();
+        bury.stored.event = event.into();
+        bury
+    };
+    buried(&state, &name, (1..=10).map(large).collect()).await;
+    let job = state.begin_redrive(&all(), None, at(9)).await.unwrap();
+    let mut moved = Vec::new();
+    loop {
+        let step = step(&state, &job, 500).await;
+        if step.redrive.status == RedriveStatus::Done {
+            break;
+        }
+        moved.push(step.moved);
+        balanced(&state, &name).await;
+    }
+    assert_eq!(moved, [4, 4]);
+    let job = state.redrive(job.id).await.unwrap().unwrap();
+    assert_eq!(job.moved, 10);
+}
+
 pub(crate) async fn a_redriven_event_is_due_at_once_and_keeps_its_past<S: Store>() {
     let (_store, state, name) = with_route::<S>().await;
     buried(&state, &name, vec![bury(1)]).await;
