@@ -1,6 +1,5 @@
 //! What waits too long, and what is too much: buried by a rule, where there is room for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch::{BacklogPolicy, RoutePolicies};
@@ -10,7 +9,7 @@ use domain::{Cause, HumanDuration, Outcome, Reason, SourceName};
 
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
-use crate::rig::{Rig, Wanted};
+use crate::rig::{Wanted, start};
 
 const QUARTER: Duration = Duration::from_secs(15 * 60);
 
@@ -19,14 +18,6 @@ fn after_a_quarter() -> RoutePolicies {
         on_outage: OnOutage::DeadLetterAfter(HumanDuration(QUARTER)),
         ..RoutePolicies::default()
     }
-}
-
-async fn start(memory: &Memory, fake: &Arc<Fake>, policies: RoutePolicies) -> Rig {
-    let wanted = Wanted {
-        policies,
-        ..Wanted::new("r", &["a"], fake)
-    };
-    memory.start(&[wanted]).await
 }
 
 fn delivered() -> Act {

@@ -10,7 +10,7 @@ use domain::{Cause, EventId, HumanDuration, Outcome, Pointer};
 
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
-use crate::rig::{Rig, Wanted};
+use crate::rig::{Wanted, start};
 use crate::world::at;
 
 const SINGLE: DestinationLimits = DestinationLimits {
@@ -34,14 +34,6 @@ fn fixed(order: Order) -> RoutePolicies {
 
 fn key() -> Order {
     Order::Key(Pointer::parse("/k").unwrap())
-}
-
-async fn start(memory: &Memory, fake: &Arc<Fake>, policies: RoutePolicies) -> Rig {
-    let wanted = Wanted {
-        policies,
-        ..Wanted::new("r", &["a"], fake)
-    };
-    memory.start(&[wanted]).await
 }
 
 fn retry() -> Act {

@@ -1,7 +1,6 @@
 //! Order by key and strict.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch::{Options, RoutePolicies};
@@ -11,7 +10,7 @@ use domain::{Cause, HumanDuration, Outcome, Pointer};
 
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
-use crate::rig::{Rig, Wanted};
+use crate::rig::{Wanted, start};
 
 fn by_key() -> RoutePolicies {
     ordered(Order::Key(Pointer::parse("/k").unwrap()))
@@ -29,14 +28,6 @@ fn ordered(order: Order) -> RoutePolicies {
         },
         ..RoutePolicies::default()
     }
-}
-
-async fn start(memory: &Memory, fake: &Arc<Fake>, policies: RoutePolicies) -> Rig {
-    let wanted = Wanted {
-        policies,
-        ..Wanted::new("r", &["a"], fake)
-    };
-    memory.start(&[wanted]).await
 }
 
 fn retry() -> Act {

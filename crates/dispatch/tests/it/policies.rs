@@ -1,6 +1,5 @@
 //! Outages that look like poison, poison that looks like an outage, and outages that spend attempts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch::RoutePolicies;
@@ -10,7 +9,7 @@ use domain::{Cause, HumanDuration, Outcome, Reason};
 
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
-use crate::rig::{Rig, Wanted};
+use crate::rig::start;
 
 /// One event a batch, as an HTTP destination has it.
 const SINGLE: DestinationLimits = DestinationLimits {
@@ -56,14 +55,6 @@ fn fixed(max_retries: u32) -> RoutePolicies {
         },
         ..RoutePolicies::default()
     }
-}
-
-async fn start(memory: &Memory, fake: &Arc<Fake>, policies: RoutePolicies) -> Rig {
-    let wanted = Wanted {
-        policies,
-        ..Wanted::new("r", &["a"], fake)
-    };
-    memory.start(&[wanted]).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,5 @@
 //! Dead letters that are brought back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch::RoutePolicies;
@@ -10,7 +9,7 @@ use domain::{Cause, Outcome};
 
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
-use crate::rig::{Rig, Wanted};
+use crate::rig::start;
 use crate::world::at;
 
 fn reject() -> Act {
@@ -24,14 +23,6 @@ fn delivered() -> Act {
 }
 
 const ALL: fn() -> Selection = || Selection::Filter(DeadFilter::default());
-
-async fn start(memory: &Memory, fake: &Arc<Fake>, policies: RoutePolicies) -> Rig {
-    let wanted = Wanted {
-        policies,
-        ..Wanted::new("r", &["a"], fake)
-    };
-    memory.start(&[wanted]).await
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_redrive_delivers_what_was_dead_with_fresh_attempts() {

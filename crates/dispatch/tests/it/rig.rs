@@ -10,6 +10,7 @@ use domain::{Clock, SourceName, SystemClock};
 use prometheus_client::registry::Registry;
 
 use crate::destination::Fake;
+use crate::memory::Memory;
 use crate::world::{World, name};
 
 /// A route of a test.
@@ -29,6 +30,15 @@ impl<'a> Wanted<'a> {
             policies: RoutePolicies::default(),
         }
     }
+}
+
+/// A route `r` from `a` to the destination, over a journal and a state in memory.
+pub(crate) async fn start(memory: &Memory, fake: &Arc<Fake>, policies: RoutePolicies) -> Rig {
+    let wanted = Wanted {
+        policies,
+        ..Wanted::new("r", &["a"], fake)
+    };
+    memory.start(&[wanted]).await
 }
 
 pub(crate) struct Rig {
