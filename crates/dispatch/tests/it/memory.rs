@@ -14,7 +14,7 @@ use domain::ports::state::{CLOCK_SLACK, KnownSource};
 use domain::ports::{
     Append, AppendError, Archive, BatchLimit, Bury, Counters, DeadLetters, Durability, EventPage,
     EventQuery, Fate, Journal, JournalError, Letter, Park, Parked, ReadBatch, Reader, Redrive,
-    RetireFate, RouteRecord, Settlement, State, StateError, TakeBack,
+    RetireFate, RouteRecord, Selection, Settlement, State, StateError, TakeBack,
 };
 use domain::{
     Clock, DedupKey, Event, EventId, InstallationId, OrderKey, RouteName, Seq, SeqRange, SourceSet,
@@ -590,8 +590,22 @@ impl State for MemoryState {
     async fn register_route(&self, _: &RouteName, _: Seq, _: Timestamp) -> Result<(), StateError> {
         unreachable!()
     }
-    async fn rename_route(&self, _: &RouteName, _: &RouteName) -> Result<(), StateError> {
-        unreachable!()
+    async fn rename_route(&self, from: &RouteName, to: &RouteName) -> Result<(), StateError> {
+        let mut routes = self.routes.lock().unwrap();
+        let mut rows = routes.remove(from).unwrap();
+        rows.record.as_mut().unwrap().name = to.clone();
+        assert!(
+            routes.insert(to.clone(), rows).is_none(),
+            "the name is taken"
+        );
+        for job in &mut *self.jobs.lock().unwrap() {
+            if let Selection::Filter(filter) = &mut job.selection
+                && filter.route.as_ref() == Some(from)
+            {
+                filter.route = Some(to.clone());
+            }
+        }
+        Ok(())
     }
     async fn retire_route(
         &self,

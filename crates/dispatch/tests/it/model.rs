@@ -1,5 +1,5 @@
 //! Dispatch and state against a simple reference, over generated lives: events come, the destination does
-//! anything, the process dies at any step of a commit and starts again, operators pause, redrive and purge.
+//! anything, the process dies at any step of a commit and starts again, operators pause, redrive, purge and rename.
 //!
 //! What must hold at every step: the ledger balances; no event is lost; none is both parked and dead; what is
 //! dead or parked and was delivered was delivered in a process that died before it could say so; attempts of a
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dispatch::RoutePolicies;
 use domain::policy::{Backoff, BreakerPolicy, OnOutage, Order, RetryPolicy};
-use domain::ports::{DeadFilter, DeadLetters, DestinationLimits, Selection};
+use domain::ports::{DeadFilter, DeadLetters, DestinationLimits, Selection, State};
 use domain::{Cause, HumanDuration, Outcome, Pointer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -20,9 +20,12 @@ use rand::{RngExt, SeedableRng};
 use crate::destination::{Act, Fake};
 use crate::memory::Memory;
 use crate::rig::{Rig, Wanted};
-use crate::world::at;
+use crate::world::{at, name};
 
 const KEYS: u64 = 5;
+
+/// What the route is called, in turns.
+const NAMES: [&str; 2] = ["r", "s"];
 
 /// What a seed decides once.
 struct Setting {
@@ -124,6 +127,7 @@ struct Life {
     memory: Memory,
     fake: Arc<Fake>,
     setting: Setting,
+    route: &'static str,
     rig: Option<Rig>,
     events: u64,
     purged: u64,
@@ -139,10 +143,11 @@ impl Life {
         let mut dice = StdRng::seed_from_u64(seed);
         let setting = setting(&mut dice);
         Self {
-            memory: Memory::new(&["r"]),
+            memory: Memory::new(&[NAMES[0]]),
             fake: Fake::new(setting.limits),
             setting,
             dice,
+            route: NAMES[0],
             rig: None,
             events: 0,
             purged: 0,
@@ -159,7 +164,7 @@ impl Life {
     async fn start(&mut self) {
         let wanted = Wanted {
             policies: self.setting.policies.clone(),
-            ..Wanted::new("r", &["a"], &self.fake)
+            ..Wanted::new(self.route, &["a"], &self.fake)
         };
         self.rig = Some(self.memory.start(&[wanted]).await);
     }
@@ -189,10 +194,7 @@ impl Life {
             8 => self.crash().await,
             9 => {
                 self.note("stop and start");
-                if let Some(rig) = self.rig.take() {
-                    rig.stop().await;
-                }
-                self.excuse();
+                self.stop().await;
                 self.start().await;
             }
             10 => {
@@ -200,7 +202,7 @@ impl Life {
                 self.note(format!("paused: {paused}"));
                 if let Some(rig) = &self.rig {
                     let routes = rig.dispatch.routes();
-                    routes.set_paused("r", paused).await.unwrap();
+                    routes.set_paused(self.route, paused).await.unwrap();
                 }
             }
             11 | 12 => self.redrive().await,
@@ -209,7 +211,8 @@ impl Life {
                 let slow = self.dice.random_range(0..2000);
                 self.fake.set_slow(Duration::from_millis(slow));
             }
-            15 => {
+            15 => self.rename().await,
+            16 => {
                 let full = self.dice.random_bool(0.3);
                 self.note(format!("full: {full}"));
                 self.memory.state.set_full(full.then_some("full"));
@@ -220,6 +223,26 @@ impl Life {
                 tokio::time::sleep(Duration::from_millis(millis)).await;
             }
         }
+    }
+
+    async fn stop(&mut self) {
+        if let Some(rig) = self.rig.take() {
+            rig.stop().await;
+        }
+        self.excuse();
+    }
+
+    /// The route is called something else in the next process, as `routes rename` does it.
+    async fn rename(&mut self) {
+        self.stop().await;
+        let [first, second] = NAMES;
+        let to = if self.route == first { second } else { first };
+        self.note(format!("renamed to {to}"));
+        let (old, new) = (name(self.route), name(to));
+        let renamed = self.memory.state.rename_route(&old, &new).await;
+        renamed.unwrap();
+        self.route = to;
+        self.start().await;
     }
 
     /// Dies within the next commits: what state was told to do is done, and nobody hears of it.
@@ -240,7 +263,7 @@ impl Life {
     /// Notes what was delivered and is not written down: it is delivered again, or given up on.
     fn excuse(&mut self) {
         let confirmed = self.fake.confirmed().into_iter();
-        let open = confirmed.filter(|seq| self.memory.state.is_open("r", *seq));
+        let open = confirmed.filter(|seq| self.memory.state.is_open(self.route, *seq));
         let open: Vec<_> = open.collect();
         self.excused.extend(open);
     }
@@ -248,7 +271,10 @@ impl Life {
     async fn redrive(&mut self) {
         self.redriven = true;
         let rate = self.dice.random_bool(0.5).then_some(5);
-        let all = Selection::Filter(DeadFilter::default());
+        let all = Selection::Filter(DeadFilter {
+            route: self.dice.random_bool(0.5).then(|| name(self.route)),
+            ..DeadFilter::default()
+        });
         let job = self.memory.state.begin_redrive(&all, rate, at()).await;
         self.note(format!("redrives {}", job.unwrap().matched));
         self.memory.redrive_begun.notify_one();
@@ -268,9 +294,9 @@ impl Life {
     /// state in memory asserts at each commit.
     fn judge(&self) -> Result<(), String> {
         let confirmed = self.fake.confirmed();
-        for seq in self.memory.state.everywhere("r") {
+        for seq in self.memory.state.everywhere(self.route) {
             // A row whose attempt succeeded is there until its commit.
-            let settles = self.memory.state.is_parked("r", seq);
+            let settles = self.memory.state.is_parked(self.route, seq);
             if confirmed.contains(&seq) && !self.excused.contains(&seq) && !settles {
                 return Err(format!("event {seq} was delivered, and is dead"));
             }
@@ -293,7 +319,7 @@ impl Life {
         if !self.setting.ordered || self.redriven {
             return Ok(());
         }
-        let dead = self.memory.state.ever_dead("r");
+        let dead = self.memory.state.ever_dead(self.route);
         let keys = self.keys();
         let spoiled: BTreeSet<u64> = dead.iter().map(|seq| seq % keys).collect();
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
@@ -320,7 +346,11 @@ impl Life {
         self.fake.script(|_, _| Act::Say(Outcome::Delivered));
         self.memory.state.set_full(None);
         let rig = self.rig.take().ok_or("no process")?;
-        rig.dispatch.routes().set_paused("r", false).await.unwrap();
+        rig.dispatch
+            .routes()
+            .set_paused(self.route, false)
+            .await
+            .unwrap();
         self.settled(&rig).await?;
         self.judge()?;
         let all = Selection::Filter(DeadFilter::default());
@@ -333,7 +363,7 @@ impl Life {
         self.memory.redrive_begun.notify_one();
         self.settled(&rig).await?;
         let delivered = self.fake.delivered();
-        let status = rig.status("r").await;
+        let status = rig.status(self.route).await;
         rig.stop().await;
         let ledger = status.ledger;
         if ledger.dead + ledger.parked + ledger.pending != 0 {
@@ -360,7 +390,7 @@ impl Life {
             let running = self.memory.state.running_redrives().await.unwrap();
             // What a redrive put back last is in the status then.
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let status = rig.status("r").await;
+            let status = rig.status(self.route).await;
             if status.ledger.pending + status.ledger.parked == 0 && running.is_empty() {
                 return Ok(());
             }
