@@ -232,6 +232,7 @@ fn events(count: usize) -> Vec<Delivery> {
                     }),
                 },
                 attempt: 1,
+                letter: None,
             }
         })
         .collect()

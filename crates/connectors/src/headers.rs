@@ -2,19 +2,23 @@
 //!
 //! A name (lower case) has its value as a string, or an array of them in the order they came when it
 //! came more than once. A value that JSON text cannot hold everywhere (not UTF-8, or with a NUL byte) is
-//! the object `{"base64": "…"}`, so that nothing is lost and nothing is mistaken for text.
+//! the object `{"base64": "…"}`, so that nothing is lost and nothing is mistaken for text. A dead letter has its
+//! attributes among them, in the place of any header of the same name.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{Header, Headers};
+use domain::{Envelope, Header, Headers};
 
 /// Appends the object to `out`.
-pub(crate) fn write(headers: &Headers, out: &mut Vec<u8>) {
+pub(crate) fn write(headers: &Headers, letter: Option<&Envelope>, out: &mut Vec<u8>) {
     out.push(b'{');
     let mut first = true;
+    let attributes = letter.map(Envelope::attributes).unwrap_or_default();
+    // A header already, and perhaps more than once.
+    let own = |name: &str| name != "content-type" && attributes.iter().any(|(own, _)| *own == name);
     for (at, header) in headers.iter().enumerate() {
         let same = |other: &Header<'_>| other.name == header.name;
-        if headers.iter().take(at).any(|other| same(&other)) {
+        if own(header.name) || headers.iter().take(at).any(|other| same(&other)) {
             continue;
         }
         if !first {
@@ -35,6 +39,15 @@ pub(crate) fn write(headers: &Headers, out: &mut Vec<u8>) {
             value(other.value, out);
         }
         out.push(b']');
+    }
+    for (name, text) in attributes.iter().filter(|(name, _)| own(name)) {
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        string(name, out);
+        out.push(b':');
+        value(text.as_bytes(), out);
     }
     out.push(b'}');
 }
@@ -81,7 +94,7 @@ mod tests {
     fn shown(headers: &[(&str, &'static [u8])]) -> String {
         let headers: Headers = headers.iter().copied().collect();
         let mut out = Vec::new();
-        write(&headers, &mut out);
+        write(&headers, None, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use domain::{Cause, StoredEvent};
+use domain::ports::Delivery;
+use domain::{Cause, Envelope, StoredEvent};
 
 use crate::body::{self, Holds};
 use crate::field::Field;
@@ -69,6 +70,7 @@ pub(crate) enum Placement {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) stored: &'a StoredEvent,
+    pub(crate) letter: Option<&'a Envelope>,
     pub(crate) placement: Placement,
 }
 
@@ -77,7 +79,8 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     /// When the body would be lost: only `body` is asked for, and it cannot hold it.
-    pub(crate) fn place(stored: &'a StoredEvent, plan: BodyPlan) -> Result<Self, Cause> {
+    pub(crate) fn place(delivery: &'a Delivery, plan: BodyPlan) -> Result<Self, Cause> {
+        let stored = &delivery.stored;
         let placement = match plan.body {
             Some(holds) if body::fits(&stored.event.body, holds) => Placement::Body,
             Some(_) if !plan.raw => {
@@ -89,7 +92,16 @@ impl<'a> Row<'a> {
             _ if plan.raw => Placement::Raw,
             _ => Placement::Nowhere,
         };
-        Ok(Self { stored, placement })
+        Ok(Self {
+            stored,
+            letter: delivery.letter.as_deref(),
+            placement,
+        })
+    }
+
+    /// Appends the headers as one JSON object.
+    pub(crate) fn headers(&self, out: &mut Vec<u8>) {
+        headers::write(&self.stored.event.headers, self.letter, out);
     }
 
     pub(crate) fn field(&self, field: Field) -> Value<'a> {
@@ -103,7 +115,7 @@ impl<'a> Row<'a> {
             Field::Path => Value::text(&event.path),
             Field::Headers => {
                 let mut json = Vec::with_capacity(512);
-                headers::write(&event.headers, &mut json);
+                self.headers(&mut json);
                 Value::Text(Cow::Owned(json))
             }
             Field::ContentType => event.content_type().map_or(Value::Null, Value::text),

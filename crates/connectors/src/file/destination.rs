@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
-use domain::{BatchOutcome, StoredEvent, Unavailable};
+use domain::{BatchOutcome, Unavailable};
 
 use super::client::{Client, TIMEOUT};
 use super::line;
@@ -37,7 +37,7 @@ impl Destination for File {
         if batch.is_empty() {
             return BatchOutcome::all_delivered(0);
         }
-        let events: Vec<StoredEvent> = batch.iter().map(|one| one.stored.clone()).collect();
+        let events = batch.to_vec();
         let lines = move |out: &mut Vec<u8>| events.iter().for_each(|one| line::write(one, out));
         match self.client.append(lines).await {
             Ok(()) => BatchOutcome::all_delivered(batch.len()),
@@ -61,6 +61,10 @@ impl Destination for File {
             concurrency: 1,
             timeout: TIMEOUT + Duration::from_secs(5),
         }
+    }
+
+    fn recognises_repeats(&self) -> bool {
+        false
     }
 
     fn kind(&self) -> &'static str {

@@ -1,17 +1,18 @@
 //! One event as one line.
 //!
 //! The body stands in one of three keys: `body` when it is JSON in one line, byte for byte; else `body_text` when it is
-//! UTF-8, as a JSON string; else `body_base64`.
+//! UTF-8, as a JSON string; else `body_base64`. A dead letter has its attributes among the headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::StoredEvent;
+use domain::ports::Delivery;
 
 use crate::body::{self, Holds};
 use crate::headers;
 
 /// Appends the event's line, with its end.
-pub(super) fn write(stored: &StoredEvent, out: &mut Vec<u8>) {
+pub(super) fn write(delivery: &Delivery, out: &mut Vec<u8>) {
+    let stored = &delivery.stored;
     let event = &*stored.event;
     out.reserve(event.body.len() + event.headers.bytes() + 256);
     for (key, text) in [
@@ -28,7 +29,7 @@ pub(super) fn write(stored: &StoredEvent, out: &mut Vec<u8>) {
         headers::string(text, out);
     }
     out.extend_from_slice(b",\"headers\":");
-    headers::write(&event.headers, out);
+    headers::write(&event.headers, delivery.letter.as_deref(), out);
     out.extend_from_slice(b",\"content_type\":");
     match event.content_type() {
         Some(text) => headers::string(text, out),

@@ -277,6 +277,7 @@ mod tests {
                 event: Arc::new(event),
             },
             attempt: 1,
+            letter: None,
         }
     }
 

@@ -109,6 +109,10 @@ impl Destination for Http {
         }
     }
 
+    fn recognises_repeats(&self) -> bool {
+        false
+    }
+
     fn kind(&self) -> &'static str {
         KIND
     }

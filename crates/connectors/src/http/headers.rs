@@ -1,5 +1,6 @@
 //! The headers of a request: the event's own that concern the endpoint, then the configured ones, then Forebay's.
 
+use domain::Envelope;
 use domain::ports::Delivery;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -91,5 +92,23 @@ pub(super) fn put_together(
             headers.insert(name, value);
         }
     }
+    if let Some(letter) = &delivery.letter {
+        put_letter(letter, &mut headers);
+    }
     headers
+}
+
+/// Says what became of a dead letter. Its content type is a header already.
+fn put_letter(letter: &Envelope, headers: &mut HeaderMap) {
+    for (name, text) in letter.attributes() {
+        let text: String = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        if name != "content-type"
+            && let Ok(value) = HeaderValue::from_bytes(text.as_bytes())
+        {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
 }

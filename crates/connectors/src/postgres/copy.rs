@@ -6,7 +6,6 @@
 use bytes::Bytes;
 
 use crate::field::Field;
-use crate::headers;
 use crate::row::{Placement, Row, escaped};
 
 /// The binary form of a column.
@@ -77,7 +76,7 @@ fn value(row: &Row<'_>, field: Field, wire: Wire, out: &mut Vec<u8>) {
         }
         Field::Method => text(out, &escaped(&event.method)),
         Field::Path => text(out, &escaped(&event.path)),
-        Field::Headers => json(out, wire, |out| headers::write(&event.headers, out)),
+        Field::Headers => json(out, wire, |out| row.headers(out)),
         Field::ContentType => optional(out, event.content_type()),
         Field::Body if row.placement == Placement::Body => {
             json(out, wire, |out| out.extend_from_slice(&event.body));

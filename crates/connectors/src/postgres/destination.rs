@@ -15,6 +15,7 @@ use super::options::{Config, KIND};
 use super::write::BatchWriter;
 use crate::row::Row;
 use crate::split;
+use crate::target::Target;
 
 /// The most bytes of events in one batch. A batch is encoded in one piece, so this bounds memory.
 const BATCH_BYTES: usize = 8 << 20;
@@ -73,7 +74,7 @@ impl Destination for Postgres {
             Vec::with_capacity(batch.len()),
         );
         for (place, delivery) in batch.iter().enumerate() {
-            match Row::place(&delivery.stored, session.plan.body()) {
+            match Row::place(delivery, session.plan.body()) {
                 Ok(row) => {
                     rows.push(row);
                     places.push(place);
@@ -143,6 +144,10 @@ impl Destination for Postgres {
             concurrency: self.config.concurrency,
             timeout: opening + self.budget(),
         }
+    }
+
+    fn recognises_repeats(&self) -> bool {
+        matches!(self.config.target, Target::Table(_))
     }
 
     fn kind(&self) -> &'static str {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
-use domain::{BatchOutcome, Outcome, StoredEvent, Unavailable};
+use domain::{BatchOutcome, Outcome, Unavailable};
 
 use super::client::Client;
 use super::error;
@@ -47,7 +47,7 @@ impl Sqlite {
 impl Destination for Sqlite {
     async fn deliver(&self, batch: &[Delivery]) -> BatchOutcome {
         let count = batch.len();
-        let events: Vec<StoredEvent> = batch.iter().map(|one| one.stored.clone()).collect();
+        let events = batch.to_vec();
         let config = Arc::clone(&self.config);
         let written = self
             .client
@@ -111,6 +111,10 @@ impl Destination for Sqlite {
             concurrency: 1,
             timeout: self.config.timeout + Duration::from_secs(5),
         }
+    }
+
+    fn recognises_repeats(&self) -> bool {
+        matches!(self.config.target, Target::Table(_))
     }
 
     fn kind(&self) -> &'static str {

@@ -4,7 +4,8 @@
 //! split. What ends the whole transaction (a full disk, a trigger's ROLLBACK, a deferred constraint) is
 //! met by writing each event in a transaction of its own, or by saying that the file is not there.
 
-use domain::{Outcome, StoredEvent, Unavailable};
+use domain::ports::Delivery;
+use domain::{Outcome, Unavailable};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement, ToSql, TransactionBehavior};
 
@@ -43,7 +44,7 @@ pub(super) fn write(
     connection: &mut Connection,
     prepared: &Prepared,
     target: &Target,
-    batch: &[StoredEvent],
+    batch: &[Delivery],
 ) -> Written {
     match together(connection, prepared, target, batch) {
         Ok(outcomes) => Written {
@@ -63,7 +64,7 @@ fn together(
     connection: &mut Connection,
     prepared: &Prepared,
     target: &Target,
-    batch: &[StoredEvent],
+    batch: &[Delivery],
 ) -> Result<Vec<Outcome>, Lost> {
     let gone = |error: rusqlite::Error| Lost::Gone(error::unavailable(&error));
     let transaction = connection
@@ -72,8 +73,8 @@ fn together(
     let mut outcomes = Vec::with_capacity(batch.len());
     {
         let mut statement = prepare(&transaction, prepared, target)?;
-        for stored in batch {
-            let outcome = match run(&mut statement, target, stored) {
+        for delivery in batch {
+            let outcome = match run(&mut statement, target, delivery) {
                 Ok(outcome) => outcome,
                 Err(error) if error::class(&error) == Class::Unavailable => {
                     return Err(gone(error));
@@ -96,11 +97,11 @@ fn each(
     connection: &mut Connection,
     prepared: &Prepared,
     target: &Target,
-    batch: &[StoredEvent],
+    batch: &[Delivery],
 ) -> Written {
     let mut outcomes = Vec::with_capacity(batch.len());
-    for stored in batch {
-        match alone(connection, prepared, target, stored) {
+    for delivery in batch {
+        match alone(connection, prepared, target, delivery) {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) if error::class(&error) == Class::Unavailable => {
                 return Written {
@@ -121,11 +122,11 @@ fn alone(
     connection: &mut Connection,
     prepared: &Prepared,
     target: &Target,
-    stored: &StoredEvent,
+    delivery: &Delivery,
 ) -> Result<Outcome, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut statement = transaction.prepare_cached(&prepared.sql)?;
-    let outcome = run(&mut statement, target, stored)?;
+    let outcome = run(&mut statement, target, delivery)?;
     drop(statement);
     transaction.commit()?;
     Ok(outcome)
@@ -159,9 +160,9 @@ fn prepare<'c>(
 fn run(
     statement: &mut Statement<'_>,
     target: &Target,
-    stored: &StoredEvent,
+    delivery: &Delivery,
 ) -> Result<Outcome, rusqlite::Error> {
-    let row = match Row::place(stored, body_plan(target)) {
+    let row = match Row::place(delivery, body_plan(target)) {
         Ok(row) => row,
         Err(cause) => return Ok(Outcome::Reject { cause }),
     };

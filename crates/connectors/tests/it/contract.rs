@@ -1,11 +1,17 @@
 //! What every destination promises, and what every SQL destination promises beyond that, tried on each. A new one is
 //! one line: its [`Subject`].
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use domain::Outcome;
 use domain::ports::Destination;
 use serde_json::{Value, json};
+use testbed::proxy::{Proxy, Trigger};
 
-use crate::events::{Bodies, bodies, deliver_all, deliver_to_nobody, event, events, made};
+use crate::events::{
+    Bodies, as_dead, bodies, deliver_all, deliver_soon, deliver_to_nobody, event, events, made,
+};
 
 /// A backend that a test can take away.
 pub(crate) trait Subject: Send + Sync + Sized {
@@ -15,10 +21,23 @@ pub(crate) trait Subject: Send + Sync + Sized {
     fn section(&self) -> Value;
     /// What arrived.
     async fn arrived(&self) -> Bodies;
+    /// How many arrived, repeats counted.
+    async fn count(&self) -> usize;
     /// Takes it away.
     async fn stop(&mut self);
     /// Brings it back, with what had arrived.
     async fn start_again(&mut self);
+}
+
+/// A backend that is reached over a network.
+pub(crate) trait Served: Subject {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+    /// The section of the same backend, reached at another address: through a proxy, say.
+    fn section_at(&self, address: SocketAddr) -> Value;
+    /// The section of such a backend that nobody serves at `address`, with the word `hunter2` wherever a password, a
+    /// key or a token may stand.
+    fn secret_section(address: SocketAddr) -> Value;
 }
 
 /// A database that a test can do things to.
@@ -205,6 +224,74 @@ pub(crate) async fn a_destination_made_while_it_is_away_works_later<S: Subject>(
     assert_eq!(subject.arrived().await, bodies(&events(3)));
 }
 
+pub(crate) async fn repeats_arrive_once_or_carry_the_same_id<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    for _ in 0..3 {
+        deliver_all(&*to, &events(20)).await;
+    }
+    let times = if to.recognises_repeats() { 1 } else { 3 };
+    assert_eq!(subject.count().await, times * 20);
+    assert_eq!(subject.arrived().await, bodies(&events(20)));
+}
+
+pub(crate) async fn a_dead_letter_arrives_with_its_own_bytes<S: Subject>() {
+    let subject = S::start().await;
+    let to = destination(&subject, json!({}));
+    let batch: Vec<_> = (0..)
+        .zip(odd_bodies())
+        .map(|(number, body)| as_dead(event(number, "/in/genesys", &body)))
+        .collect();
+    deliver_all(&*to, &batch).await;
+    assert_eq!(subject.arrived().await, bodies(&batch));
+}
+
+/// The request was sent and the answer is lost, at every place of a longer exchange.
+pub(crate) async fn a_cut_connection_loses_nothing_and_what_was_finished_is_known<S: Served>() {
+    let subject = S::start().await;
+    let proxy = Proxy::start(subject.address()).await.unwrap();
+    let to = made(&subject.section_at(proxy.addr()));
+    deliver_all(&*to, &events(1)).await;
+    for (round, pieces) in [0, 0, 1, 2, 4, 8].into_iter().enumerate() {
+        let first = 1000 * u32::try_from(round + 1).unwrap();
+        let batch: Vec<_> = (first..first + 100)
+            .map(|number| event(number, "/in/genesys", b"{\"n\": 1}"))
+            .collect();
+        let seen = AtomicUsize::new(0);
+        let trigger = Trigger::bytes(move |_| seen.fetch_add(1, Ordering::Relaxed) == pieces);
+        proxy.cut_when(trigger).unwrap();
+        let outcome = to.deliver(&batch).await;
+        let why = &outcome.unavailable;
+        let arrived = subject.arrived().await;
+        for (delivery, outcome) in batch.iter().zip(&outcome.outcomes) {
+            match outcome {
+                Outcome::Delivered => {
+                    let id = delivery.stored.id.to_string();
+                    assert!(arrived.contains_key(&id), "{id} is said to be delivered");
+                }
+                Outcome::NotDone => assert!(why.is_some(), "not done, and nobody says why"),
+                other => panic!("a cut is nothing that an event can help: {other:?}"),
+            }
+        }
+        deliver_soon(&*to, &batch).await;
+        let arrived = subject.arrived().await;
+        for (id, body) in bodies(&batch) {
+            assert_eq!(arrived.get(&id), Some(&body));
+        }
+    }
+}
+
+pub(crate) async fn no_error_keeps_a_secret<S: Served>() {
+    // A port that was free a moment ago: nobody listens.
+    let free = testbed::port::Lease::take().unwrap();
+    let to = made(&S::secret_section(free.addr()));
+    let outcome = to.deliver(&events(2)).await;
+    let (probed, inspected) = (to.probe().await, to.inspect().await);
+    assert!(outcome.unavailable.is_some() && probed.is_err() && inspected.is_err());
+    let told = format!("{outcome:?} {probed:?} {inspected:?}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
 pub(crate) async fn a_read_only_database_is_unavailable<S: Database>() {
     let subject = S::start().await;
     let to = destination(&subject, json!({}));
@@ -349,7 +436,8 @@ pub(crate) async fn a_table_that_does_not_fit_is_named_plainly<S: Database>() {
     );
 }
 
-/// Every promise, as tests of one subject: `contract!(Subject)`, or `contract!(Database, sql)`.
+/// Every promise, as tests of one subject: `contract!(Subject)`, or `contract!(Subject, served)` for one that is
+/// reached over a network, or `contract!(Database, sql)`, or `contract!(Database, served sql)`.
 macro_rules! contract {
     ($subject:ty) => {
         crate::contract::contract!(contract $subject:
@@ -357,10 +445,26 @@ macro_rules! contract {
             every_body_arrives_byte_for_byte
             an_absent_destination_is_unavailable_until_it_is_back
             a_destination_made_while_it_is_away_works_later
+            repeats_arrive_once_or_carry_the_same_id
+            a_dead_letter_arrives_with_its_own_bytes
+        );
+    };
+    ($subject:ty, served) => {
+        crate::contract::contract!($subject);
+        crate::contract::contract!(served_contract $subject:
+            a_cut_connection_loses_nothing_and_what_was_finished_is_known
+            no_error_keeps_a_secret
         );
     };
     ($subject:ty, sql) => {
         crate::contract::contract!($subject);
+        crate::contract::contract!($subject, only sql);
+    };
+    ($subject:ty, served sql) => {
+        crate::contract::contract!($subject, served);
+        crate::contract::contract!($subject, only sql);
+    };
+    ($subject:ty, only sql) => {
         crate::contract::contract!(sql_contract $subject:
             delivers_batches_and_repeats_are_single
             a_bad_row_is_rejected_alone

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use connectors::{Context, DestinationOptions, build};
 use domain::clock::ManualClock;
 use domain::ports::{Delivery, Destination};
-use domain::{DestinationName, Event, EventId, Outcome, Seq, SourceName, StoredEvent, Timestamp};
+use domain::{
+    DestinationName, Envelope, Event, EventId, Outcome, Reason, RouteName, Seq, SourceName,
+    StoredEvent, Timestamp,
+};
 
 /// What a table holds: the body of each id, put together from `body` and `body_raw`.
 pub(crate) type Bodies = BTreeMap<String, Vec<u8>>;
@@ -40,6 +43,31 @@ pub(crate) fn event(number: u32, path: &str, body: &[u8]) -> Delivery {
             }),
         },
         attempt: 1,
+        letter: None,
+    }
+}
+
+/// The same event as a dead letter.
+pub(crate) fn as_dead(delivery: Delivery) -> Delivery {
+    let event = &delivery.stored.event;
+    let letter = Envelope {
+        id: delivery.stored.id,
+        source: event.source.clone(),
+        route: RouteName::new("genesys-to-db").unwrap(),
+        destination: Some(DestinationName::new("events-db").unwrap()),
+        received_at: event.received_at,
+        attempts: 9,
+        first_failure_at: "2026-03-01T12:00:01Z".parse().unwrap(),
+        last_failure_at: "2026-03-01T13:00:02.5Z".parse().unwrap(),
+        reason: Reason::RetriesExhausted,
+        error: "http 500: \"ä\"\r\nX-Injected: 1".into(),
+        redrives: 2,
+        content_type: event.content_type().map(str::to_owned),
+        body: event.body.clone(),
+    };
+    Delivery {
+        letter: Some(Arc::new(letter)),
+        ..delivery
     }
 }
 
@@ -80,6 +108,26 @@ pub(crate) async fn deliver_all(destination: &dyn Destination, batch: &[Delivery
     let outcome = destination.deliver(batch).await;
     assert_eq!(outcome.unavailable, None);
     assert_eq!(outcome.outcomes, vec![Outcome::Delivered; batch.len()]);
+}
+
+/// Delivers once the destination is back: an idle connection may not know yet that it was cut.
+pub(crate) async fn deliver_soon(to: &dyn Destination, batch: &[Delivery]) {
+    testbed::until("it is delivered", testbed::DEADLINE, async || {
+        let outcome = to.deliver(batch).await;
+        match outcome.unavailable {
+            Some(why) => Err(why.to_string()),
+            None if outcome
+                .outcomes
+                .iter()
+                .all(|one| *one == Outcome::Delivered) =>
+            {
+                Ok(())
+            }
+            None => panic!("{outcome:?}"),
+        }
+    })
+    .await
+    .unwrap();
 }
 
 /// Delivers, and insists that nothing is known and the destination is away. Gives the cause's code.

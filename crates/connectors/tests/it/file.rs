@@ -89,6 +89,10 @@ impl Subject for File {
         read(&self.text())
     }
 
+    async fn count(&self) -> usize {
+        self.text().split_inclusive(|byte| *byte == b'\n').count()
+    }
+
     async fn stop(&mut self) {
         std::fs::rename(self.dir.path().join("there"), self.dir.path().join("away")).unwrap();
     }

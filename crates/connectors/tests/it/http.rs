@@ -1,5 +1,6 @@
 //! The contract on an HTTP endpoint, and what a request is made of.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use domain::{Event, Headers, Outcome};
 use serde_json::{Value, json};
 use testbed::endpoint::{Answer, Endpoint, Gate, Received};
 
-use crate::contract::{Subject, contract, section};
+use crate::contract::{Served, Subject, contract, section};
 use crate::events::{Bodies, deliver_all, event, events, made};
 
 /// An endpoint that takes everything.
@@ -52,6 +53,10 @@ impl Subject for Http {
             .collect()
     }
 
+    async fn count(&self) -> usize {
+        self.endpoint.received().len()
+    }
+
     async fn stop(&mut self) {
         self.endpoint.stop().await;
     }
@@ -61,7 +66,25 @@ impl Subject for Http {
     }
 }
 
-contract!(Http);
+impl Served for Http {
+    fn address(&self) -> SocketAddr {
+        self.endpoint.addr()
+    }
+
+    fn section_at(&self, address: SocketAddr) -> Value {
+        json!({"type": "http", "url": format!("http://{address}/hooks")})
+    }
+
+    fn secret_section(address: SocketAddr) -> Value {
+        json!({
+            "type": "http",
+            "url": format!("http://app:hunter2@{address}/hunter2?hunter2"),
+            "headers": {"authorization": "hunter2"},
+        })
+    }
+}
+
+contract!(Http, served);
 
 /// An event with these headers and no others.
 fn with_headers(headers: &[(&str, &[u8])]) -> Delivery {

@@ -1,11 +1,13 @@
 //! The contract on PostgreSQL, and what is PostgreSQL's own.
 
+use std::net::SocketAddr;
+
 use domain::Outcome;
 use domain::ports::Destination;
 use serde_json::{Value, json};
 use testbed::postgres::{Options, Server};
 
-use crate::contract::{Database, Subject, contract, odd_bodies, section};
+use crate::contract::{Database, Served, Subject, contract, odd_bodies, section};
 use crate::events::{Bodies, bodies, context, deliver_all, deliver_to_nobody, event, events, made};
 
 pub(crate) struct Postgres {
@@ -35,6 +37,12 @@ impl Subject for Postgres {
 
     async fn arrived(&self) -> Bodies {
         self.bodies("webhook_events").await
+    }
+
+    async fn count(&self) -> usize {
+        self.texts("SELECT id || '' FROM webhook_events")
+            .await
+            .len()
     }
 
     async fn stop(&mut self) {
@@ -74,7 +82,21 @@ impl Database for Postgres {
     }
 }
 
-contract!(Postgres, sql);
+impl Served for Postgres {
+    fn address(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    fn section_at(&self, address: SocketAddr) -> Value {
+        json!({"type": "postgres", "url": self.server.url_through(address)})
+    }
+
+    fn secret_section(address: SocketAddr) -> Value {
+        json!({"type": "postgres", "url": format!("postgres://hunter2:hunter2@{address}/hunter2")})
+    }
+}
+
+contract!(Postgres, served sql);
 
 #[tokio::test]
 async fn the_table_is_as_documented_and_a_schema_may_be_named() {

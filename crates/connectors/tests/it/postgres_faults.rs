@@ -3,35 +3,14 @@
 use std::time::Duration;
 
 use domain::Outcome;
-use domain::ports::{Delivery, Destination};
 use serde_json::json;
 use testbed::DEADLINE;
 use testbed::postgres::Options;
 use testbed::proxy::{Mode, Proxy, Trigger};
 
 use crate::contract::{Database as _, Subject as _};
-use crate::events::{bodies, deliver_all, deliver_to_nobody, event, events, made};
+use crate::events::{bodies, deliver_all, deliver_soon, deliver_to_nobody, event, events, made};
 use crate::postgres::Postgres;
-
-/// Delivers once the destination is back: an idle connection may not know yet that it was cut.
-async fn deliver_soon(to: &dyn Destination, batch: &[Delivery]) {
-    testbed::until("it is delivered", DEADLINE, async || {
-        let outcome = to.deliver(batch).await;
-        match outcome.unavailable {
-            Some(why) => Err(why.to_string()),
-            None if outcome
-                .outcomes
-                .iter()
-                .all(|one| *one == Outcome::Delivered) =>
-            {
-                Ok(())
-            }
-            None => panic!("{outcome:?}"),
-        }
-    })
-    .await
-    .unwrap();
-}
 
 #[tokio::test]
 async fn a_hung_server_is_unavailable_after_the_timeout_and_works_when_resumed() {

@@ -37,6 +37,12 @@ impl Subject for Sqlite {
         self.bodies("webhook_events").await
     }
 
+    async fn count(&self) -> usize {
+        self.texts("SELECT id || '' FROM webhook_events")
+            .await
+            .len()
+    }
+
     async fn stop(&mut self) {
         std::fs::rename(self.dir.path().join("there"), self.dir.path().join("away")).unwrap();
     }

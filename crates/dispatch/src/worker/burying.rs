@@ -204,7 +204,10 @@ impl Worker {
             });
             self.under_way.push_back(by_rule(seq, weight, key, false));
         }
-        for (Delivery { stored, attempt }, mark) in parked {
+        for (delivery, mark) in parked {
+            let Delivery {
+                stored, attempt, ..
+            } = delivery;
             let seq = stored.seq;
             rows.buries.push(Bury {
                 stored,

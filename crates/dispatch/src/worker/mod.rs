@@ -370,7 +370,11 @@ fn live(events: Vec<Waiting>) -> Batch {
         key,
     } in events
     {
-        deliveries.push(Delivery { stored, attempt: 1 });
+        deliveries.push(Delivery {
+            stored,
+            attempt: 1,
+            letter: None,
+        });
         marks.push(LiveMark { from, weight, key });
     }
     Batch {

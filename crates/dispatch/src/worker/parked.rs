@@ -169,6 +169,7 @@ impl DueQueue {
             let delivery = Delivery {
                 stored: park.stored,
                 attempt: park.attempts.saturating_add(1),
+                letter: None,
             };
             self.fetched.push_back((delivery, mark));
         }

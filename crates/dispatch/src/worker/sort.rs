@@ -238,7 +238,9 @@ impl Sorted {
             Before::Live(mark) => (rules.now, mark.key, false),
             Before::Parked(mark) => (mark.first_failure_at, mark.key, mark.redriven),
         };
-        let Delivery { stored, attempt } = delivery;
+        let Delivery {
+            stored, attempt, ..
+        } = delivery;
         let Failure { cause, after } = failure;
         self.answered += 1;
         self.cause = Some(cause.clone());

@@ -240,6 +240,10 @@ impl Destination for Fake {
         self.limits
     }
 
+    fn recognises_repeats(&self) -> bool {
+        true
+    }
+
     fn kind(&self) -> &'static str {
         "fake"
     }

@@ -2,11 +2,12 @@
 //!
 //! [`Outcome`]: crate::Outcome
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{BatchOutcome, StoredEvent, Unavailable};
+use crate::{BatchOutcome, Envelope, StoredEvent, Unavailable};
 
 /// One event on its way to a destination.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Delivery {
     pub stored: StoredEvent,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// What became of it on its route, if it goes to a dead-letter target; `None` on its way to its destination.
+    pub letter: Option<Arc<Envelope>>,
 }
 
 /// What a destination can take at once.
@@ -61,6 +64,10 @@ pub trait Destination: Send + Sync {
 
     /// What it can take at once.
     fn limits(&self) -> DestinationLimits;
+
+    /// Whether an event that is delivered again arrives once, because the backend knows its id. Where not, the
+    /// repeat carries the same id, for whoever reads it to tell.
+    fn recognises_repeats(&self) -> bool;
 
     /// The word for its type in the configuration: `postgres`, `sqlite`.
     fn kind(&self) -> &'static str;
