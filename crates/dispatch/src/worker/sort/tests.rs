@@ -45,6 +45,7 @@ fn delivery(seq: u64, attempt: u32) -> Delivery {
             event: Arc::new(event),
         },
         attempt,
+        letter: None,
     }
 }
 
