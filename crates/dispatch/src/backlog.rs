@@ -22,6 +22,8 @@ pub(crate) struct Backlog {
     counted: AtomicU64,
     /// Accepted since, less what was settled since.
     since: AtomicI64,
+    /// Settled by the worker, and pending still for who reads state.
+    uncommitted: AtomicI64,
     /// How many counts were begun, and the number of the last one that ended.
     begun: AtomicU64,
     ended: AtomicU64,
@@ -34,6 +36,7 @@ impl Backlog {
             policy,
             counted: AtomicU64::new(0),
             since: AtomicI64::new(0),
+            uncommitted: AtomicI64::new(0),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         }
@@ -62,14 +65,22 @@ impl Backlog {
     /// So many pending events were settled.
     pub(crate) fn settled(&self, events: u64) {
         let events = i64::try_from(events).unwrap_or(i64::MAX);
+        self.uncommitted.fetch_add(events, Ordering::Relaxed);
         self.since.fetch_sub(events, Ordering::Relaxed);
+    }
+
+    /// So many of what was settled are committed.
+    pub(crate) fn committed(&self, events: u64) {
+        let events = i64::try_from(events).unwrap_or(i64::MAX);
+        self.uncommitted.fetch_sub(events, Ordering::Relaxed);
     }
 
     /// Begins a count; [`Backlog::end_count`] ends it.
     pub(crate) fn begin_count(&self) -> Count {
         Count {
             number: self.begun.fetch_add(1, Ordering::Relaxed) + 1,
-            since: self.since.load(Ordering::Relaxed),
+            // What is settled and not committed will be counted as pending: it stays taken off.
+            since: self.since.load(Ordering::Relaxed) + self.uncommitted.load(Ordering::Relaxed),
         }
     }
 

@@ -88,12 +88,14 @@ impl Dispatch {
         let stop_workers = CancellationToken::new();
         let alarm = Alarm::new(stop_workers.clone());
         let mut slots = HashMap::new();
+        let window = options.window(routes.len());
         let damage = Arc::new(Damage::default());
         let routes: Vec<Arc<Route>> = routes
             .into_iter()
             .map(|spec| {
                 let damage = Arc::clone(&damage);
-                Arc::new(open(spec, &bell, damage, &mut slots, &ports, &metrics))
+                let outbox = Outbox::new(Arc::clone(&bell), window.events);
+                Arc::new(open(spec, outbox, damage, &mut slots, &ports, &metrics))
             })
             .collect();
 
@@ -235,7 +237,7 @@ impl std::fmt::Debug for RunningRoutes {
 
 fn open(
     spec: RouteSpec,
-    bell: &Arc<Bell>,
+    outbox: Outbox,
     damage: Arc<Damage>,
     slots: &mut HashMap<DestinationName, Arc<Semaphore>>,
     ports: &Ports,
@@ -261,7 +263,7 @@ fn open(
         findings: watch::Sender::default(),
         slots: Arc::clone(slots),
         board: Arc::new(Board::new(spec.record.paused, ports.clock.now())),
-        outbox: Outbox::new(Arc::clone(bell)),
+        outbox,
         damage,
         committed: std::sync::Mutex::new(Committed {
             cursor: spec.record.cursor,

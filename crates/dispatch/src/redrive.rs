@@ -106,13 +106,15 @@ impl Redriver {
         {
             return Ok(*due);
         }
-        if self.has_enough(&job.selection).await? {
+        let room = self.room(&job.selection).await?;
+        if room == 0 {
             return Ok(now + AGAIN);
         }
         let limit = job
             .rate_per_second
             .map_or(STEP, |rate| rate.clamp(1, 10 * STEP).div_ceil(10))
-            .min(STEP);
+            .min(STEP)
+            .min(u32::try_from(room).unwrap_or(u32::MAX));
         let step = self
             .letters
             .step_redrive(job.id, limit as usize, self.ports.clock.now())
@@ -133,16 +135,17 @@ impl Redriver {
     }
 
     /// Whether a route that the letters are of has as many parked events as it should.
-    async fn has_enough(&self, selection: &Selection) -> Result<bool, StateError> {
+    async fn room(&self, selection: &Selection) -> Result<u64, StateError> {
         let only = match selection {
             Selection::Filter(filter) => filter.route.as_ref(),
-            Selection::Ids(_) => None,
+            Selection::Ids(_) => return Ok(u64::MAX),
         };
         let records = self.ports.state.routes().await?;
-        let mut asked = records
+        let asked = records
             .iter()
             .filter(|record| record.dead > 0 && only.is_none_or(|only| *only == record.name));
-        Ok(asked.any(|record| record.parked >= self.enough(&record.name)))
+        let room = asked.map(|record| self.enough(&record.name).saturating_sub(record.parked));
+        Ok(room.min().unwrap_or(u64::MAX))
     }
 
     /// Never so many that the route would read no further because of them.

@@ -245,7 +245,18 @@ impl Part {
     /// The step was committed.
     fn committed(&mut self, book: Book, accepted: u64, take: Take) {
         self.book = book;
-        self.progress = Completion::default();
+        let progress = std::mem::take(&mut self.progress);
+        let events = progress.counters.delivered + progress.counters.discarded;
+        self.route.outbox.progress_committed(events);
+        if let Some(backlog) = &self.route.backlog {
+            let rows = (take == Take::All).then_some(&self.rows);
+            let parts = [Some(&progress), rows].into_iter().flatten();
+            let events = parts.map(|part| {
+                let all: u64 = part.settled.iter().map(|settled| settled.events).sum();
+                all.saturating_sub(part.counters.damaged)
+            });
+            backlog.committed(events.sum());
+        }
         {
             let mut committed = self.route.committed();
             committed.cursor = self.book.cursor();

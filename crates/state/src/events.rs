@@ -1,7 +1,7 @@
 //! Single events in state: what is due, and what became of one.
 
 use domain::ports::state::CLOCK_SLACK;
-use domain::ports::{BatchLimit, Fate, Park, Parked};
+use domain::ports::{BatchLimit, DueOrder, Fate, Park, Parked};
 use domain::{EventId, OrderKey, Reason, RouteName, Seq, StoredEvent, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
@@ -16,6 +16,21 @@ fn ahead(now: Timestamp) -> i64 {
     ahead.as_microsecond()
 }
 
+macro_rules! due_in_time {
+    ($order:literal) => {
+        concat!(
+            "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
+                    cause_code, cause_detail, fingerprint, redrives, order_key
+             FROM parked WHERE route = ?1 AND due_at <= ?2
+               AND (order_key IS NULL OR NOT EXISTS (
+                    SELECT 1 FROM parked AS ahead
+                    WHERE ahead.route = parked.route AND ahead.order_key = parked.order_key AND ahead.seq < parked.seq))
+             ORDER BY ",
+            $order
+        )
+    };
+}
+
 /// Parked events that are due, leaving out the busy ones.
 pub(crate) fn due(
     connection: &Connection,
@@ -23,19 +38,15 @@ pub(crate) fn due(
     now: Timestamp,
     busy: &[Seq],
     limit: BatchLimit,
+    order: DueOrder,
 ) -> Result<Vec<Parked>, CallError> {
     let route = route_key(connection, route)?;
     // Each by its own index: there may be many rows, and few of them due. Who was parked in the time to
     // come is due in the time to come, too, so none is found twice.
-    let mut in_time = connection.prepare_cached(
-        "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
-                cause_code, cause_detail, fingerprint, redrives, order_key
-         FROM parked WHERE route = ?1 AND due_at <= ?2
-           AND (order_key IS NULL OR NOT EXISTS (
-                SELECT 1 FROM parked AS ahead
-                WHERE ahead.route = parked.route AND ahead.order_key = parked.order_key AND ahead.seq < parked.seq))
-         ORDER BY due_at, seq",
-    )?;
+    let mut in_time = connection.prepare_cached(match order {
+        DueOrder::LongestFirst => due_in_time!("due_at, seq"),
+        DueOrder::LatestFirst => due_in_time!("due_at DESC, seq"),
+    })?;
     let mut ahead_of_time = connection.prepare_cached(
         "SELECT seq, event_id, event, attempts, due_at, first_failure_at, last_failure_at,
                 cause_code, cause_detail, fingerprint, redrives, order_key

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{
-    BatchLimit, Fate, KnownSource, Parked, RetireFate, RouteRecord, Settlement, State, StateError,
+    BatchLimit, DueOrder, Fate, KnownSource, Parked, RetireFate, RouteRecord, Settlement, State,
+    StateError,
 };
 use domain::{
     EventId, InstallationId, OrderKey, RouteName, Seq, SourceName, StoredEvent, Timestamp,
@@ -240,10 +241,11 @@ impl State for SqliteState {
         now: Timestamp,
         busy: &[Seq],
         limit: BatchLimit,
+        order: DueOrder,
     ) -> Result<Vec<Parked>, StateError> {
         let (route, busy) = (route.clone(), busy.to_vec());
         self.reader
-            .call(move |connection| events::due(connection, &route, now, &busy, limit))
+            .call(move |connection| events::due(connection, &route, now, &busy, limit, order))
             .await
     }
 

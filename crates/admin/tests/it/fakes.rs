@@ -434,6 +434,7 @@ impl State for World {
         _: Timestamp,
         _: &[Seq],
         _: BatchLimit,
+        _: domain::ports::DueOrder,
     ) -> Result<Vec<Parked>, StateError> {
         unreachable!("admin does not ask")
     }

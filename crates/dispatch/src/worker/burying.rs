@@ -209,6 +209,7 @@ impl Worker {
                 stored, attempt, ..
             } = delivery;
             let seq = stored.seq;
+            self.suspects.forget_one(seq);
             rows.buries.push(Bury {
                 stored,
                 attempts: attempt.saturating_sub(1),

@@ -260,7 +260,7 @@ impl Worker {
 
     /// Starts batches while the destination takes more and there is something to take.
     fn start_batches(&mut self) {
-        while self.attempts < self.limits.concurrency.max(1) {
+        while self.attempts < self.limits.concurrency.max(1) && !self.route.outbox.is_full() {
             let Some(batch) = self.next_batch() else {
                 return;
             };
@@ -305,7 +305,7 @@ impl Worker {
     /// While probing: first the destination itself is asked, then one waiting event is tried. Parked events
     /// that are due and live ones take turns: whichever of them are poison, the others are come to.
     fn start_probing(&mut self) {
-        if self.is_trying() {
+        if self.is_trying() || self.route.outbox.is_full() {
             return;
         }
         if !self.destination_answered {

@@ -127,6 +127,10 @@ impl Worker {
 
     /// The row of an event is committed.
     pub(super) fn lane_after(&mut self, row: &RowUnderWay) {
+        if row.was_parked && row.due_at.is_none() {
+            // State may know a key that this order does not: the next of it may be due now.
+            self.due.note(self.ports.clock.now());
+        }
         let Some(key) = row.key else { return };
         let turn = match (row.due_at, row.was_parked) {
             (Some(_), true) => return self.lane_waits(key, row.seq),

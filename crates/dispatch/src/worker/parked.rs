@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{BatchLimit, Delivery, Parked, State, StateError};
+use domain::ports::{BatchLimit, Delivery, DueOrder, Parked, State, StateError};
 use domain::{Clock, OrderKey, RouteName, Seq, StoredEvent, Timestamp};
 use tokio::time::Instant;
 
@@ -40,6 +40,9 @@ pub(crate) struct DueQueue {
     /// Those that a probe tried in vain since the last delivery. The others come first.
     tried: BTreeSet<Seq>,
     next: Option<Timestamp>,
+    /// Which rows the next fetch prefers: both take turns, so that neither a redrive of millions nor a storm of
+    /// retries keeps the other waiting.
+    order: DueOrder,
     /// When state was asked last.
     asked: Instant,
     fetching: bool,
@@ -53,6 +56,7 @@ impl DueQueue {
             busy: BTreeSet::new(),
             tried: BTreeSet::new(),
             next: (parked > 0).then_some(now),
+            order: DueOrder::LongestFirst,
             asked: Instant::now(),
             fetching: false,
         }
@@ -126,9 +130,13 @@ impl DueQueue {
         let mut busy: Vec<Seq> = self.busy.iter().chain(set_back).copied().collect();
         let others = busy.iter().chain(&self.tried).copied();
         let others: Vec<Seq> = others.collect();
-        let route = route.clone();
+        let (route, order) = (route.clone(), self.order);
+        self.order = match order {
+            DueOrder::LongestFirst => DueOrder::LatestFirst,
+            DueOrder::LatestFirst => DueOrder::LongestFirst,
+        };
         Some(async move {
-            let rows = state.due(&route, now, &others, FETCH).await?;
+            let rows = state.due(&route, now, &others, FETCH, order).await?;
             busy.extend(rows.iter().map(|row| row.park.stored.seq));
             let next = state.next_due(&route, now, &busy).await?;
             Ok(Fetched { rows, next })

@@ -147,6 +147,12 @@ impl Worker {
         let count = taken_back.len();
         tracing::warn!(route = %self.route.name, destination = %self.route.destination_name, count,
             "so many different events in a row were answered as by a broken destination: it is an outage, and they go back to where they were");
+        // Its burial is undone in the same breath: for its lane it is parked all along.
+        for row in &mut self.under_way {
+            if row.was_parked && taken_back.iter().any(|back| back.seq == row.seq) {
+                row.due_at.get_or_insert(now);
+            }
+        }
         for back in &taken_back {
             let Some(key) = back.key else { continue };
             self.stop_lane(key, back.seq, false);

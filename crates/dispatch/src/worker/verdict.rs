@@ -75,7 +75,15 @@ impl Worker {
         let limit = self.route.policies.breaker.run as usize;
         let others = self.window.waiting() + self.due.in_hand();
         let outcome = &mut attempted.outcome;
-        for (delivery, told) in attempted.batch.deliveries.iter().zip(&mut outcome.outcomes) {
+        let redriven = |at: usize| match &attempted.batch.marks {
+            Marks::Live(_) => false,
+            Marks::Parked(marks) => marks[at].redriven,
+        };
+        let told = attempted.batch.deliveries.iter().zip(&mut outcome.outcomes);
+        for (at, (delivery, told)) in told.enumerate() {
+            if redriven(at) {
+                continue;
+            }
             let (Outcome::Retry { cause, .. } | Outcome::Reject { cause }) = &*told else {
                 continue;
             };

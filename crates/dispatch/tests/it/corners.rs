@@ -13,12 +13,12 @@ use crate::memory::Memory;
 use crate::rig::{Wanted, start};
 use crate::world::at;
 
-const SINGLE: DestinationLimits = DestinationLimits {
+pub(crate) const SINGLE: DestinationLimits = DestinationLimits {
     batch_events: 1,
     ..LIMITS
 };
 
-fn fixed(order: Order) -> RoutePolicies {
+pub(crate) fn fixed(order: Order) -> RoutePolicies {
     RoutePolicies {
         order,
         retry: RetryPolicy {
@@ -32,17 +32,17 @@ fn fixed(order: Order) -> RoutePolicies {
     }
 }
 
-fn key() -> Order {
+pub(crate) fn key() -> Order {
     Order::Key(Pointer::parse("/k").unwrap())
 }
 
-fn retry() -> Act {
+pub(crate) fn retry() -> Act {
     Act::Say(Outcome::Retry {
         cause: Cause::new("sqlstate 40001", "again"),
         after: None,
     })
 }
-fn reject() -> Act {
+pub(crate) fn reject() -> Act {
     Act::Say(Outcome::Reject {
         cause: Cause::new("sqlstate 23514", "never"),
     })
@@ -53,12 +53,12 @@ fn answers_500() -> Act {
         after: None,
     })
 }
-fn answers_404() -> Act {
+pub(crate) fn answers_404() -> Act {
     Act::Say(Outcome::Reject {
         cause: Cause::new("http 404", "not found").blanket(),
     })
 }
-fn delivered() -> Act {
+pub(crate) fn delivered() -> Act {
     Act::Say(Outcome::Delivered)
 }
 

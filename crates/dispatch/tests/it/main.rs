@@ -15,6 +15,7 @@ mod world;
 mod burying;
 mod control;
 mod corners;
+mod edges;
 mod flow;
 mod lines;
 mod model;

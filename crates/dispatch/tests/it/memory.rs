@@ -12,9 +12,9 @@ use dispatch::{Options, Ports};
 use domain::clock::TimerClock;
 use domain::ports::state::{CLOCK_SLACK, KnownSource};
 use domain::ports::{
-    Append, AppendError, Archive, BatchLimit, Bury, Counters, DeadLetters, Durability, EventPage,
-    EventQuery, Fate, Journal, JournalError, Letter, Park, Parked, ReadBatch, Reader, Redrive,
-    RetireFate, RouteRecord, Selection, Settlement, State, StateError, TakeBack,
+    Append, AppendError, Archive, BatchLimit, Bury, Counters, DeadLetters, DueOrder, Durability,
+    EventPage, EventQuery, Fate, Journal, JournalError, Letter, Park, Parked, ReadBatch, Reader,
+    Redrive, RetireFate, RouteRecord, Selection, Settlement, State, StateError, TakeBack,
 };
 use domain::{
     Clock, DedupKey, Event, EventId, InstallationId, OrderKey, RouteName, Seq, SeqRange, SourceSet,
@@ -525,12 +525,16 @@ impl State for MemoryState {
         now: Timestamp,
         busy: &[Seq],
         limit: BatchLimit,
+        order: DueOrder,
     ) -> Result<Vec<Parked>, StateError> {
         let routes = self.routes.lock().unwrap();
         let mut due: Vec<_> = routes[route].parked.values().cloned().collect();
         let ahead = |park: &Park| is_behind(&routes[route].parked, park);
         due.retain(|park| is_due(park, now) && !busy.contains(&park.stored.seq) && !ahead(park));
         due.sort_by_key(|park| (park.due_at, park.stored.seq));
+        if order == DueOrder::LatestFirst {
+            due.reverse();
+        }
         due.truncate(limit.events);
         let mut bytes = 0;
         let mut fits = |park: &Park| {

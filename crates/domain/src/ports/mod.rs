@@ -26,8 +26,8 @@ pub use routes::{
 };
 pub use sources::{SourceStatus, Sources};
 pub use state::{
-    Bury, Counters, DeliveredRange, Fate, KnownSource, Park, Parked, Resolution, RetireFate,
-    RouteRecord, SettledRange, Settlement, State, StateError, TakeBack,
+    Bury, Counters, DeliveredRange, DueOrder, Fate, KnownSource, Park, Parked, Resolution,
+    RetireFate, RouteRecord, SettledRange, Settlement, State, StateError, TakeBack,
 };
 
 /// Answers "can it accept durably, now" for `/readyz`, and nothing else.

@@ -86,6 +86,15 @@ pub struct Park {
     pub key: Option<OrderKey>,
 }
 
+/// Which of the parked events that are due come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueOrder {
+    /// Those that have been due longest. What was redriven is due since it died.
+    LongestFirst,
+    /// Those that became due last: the retries of today do not wait for a large redrive.
+    LatestFirst,
+}
+
 /// A parked event as state gives it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
@@ -369,7 +378,7 @@ pub trait State: Send + Sync {
     /// the parked; nothing was applied, and it is the caller's defect.
     async fn settle(&self, steps: Vec<Settlement>) -> Result<(), StateError>;
 
-    /// Parked events of `route` that are due at `now`, those due first first, within `limit`, leaving out
+    /// Parked events of `route` that are due at `now`, in that order, within `limit`, leaving out
     /// those whose sequence number is in `busy` (an attempt is under way), and of each order key all but the
     /// first. One that is due is given even
     /// if it alone is over the bytes. Due is what was parked until then, and what was parked more than
@@ -380,6 +389,7 @@ pub trait State: Send + Sync {
         now: Timestamp,
         busy: &[Seq],
         limit: BatchLimit,
+        order: DueOrder,
     ) -> Result<Vec<Parked>, StateError>;
 
     /// When the next parked event of `route` not in `busy` is due: at `now` or before if one is.

@@ -39,8 +39,13 @@ pub async fn run(
         if let Err(error) = state.expire_delivered(before(now, expiry.retain)).await {
             tracing::warn!(%error, "cannot forget old deliveries; trying again");
         }
+        let records = state.routes().await.unwrap_or_default();
         for (route, after) in &expiry.dead_letters {
-            match expire(&*letters, route, before(now, *after)).await {
+            let Some(record) = records.iter().find(|record| record.name == *route) else {
+                continue;
+            };
+            let span = (record.created_at, before(now, *after));
+            match expire(&*letters, route, span).await {
                 Ok(0) => {}
                 Ok(count) => {
                     tracing::info!(%route, count, "dead letters that nobody dealt with were discarded: their expire_after has passed");
@@ -59,14 +64,16 @@ fn shortest(expiry: &Expiry) -> Duration {
     shortest.unwrap_or(ROUND).max(Duration::from_secs(1))
 }
 
-/// Discards what last failed before then. Returns how many.
+/// Discards what last failed in that time. Returns how many. What failed before its route was made did so by a clock
+/// that was wrong: nobody knows how old it is, and it stays.
 async fn expire(
     letters: &dyn DeadLetters,
     route: &RouteName,
-    before: Timestamp,
+    (after, before): (Timestamp, Timestamp),
 ) -> Result<u64, StateError> {
     let old = Selection::Filter(DeadFilter {
         route: Some(route.clone()),
+        after: Some(after),
         before: Some(before),
         ..DeadFilter::default()
     });

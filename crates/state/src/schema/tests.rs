@@ -105,7 +105,15 @@ fn what_version_1_parked_is_due_after_the_steps_there_are() {
         bytes: 1 << 20,
     };
     let now = Timestamp::from_microsecond(now).unwrap();
-    let due = crate::events::due(&connection, &route, now, &[], limit).unwrap();
+    let due = crate::events::due(
+        &connection,
+        &route,
+        now,
+        &[],
+        limit,
+        domain::ports::DueOrder::LongestFirst,
+    )
+    .unwrap();
     let found: Vec<_> = due.iter().map(|due| due.park.stored.seq).collect();
     assert_eq!(found, [Seq(3), Seq(5)]);
 

@@ -2,8 +2,8 @@
 //! [`contract!`](crate::contract::contract).
 
 use domain::ports::{
-    BatchLimit, Counters, DeadLetters, DeliveredRange, Fate, KnownSource, Park, Resolution,
-    RetireFate, SettledRange, Settlement, State, StateError,
+    BatchLimit, Counters, DeadLetters, DeliveredRange, DueOrder, Fate, KnownSource, Park,
+    Resolution, RetireFate, SettledRange, Settlement, State, StateError,
 };
 use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
 
@@ -37,6 +37,7 @@ macro_rules! contract {
             one_bad_step_of_several_undoes_them_all,
             parked_events_come_back_when_due_and_leave_once,
             what_a_clock_ahead_of_time_parked_is_due_at_once,
+            what_became_due_last_can_come_first,
             an_event_that_is_not_parked_cannot_leave_the_parked,
             parked_events_come_back_within_bytes_and_at_least_one,
             delivered_stretches_merge_while_the_time_stays_known_to_ten_seconds,
@@ -174,7 +175,10 @@ pub(crate) async fn parked_events_come_back_within_bytes_and_at_least_one<S: Sto
         (10, usize::MAX, 4),
     ] {
         let limit = BatchLimit { events, bytes };
-        let due = state.due(&name, at(9), &[], limit).await.unwrap();
+        let due = state
+            .due(&name, at(9), &[], limit, DueOrder::LongestFirst)
+            .await
+            .unwrap();
         assert_eq!(due.len(), expected, "{limit:?}");
     }
 }
@@ -218,7 +222,10 @@ pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() 
     let due = |now, busy: &'static [Seq]| {
         let (state, name) = (&state, &name);
         async move {
-            let due = state.due(name, at(now), busy, TEN).await.unwrap();
+            let due = state
+                .due(name, at(now), busy, TEN, DueOrder::LongestFirst)
+                .await
+                .unwrap();
             due.iter()
                 .map(|parked| parked.park.stored.seq.0)
                 .collect::<Vec<_>>()
@@ -249,11 +256,32 @@ pub(crate) async fn parked_events_come_back_when_due_and_leave_once<S: Store>() 
     assert_eq!(imbalance(&state, &name).await, 0);
     assert_eq!(due(99, &[]).await, [3]);
     assert_eq!(
-        state.due(&name, at(99), &[], TEN).await.unwrap()[0]
+        state
+            .due(&name, at(99), &[], TEN, DueOrder::LongestFirst)
+            .await
+            .unwrap()[0]
             .park
             .attempts,
         2
     );
+}
+
+pub(crate) async fn what_became_due_last_can_come_first<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let step = Settlement {
+        accepted: 3,
+        parks: vec![park(1, 1, 30), park(2, 1, 10), park(3, 1, 70)],
+        ..Settlement::at(name.clone(), Seq(3))
+    };
+    state.settle(vec![step]).await.unwrap();
+    for (order, expected) in [
+        (DueOrder::LongestFirst, [2, 1]),
+        (DueOrder::LatestFirst, [1, 2]),
+    ] {
+        let due = state.due(&name, at(60), &[], TEN, order).await.unwrap();
+        let due: Vec<_> = due.iter().map(|row| row.park.stored.seq.0).collect();
+        assert_eq!(due, expected, "{order:?}");
+    }
 }
 
 pub(crate) async fn what_a_clock_ahead_of_time_parked_is_due_at_once<S: Store>() {
@@ -281,14 +309,20 @@ pub(crate) async fn what_a_clock_ahead_of_time_parked_is_due_at_once<S: Store>()
         (250, &[4, 2, 1, 3]),
     ];
     for (now, expected) in cases {
-        let due = state.due(&name, at(now), &[], TEN).await.unwrap();
+        let due = state
+            .due(&name, at(now), &[], TEN, DueOrder::LongestFirst)
+            .await
+            .unwrap();
         let due: Vec<_> = due.iter().map(|row| row.park.stored.seq.0).collect();
         assert_eq!(due, expected, "at {now}");
         let next = state.next_due(&name, at(now), &[]).await.unwrap();
         assert!(next.is_some_and(|next| next <= at(now)), "at {now}");
     }
     let few = BatchLimit { events: 3, ..TEN };
-    let due = state.due(&name, at(60), &[Seq(4)], few).await.unwrap();
+    let due = state
+        .due(&name, at(60), &[Seq(4)], few, DueOrder::LongestFirst)
+        .await
+        .unwrap();
     let due: Vec<_> = due.iter().map(|row| row.park.stored.seq.0).collect();
     assert_eq!(due, [2, 1, 3]);
     let busy = [Seq(1), Seq(3)];

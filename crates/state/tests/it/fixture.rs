@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use domain::ports::{DeadLetters, DeadQuery, Fate, State};
+use domain::ports::{DeadLetters, DeadQuery, DueOrder, Fate, State};
 use domain::{Reason, Seq};
 
 use crate::contract::{Store, imbalance};
@@ -124,7 +124,10 @@ async fn a_store_of_version_1_opens_with_everything_it_holds() {
     let reason = Reason::Rejected;
     assert!(matches!(fate(12).await, Fate::Dead { reason: said, .. } if said == reason));
     assert_eq!(fate(11).await, Fate::Pending);
-    let due = state.due(&name, at(60), &[], TEN).await.unwrap();
+    let due = state
+        .due(&name, at(60), &[], TEN, DueOrder::LongestFirst)
+        .await
+        .unwrap();
     assert_eq!(due[0].park, park(9, 2, 60));
     assert_eq!(state.find(stored(12).id).await.unwrap(), Some(stored(12)));
 }
@@ -174,7 +177,10 @@ async fn a_store_of_version_2_gets_its_dead_letters_numbered_by_when_they_failed
             .iter()
             .all(|letter| letter.retired == (letter.route != name))
     );
-    let due = state.due(&name, at(100), &[], TEN).await.unwrap();
+    let due = state
+        .due(&name, at(100), &[], TEN, DueOrder::LongestFirst)
+        .await
+        .unwrap();
     let due: Vec<_> = due.into_iter().map(|row| row.park).collect();
     assert_eq!(due, [park(9, 2, 60), park(17, 1, 70)]);
     assert_eq!(state.redrives(None, 10).await.unwrap(), []);

@@ -1,8 +1,8 @@
 //! The contract of redrives: bounded steps that go on over restarts and never meet their own failures.
 
 use domain::ports::{
-    Counters, DeadFilter, DeadLetters, Redrive, RedriveId, RedriveStatus, RedriveStep, Resolution,
-    RetireFate, Selection, Settlement, State, StateError,
+    Counters, DeadFilter, DeadLetters, DueOrder, Redrive, RedriveId, RedriveStatus, RedriveStep,
+    Resolution, RetireFate, Selection, Settlement, State, StateError,
 };
 use domain::{RouteName, Seq};
 
@@ -16,7 +16,10 @@ async fn step(state: &impl DeadLetters, job: &Redrive, limit: usize) -> RedriveS
 }
 
 async fn parked(state: &impl State, name: &RouteName) -> Vec<u64> {
-    let due = state.due(name, at(50), &[], TEN).await.unwrap();
+    let due = state
+        .due(name, at(50), &[], TEN, DueOrder::LongestFirst)
+        .await
+        .unwrap();
     due.iter().map(|row| row.park.stored.seq.0).collect()
 }
 
@@ -81,7 +84,10 @@ pub(crate) async fn a_letter_that_is_buried_again_is_not_met_by_the_same_redrive
     balanced(&state, &name).await;
     let next = state.begin_redrive(&all(), None, at(9)).await.unwrap();
     assert_eq!(step(&state, &next, 10).await.moved, 1);
-    let due = state.due(&name, at(50), &[], TEN).await.unwrap();
+    let due = state
+        .due(&name, at(50), &[], TEN, DueOrder::LongestFirst)
+        .await
+        .unwrap();
     let counts: Vec<_> = due.iter().map(|row| row.redrives).collect();
     assert_eq!(counts, [2, 1, 1]);
 }
@@ -116,7 +122,10 @@ pub(crate) async fn a_redriven_event_is_due_at_once_and_keeps_its_past<S: Store>
     buried(&state, &name, vec![bury(1)]).await;
     let job = state.begin_redrive(&all(), None, at(9)).await.unwrap();
     step(&state, &job, 10).await;
-    let due = state.due(&name, at(50), &[], TEN).await.unwrap();
+    let due = state
+        .due(&name, at(50), &[], TEN, DueOrder::LongestFirst)
+        .await
+        .unwrap();
     let [row] = &*due else { panic!("{due:?}") };
     let dead = bury(1);
     assert_eq!(
