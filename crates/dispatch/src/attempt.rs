@@ -95,7 +95,10 @@ pub(crate) async fn run(
 
 /// Delivers, and where the destination panics, halves the batch until the event that makes it panic
 /// is alone: that one failed, the others did not.
-async fn deliver(destination: &dyn Destination, deliveries: &[Delivery]) -> BatchOutcome {
+pub(crate) async fn deliver(
+    destination: &dyn Destination,
+    deliveries: &[Delivery],
+) -> BatchOutcome {
     let mut outcomes = vec![Outcome::NotDone; deliveries.len()];
     let (mut next, mut later) = (Some(0..deliveries.len()), Vec::<Range<usize>>::new());
     while let Some(stretch) = next.take().or_else(|| later.pop()) {

@@ -5,15 +5,19 @@
 //! journal never miss a segment that went in between: it takes them too, at most each second, and
 //! whenever somebody asks.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::ports::{JournalError, LastError, RouteRecord, RouteStatus, SettledRange};
+use domain::ports::{
+    ExportStatus, JournalError, LastError, RouteRecord, RouteStatus, SettledRange,
+};
 use domain::{Cause, RangeSet, Seq, SeqRange, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::backlog::Count;
+use crate::metrics::Metrics;
 use crate::route::{Committed, Ports, Route};
 use crate::trouble::Trouble;
 
@@ -22,6 +26,9 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// How often every row of state is counted.
 const RECOUNT: Duration = Duration::from_secs(60);
+
+/// How often what waits for dead-letter targets is counted.
+const COUNT_EXPORTS: Duration = Duration::from_secs(2);
 
 /// What was refreshed this short a while ago is not refreshed again for somebody who asks.
 const FRESH: Duration = Duration::from_millis(50);
@@ -48,6 +55,7 @@ struct Part {
     /// What did not add up in state's rows when they were counted last, and when that was; always 0.
     rows: i64,
     recounted: Option<Instant>,
+    exports_counted: Option<Instant>,
     /// The oldest event that is not settled, by the cursor it was looked up for.
     oldest: Option<(Seq, Timestamp)>,
 }
@@ -62,6 +70,7 @@ pub(crate) struct Auditor {
     refreshed: Option<Instant>,
     /// What keeps statuses from being refreshed.
     trouble: Trouble,
+    metrics: Metrics,
 }
 
 impl Auditor {
@@ -71,6 +80,7 @@ impl Auditor {
         settled: Arc<Notify>,
         asked: mpsc::Receiver<Asked>,
         statuses: Statuses,
+        metrics: Metrics,
     ) -> Self {
         let part = |route: &Arc<Route>| Part {
             route: Arc::clone(route),
@@ -80,6 +90,7 @@ impl Auditor {
             drift: 0,
             rows: 0,
             recounted: None,
+            exports_counted: None,
             uncounted: Trouble::default(),
             oldest: None,
         };
@@ -91,6 +102,7 @@ impl Auditor {
             statuses,
             refreshed: None,
             trouble: Trouble::default(),
+            metrics,
         }
     }
 
@@ -172,8 +184,20 @@ impl Auditor {
             }
         }
         statuses.sort_by(|a, b| a.name.cmp(&b.name));
+        self.show_exports(&statuses);
         self.refreshed = Some(Instant::now());
         *self.lock() = statuses;
+    }
+
+    /// Adds up what waits for each target, of all routes.
+    fn show_exports(&self, statuses: &[RouteStatus]) {
+        let mut pending = BTreeMap::new();
+        for export in statuses.iter().flat_map(|status| &status.exports) {
+            *pending.entry(&export.target).or_insert(0) += export.pending;
+        }
+        for (target, pending) in pending {
+            self.metrics.export_pending(target).set(gauge(pending));
+        }
     }
 
     /// What was last known, saying so.
@@ -300,6 +324,7 @@ impl Part {
         let age = oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
         self.recount(ports).await;
         let imbalance = self.drift + ledger.imbalance() + self.rows;
+        let exports = self.exports(ports).await;
         let shown = self.route.board.shown();
         let metrics = &self.route.metrics;
         metrics.pending.set(gauge(ledger.pending));
@@ -324,7 +349,29 @@ impl Part {
             oldest_pending_seconds: age,
             last_error: shown.last_error,
             findings: self.route.findings.borrow().clone(),
+            exports,
         })
+    }
+
+    /// The targets, with what waits for them counted now and then.
+    async fn exports(&mut self, ports: &Ports) -> Vec<ExportStatus> {
+        let targets = &self.route.targets;
+        if self
+            .exports_counted
+            .is_none_or(|at| at.elapsed() >= COUNT_EXPORTS)
+        {
+            self.exports_counted = Some(Instant::now());
+            for target in targets {
+                let counts = ports.exports.export_counts(&self.route.name, &target.name);
+                match counts.await {
+                    Ok(counts) => target.show_counts(counts),
+                    Err(error) => {
+                        tracing::debug!(route = %self.route.name, %error, "exports cannot be counted");
+                    }
+                }
+            }
+        }
+        targets.iter().map(|target| target.status()).collect()
     }
 
     /// Counts state's rows one by one, now and then.

@@ -71,8 +71,11 @@ impl Board {
         if shown.breaker == state {
             return false;
         }
+        // Probing is part of the outage: it began when the breaker tripped.
+        if state == BreakerState::Passing || shown.breaker == BreakerState::Passing {
+            shown.breaker_since = now;
+        }
         shown.breaker = state;
-        shown.breaker_since = now;
         true
     }
 

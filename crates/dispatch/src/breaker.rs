@@ -84,6 +84,14 @@ impl Breaker {
         self.state = State::Passing;
     }
 
+    /// The destination answers, and nothing waits that it could take: there is nothing to guard. Its next outage begins
+    /// with the waits that this one ended with.
+    pub(crate) fn idle(&mut self) {
+        if let State::Probing { .. } = self.state {
+            self.state = State::Passing;
+        }
+    }
+
     /// The destination answered the probe's event, but did not take it. It is there; the next
     /// waiting event is tried, a few in turn, before it is left alone for another wait.
     pub(crate) fn answered(&mut self, now: Instant, random: f64) {

@@ -1,6 +1,6 @@
 //! Floor 2: dispatch, what takes acknowledged events from the journal to their destinations.
 //!
-//! Owns a worker a route (`worker`), the breaker that guards it, the window of what is read and not
+//! Owns a worker a route (`worker`), an exporter a dead-letter target (`export`), the breakers that guard them, the window of what is read and not
 //! settled, the settler that commits for all of them, and the auditor that counts a second time and
 //! releases the journal. Everything outside is a port: it knows no backend, and never looks at which
 //! destination it talks to. Nothing unsettled is ever dropped here: what is not committed is delivered
@@ -14,9 +14,11 @@ mod board;
 mod book;
 mod breaker;
 mod completion;
+mod export;
 pub mod metrics;
 pub mod options;
 mod outbox;
+mod recovery;
 mod redrive;
 mod route;
 mod settler;
@@ -29,15 +31,17 @@ mod worker;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use domain::ports::{Backlogs, Routes};
+use domain::ports::{Backlogs, Destination, Routes};
 use domain::{DestinationName, RouteName};
 use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use export::TargetSpec;
 pub use metrics::Metrics;
 pub use options::Options;
 pub use route::{BacklogPolicy, Ports, RoutePolicies, RouteSpec};
@@ -47,6 +51,7 @@ use alarm::Alarm;
 use audit::Auditor;
 use backlog::{Backlog, LimitedBacklogs};
 use board::Board;
+use export::{Exporter, Target};
 use outbox::{Bell, Outbox};
 use redrive::Redriver;
 use route::{Committed, Damage, Route};
@@ -105,21 +110,21 @@ impl Dispatch {
                 backlogs.add(&route.name, &route.source_names, backlog);
             }
         }
+        let (ask, asked) = mpsc::channel(ASKING);
+        let statuses = audit::Statuses::default();
         let redriver = Redriver::new(
             &routes,
             ports.clone(),
-            Arc::clone(&ports.dead_letters),
             Arc::clone(&ports.redrive_begun),
+            Arc::clone(&statuses),
         );
-
-        let (ask, asked) = mpsc::channel(ASKING);
-        let statuses = audit::Statuses::default();
         let auditor = Auditor::new(
             &routes,
             ports.clone(),
             Arc::clone(&settled),
             asked,
             Arc::clone(&statuses),
+            metrics.clone(),
         );
         let settler = Settler::new(
             &routes,
@@ -158,6 +163,13 @@ impl Dispatch {
             let what = format!("the worker of route {}", route.name);
             self.workers
                 .spawn(watched(worker.run(), what, self.alarm.clone()));
+            for target in &route.targets {
+                let (target, stop) = (Arc::clone(target), self.stop_workers.clone());
+                let what = format!("the exports of route {} to {}", route.name, target.name);
+                let exporter = Exporter::new(Arc::clone(route), target, ports.clone(), stop);
+                self.workers
+                    .spawn(watched(exporter.run(), what, self.alarm.clone()));
+            }
         }
         let settler = settler.run(self.stop_settler.clone());
         self.settler
@@ -243,11 +255,21 @@ fn open(
     ports: &Ports,
     metrics: &Metrics,
 ) -> Route {
-    let concurrency = spec.destination.limits().concurrency;
-    let concurrency = concurrency.clamp(1, Semaphore::MAX_PERMITS);
-    let slots = slots
-        .entry(spec.destination_name.clone())
-        .or_insert_with(|| Arc::new(Semaphore::new(concurrency)));
+    let mut slots_of = |name: &DestinationName, destination: &dyn Destination| {
+        let concurrency = destination.limits().concurrency;
+        let concurrency = concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let slots = slots
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(concurrency)));
+        Arc::clone(slots)
+    };
+    let now = ports.clock.now();
+    let targets = spec.targets.into_iter().map(|target| {
+        let slots = slots_of(&target.name, &*target.destination);
+        Arc::new(Target::new(target, slots, now))
+    });
+    let targets = targets.collect();
+    let slots = slots_of(&spec.destination_name, &*spec.destination);
     Route {
         metrics: metrics.of(&spec.name),
         backlog: spec
@@ -261,8 +283,12 @@ fn open(
         destination: spec.destination,
         destination_name: spec.destination_name,
         findings: watch::Sender::default(),
-        slots: Arc::clone(slots),
-        board: Arc::new(Board::new(spec.record.paused, ports.clock.now())),
+        slots,
+        targets,
+        buried: watch::Sender::new(0),
+        open_run: std::sync::Mutex::new(None),
+        proved: AtomicBool::new(false),
+        board: Arc::new(Board::new(spec.record.paused, now)),
         outbox,
         damage,
         committed: std::sync::Mutex::new(Committed {

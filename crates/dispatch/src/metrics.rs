@@ -1,6 +1,6 @@
 //! What dispatch measures of itself, each with its name and help.
 
-use domain::{Reason, RouteName};
+use domain::{DestinationName, Reason, RouteName};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -34,6 +34,13 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// The label `destination`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DestinationLabel {
+    /// The destination's name.
+    pub destination: String,
+}
+
 /// A route's name as a label value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RouteValue(pub RouteName);
@@ -65,6 +72,8 @@ pub struct Metrics {
     pub breaker: Family<RouteLabel, Gauge>,
     /// Counters against an independent count; always 0.
     pub imbalance: Family<RouteLabel, Gauge>,
+    /// Dead letters that a target has not been given.
+    pub export_pending: Family<DestinationLabel, Gauge>,
 }
 
 impl Metrics {
@@ -116,7 +125,19 @@ impl Metrics {
             "The route's counters against an independent count of the journal; always 0",
             metrics.imbalance.clone(),
         );
+        registry.register(
+            "forebay_export_pending_events",
+            "Dead letters that the dead-letter target has not been given yet, of all routes",
+            metrics.export_pending.clone(),
+        );
         metrics
+    }
+
+    /// The gauge of what waits for one target.
+    pub(crate) fn export_pending(&self, target: &DestinationName) -> Gauge {
+        self.export_pending.get_or_create_owned(&DestinationLabel {
+            destination: target.to_string(),
+        })
     }
 
     /// The handles of one route.

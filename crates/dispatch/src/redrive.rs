@@ -5,14 +5,18 @@
 //! faster than their routes deal with them, or than the job's rate.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use domain::RouteName;
-use domain::ports::{DeadLetters, Redrive, RedriveId, Selection, StateError};
+use domain::ports::{
+    DeadFilter, DeadLetters, Redrive, RedriveId, RouteStatus, Selection, StateError,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::audit::Statuses;
+use crate::recovery::{Ramp, Recoveries};
 use crate::route::{Ports, Route};
 use crate::trouble::Trouble;
 
@@ -37,6 +41,11 @@ pub(crate) struct Redriver {
     begun: Arc<Notify>,
     /// When the next step of a job with a rate is due.
     paced: HashMap<RedriveId, Instant>,
+    /// The paces of those that grow.
+    ramps: HashMap<RedriveId, Ramp>,
+    recoveries: Recoveries,
+    /// What the auditor knows of the routes.
+    statuses: Statuses,
     trouble: Trouble,
 }
 
@@ -44,15 +53,18 @@ impl Redriver {
     pub(crate) fn new(
         routes: &[Arc<Route>],
         ports: Ports,
-        letters: Arc<dyn DeadLetters>,
         begun: Arc<Notify>,
+        statuses: Statuses,
     ) -> Self {
         Self {
             routes: routes.to_vec(),
+            recoveries: Recoveries::new(routes),
+            letters: Arc::clone(&ports.dead_letters),
             ports,
-            letters,
             begun,
             paced: HashMap::new(),
+            ramps: HashMap::new(),
+            statuses,
             trouble: Trouble::default(),
         }
     }
@@ -79,10 +91,19 @@ impl Redriver {
 
     /// One step of every running job that may take one. Returns when to come again.
     async fn round(&mut self) -> Result<Instant, StateError> {
+        if !self.recoveries.is_empty() {
+            let statuses = self.statuses();
+            self.recoveries.begin(&self.ports, &statuses).await?;
+        }
         let jobs = self.letters.running_redrives().await?;
         self.paced
             .retain(|id, _| jobs.iter().any(|job| job.id == *id));
         let mut next = Instant::now() + LOOK;
+        if !self.recoveries.is_empty() {
+            next = Instant::now() + AGAIN;
+        }
+        self.ramps
+            .retain(|id, _| jobs.iter().any(|job| job.id == *id));
         for job in &jobs {
             // One that cannot go on must not keep the others from it.
             let due = match self.step(job).await {
@@ -110,8 +131,15 @@ impl Redriver {
         if room == 0 {
             return Ok(now + AGAIN);
         }
-        let limit = job
-            .rate_per_second
+        let rate = if job.ramped {
+            match self.ramp(job).await? {
+                Some(rate) => Some(rate),
+                None => return Ok(now + AGAIN),
+            }
+        } else {
+            job.rate_per_second
+        };
+        let limit = rate
             .map_or(STEP, |rate| rate.clamp(1, 10 * STEP).div_ceil(10))
             .min(STEP)
             .min(u32::try_from(room).unwrap_or(u32::MAX));
@@ -125,7 +153,7 @@ impl Redriver {
                 route.board.bring();
             }
         }
-        let wait = match job.rate_per_second {
+        let wait = match rate {
             Some(rate) => Duration::from_secs_f64(step.moved as f64 / f64::from(rate.max(1))),
             None => Duration::ZERO,
         };
@@ -134,7 +162,37 @@ impl Redriver {
         Ok(due)
     }
 
-    /// Whether a route that the letters are of has as many parked events as it should.
+    /// How many letters a second a job that grows may bring back now; `None`: none at the moment.
+    async fn ramp(&mut self, job: &Redrive) -> Result<Option<u32>, StateError> {
+        let Selection::Filter(DeadFilter {
+            route: Some(name), ..
+        }) = &job.selection
+        else {
+            return Ok(None);
+        };
+        let statuses = self.statuses();
+        let Some(status) = statuses.iter().find(|status| status.name == *name) else {
+            return Ok(None);
+        };
+        let records = self.ports.state.routes().await?;
+        let record = records.iter().find(|record| record.name == *name);
+        let parked = record.map_or(0, |record| record.parked);
+        let now = Instant::now();
+        let ramp = self
+            .ramps
+            .entry(job.id)
+            .or_insert_with(|| Ramp::new(now, parked));
+        Ok(ramp.rate(now, parked, status))
+    }
+
+    fn statuses(&self) -> Vec<RouteStatus> {
+        self.statuses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// How many letters may come back before a route that they are of has as many parked events as it should.
     async fn room(&self, selection: &Selection) -> Result<u64, StateError> {
         let only = match selection {
             Selection::Filter(filter) => filter.route.as_ref(),

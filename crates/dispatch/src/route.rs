@@ -1,16 +1,22 @@
 //! A route as the composition root asks for it, and as its worker, the settler and status share it.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::policy::{
     BreakerPolicy, DeadLetterPolicy, OnFull, OnOutage, Order, ProbePolicy, RetryPolicy,
 };
-use domain::ports::{Archive, Bury, DeadLetters, Destination, Journal, RouteRecord, State};
-use domain::{Clock, DestinationName, RangeSet, Reason, RouteName, Seq, SourceName, SourceSet};
+use domain::ports::{
+    Archive, Bury, DeadLetters, Destination, Exports, Journal, RouteRecord, State,
+};
+use domain::{
+    Clock, DestinationName, RangeSet, Reason, RouteName, Seq, SourceName, SourceSet, Timestamp,
+};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::backlog::Backlog;
 use crate::board::Board;
+use crate::export::{Target, TargetSpec};
 use crate::metrics::RouteMetrics;
 use crate::outbox::Outbox;
 
@@ -73,6 +79,8 @@ pub struct RouteSpec {
     pub destination: Arc<dyn Destination>,
     /// The destination's name.
     pub destination_name: DestinationName,
+    /// Where its dead letters go.
+    pub targets: Vec<TargetSpec>,
     /// Where state says it stands (from `State::routes` at the start).
     pub record: RouteRecord,
 }
@@ -98,6 +106,8 @@ pub struct Ports {
     pub state: Arc<dyn State>,
     /// The same state, for bringing dead letters back.
     pub dead_letters: Arc<dyn DeadLetters>,
+    /// The same state, for giving dead letters to their targets.
+    pub exports: Arc<dyn Exports>,
     /// Rung by whoever begins a redrive.
     pub redrive_begun: Arc<Notify>,
     /// For timestamps. Waits are on tokio's timers.
@@ -150,6 +160,13 @@ pub(crate) struct Route {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) board: Arc<Board>,
     pub(crate) outbox: Outbox,
+    pub(crate) targets: Vec<Arc<Target>>,
+    /// Grows with every commit that buried something.
+    pub(crate) buried: watch::Sender<u64>,
+    /// When the first event of a run that is not over failed.
+    pub(crate) open_run: Mutex<Option<Timestamp>>,
+    /// Its destination took an event since the last outage began, or since the start.
+    pub(crate) proved: AtomicBool,
     pub(crate) metrics: RouteMetrics,
     /// How much of it waits in the journal, if that has a limit.
     pub(crate) backlog: Option<Arc<Backlog>>,
@@ -166,8 +183,22 @@ impl Route {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts dead letters that are committed.
+    /// Since when a run is open, if one is.
+    pub(crate) fn open_run(&self) -> Option<Timestamp> {
+        *self.open_run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says since when a run is open.
+    pub(crate) fn set_open_run(&self, since: Option<Timestamp>) {
+        *self.open_run.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Counts dead letters that are committed, and tells whoever exports them.
     pub(crate) fn count_dead(&self, buries: &[Bury]) {
+        if !buries.is_empty() {
+            self.buried
+                .send_modify(|count| *count += buries.len() as u64);
+        }
         for bury in buries {
             match bury.reason {
                 Reason::Rejected => self.metrics.dead_rejected.inc(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::DestinationName;
 use crate::pointer::{Pointer, PointerError};
 use crate::units::HumanDuration;
 
@@ -99,9 +100,39 @@ pub enum OnOutage {
     /// Spend an attempt, as for any failure: an event has 1 + `max_retries` of them, and then is a dead
     /// letter. The breaker never trips, and no run of answers is taken for an outage.
     Retry,
-    /// As [`OnOutage::Hold`]; but what has waited so long while the breaker was tripped becomes a dead
-    /// letter. Time in which Forebay did not run does not count.
-    DeadLetterAfter(HumanDuration),
+    /// As [`OnOutage::Hold`]; but what has waited too long while the breaker was tripped becomes a dead letter.
+    DeadLetterAfter(DeadLetterAfter),
+}
+
+impl OnOutage {
+    /// What has waited so long becomes a dead letter, and stays one until somebody brings it back.
+    #[must_use]
+    pub const fn dead_letter_after(after: HumanDuration) -> Self {
+        Self::DeadLetterAfter(DeadLetterAfter {
+            dead_letter_after: after,
+            redrive_on_recovery: false,
+        })
+    }
+
+    /// Whether what was buried for an outage comes back by itself.
+    #[must_use]
+    pub const fn redrives_on_recovery(self) -> bool {
+        match self {
+            Self::DeadLetterAfter(bury) => bury.redrive_on_recovery,
+            Self::Hold | Self::Retry => false,
+        }
+    }
+}
+
+/// When an outage makes dead letters, and what becomes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetterAfter {
+    /// How long an event waits while the breaker is tripped. Time in which Forebay did not run does not count.
+    pub dead_letter_after: HumanDuration,
+    /// Once the destination is back they return by themselves, slowly at first. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redrive_on_recovery: bool,
 }
 
 #[derive(Deserialize)]
@@ -121,12 +152,6 @@ enum OnOutageWord {
     Retry,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeadLetterAfter {
-    dead_letter_after: HumanDuration,
-}
-
 impl TryFrom<WrittenOnOutage> for OnOutage {
     type Error = &'static str;
 
@@ -137,7 +162,7 @@ impl TryFrom<WrittenOnOutage> for OnOutage {
             WrittenOnOutage::Bury(bury) if bury.dead_letter_after.0.is_zero() => {
                 Err("dead_letter_after must be longer than 0s")
             }
-            WrittenOnOutage::Bury(bury) => Ok(Self::DeadLetterAfter(bury.dead_letter_after)),
+            WrittenOnOutage::Bury(bury) => Ok(Self::DeadLetterAfter(bury)),
         }
     }
 }
@@ -147,10 +172,7 @@ impl Serialize for OnOutage {
         match self {
             Self::Hold => serializer.serialize_str("hold"),
             Self::Retry => serializer.serialize_str("retry"),
-            Self::DeadLetterAfter(after) => DeadLetterAfter {
-                dead_letter_after: *after,
-            }
-            .serialize(serializer),
+            Self::DeadLetterAfter(bury) => bury.serialize(serializer),
         }
     }
 }
@@ -246,10 +268,13 @@ impl BreakerPolicy {
     }
 }
 
-/// How long dead letters are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Where dead letters go, and how long they are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetterPolicy {
+    /// Destinations that each dead letter is delivered to, with what became of it. Default none: they stay in
+    /// state, where `forebay dlq` finds them.
+    pub to: Vec<DestinationName>,
     /// How long a dead letter stays after every target confirmed it. Without a target it stays until it is
     /// redriven or purged. Default `"30d"`.
     pub keep: HumanDuration,
@@ -260,6 +285,7 @@ pub struct DeadLetterPolicy {
 impl Default for DeadLetterPolicy {
     fn default() -> Self {
         Self {
+            to: Vec::new(),
             keep: HumanDuration::from_secs(30 * 24 * 3600),
             expire_after: None,
         }
@@ -350,11 +376,19 @@ mod tests {
 
     #[test]
     fn what_happens_in_an_outage_reads_as_it_is_written() {
-        let after = OnOutage::DeadLetterAfter(HumanDuration::from_secs(900));
+        let after = OnOutage::dead_letter_after(HumanDuration::from_secs(900));
+        let back = OnOutage::DeadLetterAfter(DeadLetterAfter {
+            dead_letter_after: HumanDuration::from_secs(900),
+            redrive_on_recovery: true,
+        });
         let cases = [
             ("\"hold\"", OnOutage::Hold),
             ("\"retry\"", OnOutage::Retry),
             (r#"{"dead_letter_after":"15m"}"#, after),
+            (
+                r#"{"dead_letter_after":"15m","redrive_on_recovery":true}"#,
+                back,
+            ),
         ];
         for (text, value) in cases {
             assert_eq!(written(text), Ok(value), "{text}");

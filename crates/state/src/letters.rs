@@ -7,7 +7,7 @@ use domain::ports::{
     DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Letter, Redrive,
     RedriveId, RedriveStep, Selection, StateError,
 };
-use domain::{EventId, Timestamp};
+use domain::{EventId, RouteName, Timestamp};
 use rusqlite::Connection;
 
 use crate::connection::CallError;
@@ -17,7 +17,7 @@ use crate::store::SqliteState;
 
 impl SqliteState {
     /// Reads from one snapshot.
-    async fn looks<T: Send + 'static>(
+    pub(crate) async fn looks<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Connection) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, StateError> {
@@ -27,7 +27,7 @@ impl SqliteState {
 
     /// Changes something, and looks at the room that is left then. Asks for none: purges and redrives are
     /// the way out of a full state.
-    async fn changes<T: Send + 'static>(
+    pub(crate) async fn changes<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Connection) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, StateError> {
@@ -107,11 +107,29 @@ impl DeadLetters for SqliteState {
                 matched: dead::count(connection, &selection, Whose::Living)?,
                 selection,
                 rate_per_second,
+                ramped: false,
             })
         });
         let request = counted.await?;
         self.changes(move |connection| redrives::begin(connection, &request, now))
             .await
+    }
+
+    async fn begin_recovery(
+        &self,
+        route: &RouteName,
+        now: Timestamp,
+    ) -> Result<Option<Redrive>, StateError> {
+        let route = route.clone();
+        let looked = self.looks(move |connection| redrives::recovery(connection, &route));
+        match looked.await? {
+            Some(request) => {
+                let begun =
+                    self.changes(move |connection| redrives::begin(connection, &request, now));
+                begun.await.map(Some)
+            }
+            None => Ok(None),
+        }
     }
 
     async fn step_redrive(

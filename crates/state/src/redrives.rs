@@ -4,13 +4,13 @@
 //! is buried again has a higher number than both, so that no job meets its own failures.
 
 use domain::ports::{
-    Letter, Redrive, RedriveId, RedriveStatus, RedriveStep, Selection, StateError,
+    DeadFilter, Letter, Redrive, RedriveId, RedriveStatus, RedriveStep, Selection, StateError,
 };
-use domain::{RouteName, Timestamp};
+use domain::{Reason, RouteName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::connection::CallError;
-use crate::dead::{Direction, Span, Whose, pick, route_name};
+use crate::dead::{self, Direction, Span, Whose, pick, route_name};
 use crate::row::{int, time, uint};
 
 /// Jobs that have ended and are still shown. More go when the next one begins.
@@ -23,6 +23,35 @@ pub(crate) struct Request {
     pub(crate) rate_per_second: Option<u32>,
     pub(crate) through: Letter,
     pub(crate) matched: u64,
+    pub(crate) ramped: bool,
+}
+
+/// What an outage buried on the route and no job of its kind is bringing back. One task asks for it.
+pub(crate) fn recovery(
+    connection: &Connection,
+    route: &RouteName,
+) -> Result<Option<Request>, CallError> {
+    let selection = Selection::Filter(DeadFilter {
+        route: Some(route.clone()),
+        reason: Some(Reason::Outage),
+        ..DeadFilter::default()
+    });
+    let running = running(connection)?;
+    if running
+        .iter()
+        .any(|job| job.ramped && job.selection == selection)
+    {
+        return Ok(None);
+    }
+    let matched = dead::count(connection, &selection, Whose::Living)?;
+    let request = Request {
+        through: dead::last(connection)?,
+        matched,
+        selection,
+        rate_per_second: None,
+        ramped: true,
+    };
+    Ok((matched > 0).then_some(request))
 }
 
 /// Notes a job.
@@ -42,8 +71,8 @@ pub(crate) fn begin(
         .execute([KEPT])?;
     transaction
         .prepare_cached(
-            "INSERT INTO redrives (selection, through, rate_per_second, status, matched, created_at)
-             VALUES (?1, ?2, ?3, 'running', ?4, ?5)",
+            "INSERT INTO redrives (selection, through, rate_per_second, status, matched, created_at, ramped)
+             VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)",
         )?
         .execute(params![
             selection,
@@ -51,6 +80,7 @@ pub(crate) fn begin(
             request.rate_per_second,
             int(request.matched),
             now.as_microsecond(),
+            request.ramped,
         ])?;
     let id = RedriveId(u64::try_from(transaction.last_insert_rowid()).unwrap_or(0));
     let begun = get(&transaction, id)?;
@@ -190,7 +220,7 @@ pub(crate) fn rename(
 macro_rules! redrives {
     ($which:literal) => {
         concat!(
-            "SELECT id, selection, through, rate_per_second, status, matched, moved, created_at, finished_at
+            "SELECT id, selection, through, rate_per_second, status, matched, moved, created_at, finished_at, ramped
              FROM redrives ",
             $which
         )
@@ -260,6 +290,7 @@ fn read(row: &Row<'_>) -> Result<Redrive, CallError> {
         moved: uint(row, 6)?,
         created_at: time(row, 7)?,
         finished_at: finished_at.map(|_| time(row, 8)).transpose()?,
+        ramped: row.get(9)?,
     })
 }
 
@@ -280,6 +311,7 @@ mod tests {
             SELECT '{\"filter\":{}}', 0, iif(i = 7, 'running', 'done'), 0, 0, 0 FROM n";
         connection.execute(many, []).unwrap();
         let request = Request {
+            ramped: false,
             selection: Selection::Filter(DeadFilter::default()),
             rate_per_second: None,
             through: Letter(0),

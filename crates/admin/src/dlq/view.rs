@@ -1,6 +1,6 @@
 //! A dead letter as JSON: a line of a list, and whole.
 
-use domain::ports::{DeadLetter, Letter};
+use domain::ports::{DeadLetter, ExportRefusal, Letter};
 use domain::{EventId, Reason, RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
@@ -29,6 +29,9 @@ pub(super) struct LetterView {
     /// Of the body.
     bytes: usize,
     letter: Letter,
+    /// There only when a target would not take it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_exported: Vec<ExportRefusal>,
     #[serde(flatten)]
     whole: Option<Whole>,
 }
@@ -65,6 +68,7 @@ impl LetterView {
             content_type: event.content_type().map(str::to_owned),
             bytes: event.body.len(),
             letter: letter.letter,
+            not_exported: letter.not_exported.clone(),
             whole: None,
         }
     }

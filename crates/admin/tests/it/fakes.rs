@@ -87,6 +87,7 @@ pub(crate) fn route(name: &str, sources: &[&str]) -> RouteStatus {
             at: at(2),
             cause: Cause::new("sqlstate 57P03", "the server is starting up"),
         }),
+        exports: Vec::new(),
         findings: vec!["synchronous_commit is off".into()],
     }
 }

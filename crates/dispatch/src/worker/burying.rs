@@ -47,7 +47,7 @@ pub(super) struct Burying {
 impl Burying {
     pub(super) fn new(on_outage: OnOutage) -> Self {
         let outage = match on_outage {
-            OnOutage::DeadLetterAfter(after) => Some(Outage::new(after.0)),
+            OnOutage::DeadLetterAfter(bury) => Some(Outage::new(bury.dead_letter_after.0)),
             OnOutage::Hold | OnOutage::Retry => None,
         };
         Self {

@@ -1,6 +1,7 @@
 //! What a worker does with what its tasks report.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::policy::MAX_RETRY_AFTER;
@@ -95,6 +96,7 @@ impl Worker {
                 self.suspects.others_pass();
             }
             self.breaker.delivered();
+            self.route.proved.store(true, Ordering::Relaxed);
             self.burying.is_back();
             self.run.end();
             self.holding.end();
@@ -112,9 +114,12 @@ impl Worker {
             // Neither done nor an outage: leave it alone for a moment rather than turn in circles.
             self.throttle(None);
         }
+        let failed_at = self.ports.clock.now();
         for (seq, member) in sorted.blanket.drain(..) {
-            self.run.add(seq, member);
+            self.run.add(seq, member, failed_at);
         }
+        // Before their rows are handed over: nothing of an open run is exported.
+        self.show_run();
         if let Some(after) = sorted.throttled {
             self.throttle(after);
         }
@@ -123,6 +128,7 @@ impl Worker {
 
     fn outage(&mut self, unavailable: Unavailable) {
         let passing = self.breaker.state() == BreakerState::Passing;
+        self.route.proved.store(false, Ordering::Relaxed);
         self.breaker.unavailable(Instant::now(), rand::random());
         let now = self.ports.clock.now();
         self.burying.is_away(&unavailable.cause, now);
@@ -131,6 +137,17 @@ impl Worker {
                 "the destination is not there; events wait in the journal, and no attempt is spent");
         }
         self.show_error(unavailable.cause);
+    }
+
+    /// Says since when a run is open. One that was taken back is, until its events are back where they were.
+    pub(super) fn show_run(&self) {
+        let shown = self.route.open_run();
+        let since = match (self.run.since(), shown) {
+            (Some(since), shown) => Some(shown.map_or(since, |shown| shown.min(since))),
+            (None, None) => return,
+            (None, shown) => shown.filter(|_| self.under_way.iter().any(|row| row.taken_back)),
+        };
+        self.route.set_open_run(since);
     }
 
     /// A run that is long enough is an outage: what it parked and buried goes back to where it was. To be
@@ -238,7 +255,7 @@ impl Worker {
 
     /// Counts out what is committed by now.
     pub(super) fn rows_committed(&mut self, count: u64) {
-        let mut unsure = Vec::new();
+        let (mut unsure, mut went_back) = (Vec::new(), false);
         while self.committed < count {
             self.committed += 1;
             let Some(row) = self.under_way.pop_front() else {
@@ -256,6 +273,7 @@ impl Worker {
                 None => {}
             }
             self.lane_after(&row);
+            went_back |= row.taken_back;
             if let (true, Some(key)) = (row.taken_back, row.key) {
                 unsure.push((key, row.seq));
             }
@@ -268,6 +286,9 @@ impl Worker {
                 self.burying.committed(counts, Instant::now());
             }
         }
+        if went_back {
+            self.show_run();
+        }
         if !unsure.is_empty() {
             self.make_sure(unsure);
         }
@@ -276,7 +297,15 @@ impl Worker {
     fn probed(&mut self, answer: Result<(), Unavailable>) {
         self.asking = false;
         match answer {
-            Ok(()) => self.destination_answered = true,
+            Ok(()) => {
+                self.destination_answered = true;
+                let nothing_waits = self.window.waiting() == 0 && self.parked == 0;
+                if nothing_waits && self.attempts == 0 && self.aside.is_empty() {
+                    self.breaker.idle();
+                    self.burying.is_back();
+                    self.show_breaker();
+                }
+            }
             Err(unavailable) => {
                 self.route.metrics.attempts_unavailable.inc();
                 if self.breaker.state() == BreakerState::Probing {

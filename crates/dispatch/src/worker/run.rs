@@ -27,6 +27,8 @@ pub(super) struct Run {
     members: BTreeMap<Seq, Member>,
     /// Events that got such an answer when state had no room for their rows: they are where they were.
     without_rows: BTreeSet<Seq>,
+    /// When the first of them failed.
+    since: Option<Timestamp>,
 }
 
 impl Run {
@@ -35,7 +37,13 @@ impl Run {
             limit: limit as usize,
             members: BTreeMap::new(),
             without_rows: BTreeSet::new(),
+            since: None,
         }
+    }
+
+    /// When the first event of the run failed that has a row, if there is one.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 
     /// Whether runs are looked for.
@@ -44,8 +52,9 @@ impl Run {
     }
 
     /// An event got such an answer. One that the run has already counts once, as it was then.
-    pub(super) fn add(&mut self, seq: Seq, member: Member) {
+    pub(super) fn add(&mut self, seq: Seq, member: Member, now: Timestamp) {
         if self.is_on() {
+            self.since.get_or_insert(now);
             self.members.entry(seq).or_insert(member);
         }
     }
@@ -61,6 +70,7 @@ impl Run {
     pub(super) fn end(&mut self) {
         self.members.clear();
         self.without_rows.clear();
+        self.since = None;
     }
 
     /// Whether the run is long enough to be an outage.
@@ -71,6 +81,7 @@ impl Run {
     /// Ends the run as an outage: what is to be taken back, in order.
     pub(super) fn take_back(&mut self, now: Timestamp) -> Vec<TakeBack> {
         self.without_rows.clear();
+        self.since = None;
         let members = std::mem::take(&mut self.members);
         let back = members.into_iter().map(|(seq, member)| TakeBack {
             seq,
@@ -95,13 +106,13 @@ mod tests {
     fn a_run_is_of_different_events_with_nothing_delivered_between() {
         let mut run = Run::new(3);
         for seq in [1, 2, 2, 1] {
-            run.add(Seq(seq), FRESH);
+            run.add(Seq(seq), FRESH, Timestamp::UNIX_EPOCH);
         }
         assert!(!run.is_an_outage());
         run.end();
         for seq in [3, 4, 5] {
             assert!(!run.is_an_outage());
-            run.add(Seq(seq), FRESH);
+            run.add(Seq(seq), FRESH, Timestamp::UNIX_EPOCH);
         }
         assert!(run.is_an_outage());
     }
@@ -113,9 +124,9 @@ mod tests {
             attempts,
             key: None,
         };
-        run.add(Seq(9), retried(2));
-        run.add(Seq(9), retried(3));
-        run.add(Seq(4), FRESH);
+        run.add(Seq(9), retried(2), Timestamp::UNIX_EPOCH);
+        run.add(Seq(9), retried(3), Timestamp::UNIX_EPOCH);
+        run.add(Seq(4), FRESH, Timestamp::UNIX_EPOCH);
         let now = Timestamp::UNIX_EPOCH;
         let back = run.take_back(now);
         let found: Vec<_> = back.iter().map(|back| (back.seq, back.attempts)).collect();
@@ -126,7 +137,7 @@ mod tests {
     #[test]
     fn a_limit_of_0_looks_for_none() {
         let mut run = Run::new(0);
-        run.add(Seq(1), FRESH);
+        run.add(Seq(1), FRESH, Timestamp::UNIX_EPOCH);
         assert!(!run.is_on() && !run.is_an_outage());
     }
 }

@@ -15,7 +15,7 @@ const QUARTER: Duration = Duration::from_secs(15 * 60);
 
 fn after_a_quarter() -> RoutePolicies {
     RoutePolicies {
-        on_outage: OnOutage::DeadLetterAfter(HumanDuration(QUARTER)),
+        on_outage: OnOutage::dead_letter_after(HumanDuration(QUARTER)),
         ..RoutePolicies::default()
     }
 }

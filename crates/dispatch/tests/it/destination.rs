@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
-use domain::{BatchOutcome, Outcome, Seq, Unavailable};
+use domain::{BatchOutcome, Envelope, Outcome, Seq, Unavailable};
 use tokio::time::Instant;
 
 /// What the destination does with one event.
@@ -48,6 +48,8 @@ pub(crate) struct Fake {
     together: Mutex<Vec<Vec<u64>>>,
     batches: Mutex<usize>,
     probes: Mutex<Vec<Duration>>,
+    /// The dead letters that were delivered.
+    letters: Mutex<Vec<Envelope>>,
     slow: Mutex<Duration>,
     start: Instant,
 }
@@ -74,6 +76,7 @@ impl Fake {
             together: Mutex::default(),
             batches: Mutex::default(),
             probes: Mutex::default(),
+            letters: Mutex::default(),
             slow: Mutex::default(),
             start: Instant::now(),
         })
@@ -138,6 +141,11 @@ impl Fake {
         together.iter().map(most).max().unwrap_or(0)
     }
 
+    /// The dead letters that were delivered, in order.
+    pub(crate) fn letters(&self) -> Vec<Envelope> {
+        self.letters.lock().unwrap().clone()
+    }
+
     /// When the destination itself was probed.
     pub(crate) fn probes(&self) -> Vec<Duration> {
         self.probes.lock().unwrap().clone()
@@ -200,6 +208,8 @@ impl Destination for Fake {
                         let mut delivered = self.delivered.lock().unwrap();
                         *delivered.entry(delivery.stored.seq.0).or_default() += 1;
                         self.in_order.lock().unwrap().push(delivery.stored.seq.0);
+                        let letter = delivery.letter.iter().map(|letter| (**letter).clone());
+                        self.letters.lock().unwrap().extend(letter);
                     }
                     outcomes.push(outcome);
                 }

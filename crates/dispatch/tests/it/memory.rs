@@ -13,12 +13,12 @@ use domain::clock::TimerClock;
 use domain::ports::state::{CLOCK_SLACK, KnownSource};
 use domain::ports::{
     Append, AppendError, Archive, BatchLimit, Bury, Counters, DeadLetters, DueOrder, Durability,
-    EventPage, EventQuery, Fate, Journal, JournalError, Letter, Park, Parked, ReadBatch, Reader,
-    Redrive, RetireFate, RouteRecord, Selection, Settlement, State, StateError, TakeBack,
+    EventPage, EventQuery, Exports, Fate, Journal, JournalError, Letter, Park, Parked, ReadBatch,
+    Reader, Redrive, RetireFate, RouteRecord, Selection, Settlement, State, StateError, TakeBack,
 };
 use domain::{
-    Clock, DedupKey, Event, EventId, InstallationId, OrderKey, RouteName, Seq, SeqRange, SourceSet,
-    StoredEvent, Timestamp,
+    Clock, DedupKey, DestinationName, Event, EventId, InstallationId, OrderKey, RouteName, Seq,
+    SeqRange, SourceSet, StoredEvent, Timestamp,
 };
 use tokio::sync::{Notify, watch};
 
@@ -285,6 +285,10 @@ struct Rows {
     ever_dead: BTreeSet<u64>,
     /// How often each event was brought back.
     redrives: BTreeMap<Seq, u32>,
+    /// How far each target has come.
+    exported: BTreeMap<DestinationName, Letter>,
+    /// What a target would not take.
+    refused: Vec<(DestinationName, Letter)>,
 }
 
 /// State: maps. Refuses what the real one would, and can be full or fail.
@@ -733,6 +737,7 @@ impl Memory {
             archive: journal as Arc<dyn Archive>,
             state: Arc::clone(&self.state) as Arc<dyn State>,
             dead_letters: Arc::clone(&self.state) as Arc<dyn DeadLetters>,
+            exports: Arc::clone(&self.state) as Arc<dyn Exports>,
             redrive_begun: Arc::clone(&self.redrive_begun),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
         };

@@ -42,7 +42,7 @@ fn setting(dice: &mut StdRng) -> Setting {
     };
     let ordered = order != Order::None;
     let on_outage = match dice.random_range(0..3) {
-        0 if !ordered => OnOutage::DeadLetterAfter(HumanDuration::from_secs(60)),
+        0 if !ordered => OnOutage::dead_letter_after(HumanDuration::from_secs(60)),
         1 => OnOutage::Retry,
         _ => OnOutage::Hold,
     };

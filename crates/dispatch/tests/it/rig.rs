@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Dispatch, Metrics, Options, Ports, RoutePolicies, RouteSpec};
+use dispatch::{Dispatch, Metrics, Options, Ports, RoutePolicies, RouteSpec, TargetSpec};
 use domain::DestinationName;
-use domain::ports::{Archive, DeadLetters, Destination, Journal, RouteStatus, State};
+use domain::ports::{Archive, DeadLetters, Destination, Exports, Journal, RouteStatus, State};
 use domain::{Clock, SourceName, SystemClock};
 use prometheus_client::registry::Registry;
 
@@ -19,6 +19,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) sources: &'a [&'a str],
     pub(crate) destination: &'a Arc<Fake>,
     pub(crate) policies: RoutePolicies,
+    pub(crate) targets: Vec<TargetSpec>,
 }
 
 impl<'a> Wanted<'a> {
@@ -28,6 +29,7 @@ impl<'a> Wanted<'a> {
             sources,
             destination,
             policies: RoutePolicies::default(),
+            targets: Vec::new(),
         }
     }
 }
@@ -63,6 +65,7 @@ impl Rig {
             RouteSpec {
                 name: name(wanted.name),
                 policies: wanted.policies.clone(),
+                targets: wanted.targets.clone(),
                 sources: names.iter().cloned().collect(),
                 source_names: names,
                 destination: Arc::clone(wanted.destination) as Arc<dyn Destination>,
@@ -90,6 +93,7 @@ impl Rig {
             archive: Arc::clone(&world.journal) as Arc<dyn Archive>,
             state: Arc::clone(&world.state) as Arc<dyn State>,
             dead_letters: Arc::clone(&world.state) as Arc<dyn DeadLetters>,
+            exports: Arc::clone(&world.state) as Arc<dyn Exports>,
             redrive_begun: Arc::default(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         };

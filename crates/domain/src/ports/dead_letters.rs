@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::StateError;
+use super::{ExportRefusal, StateError};
 use crate::{Cause, EventId, Reason, RouteName, StoredEvent};
 
 /// The number of a dead letter; it grows with each burial.
@@ -41,6 +41,8 @@ pub struct DeadLetter {
     pub last_failure_at: Timestamp,
     /// How often it was brought back.
     pub redrives: u32,
+    /// The targets that would not take it.
+    pub not_exported: Vec<ExportRefusal>,
 }
 
 /// Which dead letters. Every part that is given must hold; the empty filter is all of them.
@@ -147,6 +149,9 @@ pub struct Redrive {
     pub through: Letter,
     /// At most so many letters a second; as fast as their routes take them otherwise.
     pub rate_per_second: Option<u32>,
+    /// It began by itself when an outage was over, and is as fast as its route keeps up with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ramped: bool,
     /// Where it is.
     pub status: RedriveStatus,
     /// How many letters it was to put back when it was asked for.
@@ -212,6 +217,14 @@ pub trait DeadLetters: Send + Sync {
         rate_per_second: Option<u32>,
         now: Timestamp,
     ) -> Result<Redrive, StateError>;
+
+    /// Begins a ramped redrive of what an outage buried on the route. `None`: there is nothing of it, or one is
+    /// running already.
+    async fn begin_recovery(
+        &self,
+        route: &RouteName,
+        now: Timestamp,
+    ) -> Result<Option<Redrive>, StateError>;
 
     /// Puts back at most `limit` letters of a running redrive: dead → parked, due at `now`, no attempt spent,
     /// one redrive more. Nothing left: it is done. A step of one that goes on may have moved nothing: what a

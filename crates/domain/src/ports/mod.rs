@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod dead_letters;
 pub mod destination;
+pub mod exports;
 pub mod journal;
 pub mod routes;
 pub mod sources;
@@ -17,6 +18,7 @@ pub use dead_letters::{
     RedriveId, RedriveStatus, RedriveStep, Selection,
 };
 pub use destination::{Delivery, Destination, DestinationLimits, Finding};
+pub use exports::{ExportCounts, ExportRefusal, ExportStatus, Exported, Exports, Unexportable};
 pub use journal::{
     Append, AppendError, Appending, BatchLimit, Durability, Journal, JournalError, ReadBatch,
     Reader,

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ExportStatus;
 use crate::{Cause, DestinationName, Ledger, RouteName, Seq, SourceName};
 
 /// A route's guard. The three words are the same in code, API, metrics and portal.
@@ -53,7 +54,7 @@ pub struct RouteStatus {
     pub destination_type: String,
     /// The breaker.
     pub breaker: BreakerState,
-    /// Since when the breaker has been in this state.
+    /// Since when the breaker has been passing; or, tripped or probing, since when the destination has been away.
     pub breaker_since: Timestamp,
     /// When the next probe is due, while tripped.
     pub next_probe_at: Option<Timestamp>,
@@ -73,8 +74,11 @@ pub struct RouteStatus {
     pub oldest_pending_seconds: f64,
     /// The last thing that went wrong, also when it has passed.
     pub last_error: Option<LastError>,
-    /// What is set up weaker at the destination than Forebay promises.
+    /// What is set up weaker at the destination, or at a dead-letter target, than Forebay promises.
     pub findings: Vec<String>,
+    /// Its dead-letter targets.
+    #[serde(default)]
+    pub exports: Vec<ExportStatus>,
 }
 
 /// Why a route could not be paused or resumed.

@@ -20,7 +20,7 @@ pub fn look(config: &Config, dispatch: &dispatch::Dispatch) {
         let shown: Vec<_> = config
             .routes
             .iter()
-            .filter(|(_, route)| route.to == *name)
+            .filter(|(_, route)| route.to == *name || route.policies.dead_letters.to.contains(name))
             .filter_map(|(route, _)| dispatch.findings(route))
             .collect();
         let (name, destination) = (name.clone(), Arc::clone(&destination.port));
@@ -30,7 +30,7 @@ pub fn look(config: &Config, dispatch: &dispatch::Dispatch) {
                 tracing::warn!(destination = %name, "{text}");
             }
             for shown in shown {
-                shown.send_replace(found.clone());
+                shown.send_modify(|all| all.extend(found.iter().cloned()));
             }
         });
     }

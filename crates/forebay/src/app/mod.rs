@@ -112,6 +112,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     tokio::spawn(upkeep::run(
         stores.state.clone(),
         stores.state.clone(),
+        stores.state.clone(),
         Arc::clone(&clock),
         expiry(config),
     ));
@@ -149,7 +150,13 @@ fn expiry(config: &Config) -> upkeep::Expiry {
         let after = route.policies.dead_letters.expire_after?;
         Some((name.clone(), after.0))
     });
+    let exported = config.routes.iter().filter_map(|(name, route)| {
+        let policy = &route.policies.dead_letters;
+        let targets = (!policy.to.is_empty()).then(|| policy.to.clone())?;
+        Some((name.clone(), (targets, policy.keep.0)))
+    });
     upkeep::Expiry {
+        exported: exported.collect(),
         retain: config.journal.retain,
         dead_letters: dead_letters.collect(),
     }
@@ -194,7 +201,16 @@ async fn start_dispatch(
         let Some(destination) = config.destinations.get(&route.to) else {
             continue;
         };
+        let targets = route.policies.dead_letters.to.iter();
+        let targets = targets.filter_map(|name| {
+            let destination = Arc::clone(&config.destinations.get(name)?.port);
+            Some(dispatch::TargetSpec {
+                name: name.clone(),
+                destination,
+            })
+        });
         specs.push(dispatch::RouteSpec {
+            targets: targets.collect(),
             name: record.name.clone(),
             policies: route.policies.clone(),
             sources: route.from.iter().cloned().collect(),
@@ -209,6 +225,7 @@ async fn start_dispatch(
         archive: stores.journal.clone(),
         state: stores.state.clone(),
         dead_letters: stores.state.clone(),
+        exports: stores.state.clone(),
         redrive_begun: Arc::clone(redrive_begun),
         clock: Arc::clone(clock),
     };

@@ -1,12 +1,12 @@
 //! What is done now and then while the server runs: what state remembers of deliveries expires with the
-//! journal's `retain`, and dead letters with their route's `expire_after`.
+//! journal's `retain`, dead letters with their route's `expire_after`, and those that every target has with `keep`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{DeadFilter, DeadLetters, Selection, State, StateError};
-use domain::{Clock, RouteName, Timestamp};
+use domain::ports::{DeadFilter, DeadLetters, Exports, Selection, State, StateError};
+use domain::{Clock, DestinationName, RouteName, Timestamp};
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
@@ -22,12 +22,15 @@ pub struct Expiry {
     pub retain: Duration,
     /// How long the dead letters of each route that says so wait for somebody.
     pub dead_letters: BTreeMap<RouteName, Duration>,
+    /// How long those of each route that has targets stay after all of them have them.
+    pub exported: BTreeMap<RouteName, (Vec<DestinationName>, Duration)>,
 }
 
 /// Runs until the runtime ends.
 pub async fn run(
     state: Arc<dyn State>,
     letters: Arc<dyn DeadLetters>,
+    exports: Arc<dyn Exports>,
     clock: Arc<dyn Clock>,
     expiry: Expiry,
 ) {
@@ -38,6 +41,17 @@ pub async fn run(
         let now = time.now(&*clock);
         if let Err(error) = state.expire_delivered(before(now, expiry.retain)).await {
             tracing::warn!(%error, "cannot forget old deliveries; trying again");
+        }
+        for (route, (targets, keep)) in &expiry.exported {
+            match discard_exported(&*exports, route, targets, before(now, *keep)).await {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::info!(%route, count, "dead letters that every target has were discarded: they were kept as long as dead_letter.keep says");
+                }
+                Err(error) => {
+                    tracing::warn!(%route, %error, "cannot discard exported dead letters; trying again");
+                }
+            }
         }
         let records = state.routes().await.unwrap_or_default();
         for (route, after) in &expiry.dead_letters {
@@ -58,9 +72,10 @@ pub async fn run(
     }
 }
 
-/// A short `expire_after` is looked at as often as it says.
+/// A short `expire_after` or `keep` is looked at as often as it says.
 fn shortest(expiry: &Expiry) -> Duration {
-    let shortest = expiry.dead_letters.values().min().copied();
+    let kept = expiry.exported.values().map(|(_, keep)| keep);
+    let shortest = expiry.dead_letters.values().chain(kept).min().copied();
     shortest.unwrap_or(ROUND).max(Duration::from_secs(1))
 }
 
@@ -83,6 +98,25 @@ async fn expire(
         match letters.purge(&old, through, BATCH).await? {
             0 => return Ok(count),
             purged => count += purged,
+        }
+    }
+}
+
+/// Discards what every target had before then. Returns how many.
+async fn discard_exported(
+    exports: &dyn Exports,
+    route: &RouteName,
+    targets: &[DestinationName],
+    before: Timestamp,
+) -> Result<u64, StateError> {
+    let mut count = 0;
+    loop {
+        match exports
+            .discard_exported(route, targets, before, BATCH)
+            .await?
+        {
+            0 => return Ok(count),
+            discarded => count += discarded,
         }
     }
 }

@@ -119,6 +119,9 @@ fn notes(route: &Value) -> std::io::Result<()> {
             output::time(route, "next_probe_at"),
         ))?;
     }
+    for export in route["exports"].as_array().into_iter().flatten() {
+        self::export(&name, export)?;
+    }
     if route["imbalance"].as_i64().unwrap_or_default() != 0 {
         output::line(&format!(
             "{name}: the ledger does not balance by {}: this is a defect, please report it",
@@ -132,6 +135,39 @@ fn notes(route: &Value) -> std::io::Result<()> {
         .filter_map(Value::as_str)
     {
         output::line(&format!("{name}: {finding}"))?;
+    }
+    Ok(())
+}
+
+/// A dead-letter target, if there is something to say of it.
+fn export(route: &str, export: &Value) -> std::io::Result<()> {
+    let target = output::text(export, "target");
+    let count = |key: &str| export[key].as_u64().unwrap_or_default();
+    let away = export["breaker"].as_str() != Some("passing");
+    if count("pending") > 0 || away {
+        let state = match away {
+            true => format!(", which is {}", output::text(export, "breaker")),
+            false => String::new(),
+        };
+        output::line(&format!(
+            "{route}: {} dead letters wait for {target}{state}",
+            count("pending")
+        ))?;
+    }
+    if count("refused") > 0 {
+        output::line(&format!(
+            "{route}: {} dead letters stay here because {target} would not take them: `forebay dlq show ID` says why",
+            count("refused")
+        ))?;
+    }
+    let error = &export["last_error"];
+    if error.is_object() && (away || count("refused") > 0) {
+        output::line(&format!(
+            "{route}: {target}'s last error {} at {}: {}",
+            output::text(error, "code"),
+            output::time(error, "at"),
+            output::text(error, "detail"),
+        ))?;
     }
     Ok(())
 }

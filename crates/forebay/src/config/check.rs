@@ -247,6 +247,20 @@ fn routes(
                 unknown("destination", &options.to, file.destinations.keys()),
             ));
         }
+        for (at, target) in options.dead_letter.to.iter().enumerate() {
+            let reason = if !file.destinations.contains_key(target) {
+                unknown("destination", target, file.destinations.keys())
+            } else if *target == options.to {
+                format!(
+                    "{target} is where the route delivers to: what it refused it would be sent again; name another destination"
+                )
+            } else if options.dead_letter.to[..at].contains(target) {
+                format!("{target} is named twice")
+            } else {
+                continue;
+            };
+            return Err(wrong("dead_letter", reason));
+        }
         options
             .retry
             .validate()
@@ -306,7 +320,7 @@ fn route(options: &RouteOptions) -> Route {
                 max,
                 on_full: options.on_full.unwrap_or(OnFull::Refuse),
             }),
-            dead_letters: options.dead_letter,
+            dead_letters: options.dead_letter.clone(),
             ..dispatch::RoutePolicies::default()
         },
     }

@@ -11,6 +11,7 @@ use domain::{EventId, Reason, RouteName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::connection::CallError;
+use crate::exports;
 use crate::row::{cause, int, stored, time, uint};
 
 pub(crate) use pick::{Direction, Span, Whose, pick};
@@ -120,7 +121,7 @@ pub(crate) fn purge(
     Ok(purged)
 }
 
-fn discard(connection: &Connection, letter: Letter) -> rusqlite::Result<u64> {
+pub(crate) fn discard(connection: &Connection, letter: Letter) -> rusqlite::Result<u64> {
     let mut delete =
         connection.prepare_cached("DELETE FROM dead WHERE letter = ?1 RETURNING route")?;
     let route: Option<i64> = delete
@@ -135,10 +136,17 @@ fn discard(connection: &Connection, letter: Letter) -> rusqlite::Result<u64> {
     Ok(1)
 }
 
-fn load(connection: &Connection, letter: Letter) -> Result<Option<DeadLetter>, CallError> {
+pub(crate) fn load(
+    connection: &Connection,
+    letter: Letter,
+) -> Result<Option<DeadLetter>, CallError> {
     let mut statement = connection.prepare_cached(LETTER)?;
     let mut rows = statement.query([int(letter.0)])?;
-    rows.next()?.map(read).transpose()
+    let Some(mut found) = rows.next()?.map(read).transpose()? else {
+        return Ok(None);
+    };
+    found.not_exported = exports::refusals(connection, letter)?;
+    Ok(Some(found))
 }
 
 fn read(row: &Row<'_>) -> Result<DeadLetter, CallError> {
@@ -154,6 +162,7 @@ fn read(row: &Row<'_>) -> Result<DeadLetter, CallError> {
         last_failure_at: time(row, 9)?,
         cause: cause(row, 10)?,
         redrives: row.get(13)?,
+        not_exported: Vec::new(),
     })
 }
 

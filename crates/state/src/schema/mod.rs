@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("001.sql"),
     include_str!("002.sql"),
     include_str!("003.sql"),
+    include_str!("004.sql"),
 ];
 
 /// The version that this code reads and writes.

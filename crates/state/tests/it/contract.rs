@@ -2,7 +2,7 @@
 //! [`contract!`](crate::contract::contract).
 
 use domain::ports::{
-    BatchLimit, Counters, DeadLetters, DeliveredRange, DueOrder, Fate, KnownSource, Park,
+    BatchLimit, Counters, DeadLetters, DeliveredRange, DueOrder, Exports, Fate, KnownSource, Park,
     Resolution, RetireFate, SettledRange, Settlement, State, StateError,
 };
 use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
@@ -11,7 +11,7 @@ use crate::samples::{TEN, at, bury, park, range, route, stored};
 
 /// A place that a state store is kept in. Opening it again finds what was committed.
 pub(crate) trait Store: Sized {
-    type State: State + DeadLetters;
+    type State: State + DeadLetters + Exports;
 
     /// A place that nothing was kept in yet.
     async fn fresh() -> Self;
@@ -72,6 +72,15 @@ macro_rules! contract {
             a_redrive_follows_a_route_to_its_new_name,
             a_letter_that_is_parked_as_well_is_a_defect_and_nothing_moves,
             redrives_are_listed_newest_first_and_survive_reopening,
+        );
+        crate::contract::contract!(
+            $store, exports:
+            each_target_goes_on_where_it_was_after_reopening,
+            a_page_is_bounded_and_has_one_letter_at_least,
+            what_a_target_will_not_take_is_known_until_the_letter_goes,
+            a_letter_goes_when_every_target_has_had_it_long_enough,
+            a_clock_that_goes_back_makes_nothing_old,
+            what_an_outage_buried_is_brought_back_by_one_ramped_job,
         );
     };
 }

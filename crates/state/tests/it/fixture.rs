@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use domain::ports::{DeadLetters, DeadQuery, DueOrder, Fate, State};
+use domain::ports::{DeadLetters, DeadQuery, DueOrder, Exports, Fate, Letter, State};
 use domain::{Reason, Seq};
 
 use crate::contract::{Store, imbalance};
@@ -16,7 +16,7 @@ fn fixture(version: u32) -> PathBuf {
 
 /// Writes the fixture of the present version (`FOREBAY_WRITE_FIXTURE=1`), once, before the next version is
 /// made. A change of a version after its release breaks the stores that are out there. Version 1's lacks
-/// the second step and what the retired route holds.
+/// the second step and what the retired route holds, and version 2's the redrive.
 async fn write() {
     use domain::ports::{Counters, DeliveredRange, KnownSource, SettledRange, Settlement};
     let file = SqliteFile::fresh().await;
@@ -82,6 +82,8 @@ async fn write() {
         .retire_route(&route("old"), domain::ports::RetireFate::DeadLetter, at(9))
         .await
         .unwrap();
+    let all = domain::ports::Selection::Filter(domain::ports::DeadFilter::default());
+    state.begin_redrive(&all, Some(5), at(10)).await.unwrap();
     state.checkpoint(PATIENT).await.unwrap();
     drop(state);
     let target = rusqlite::Connection::open(file.path()).unwrap();
@@ -184,4 +186,26 @@ async fn a_store_of_version_2_gets_its_dead_letters_numbered_by_when_they_failed
     let due: Vec<_> = due.into_iter().map(|row| row.park).collect();
     assert_eq!(due, [park(9, 2, 60), park(17, 1, 70)]);
     assert_eq!(state.redrives(None, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_store_of_version_3_has_exported_nothing_and_goes_on_with_its_redrive() {
+    let file = SqliteFile::fresh().await;
+    std::fs::copy(fixture(3), file.path()).unwrap();
+    let state = file.open().await;
+    let name = route("to-db");
+    assert_eq!(state.imbalance(&name).await.unwrap(), 0);
+    let running = state.running_redrives().await.unwrap();
+    let [job] = &*running else {
+        panic!("{running:?}")
+    };
+    assert_eq!(
+        (job.matched, job.rate_per_second, job.ramped),
+        (4, Some(5), false)
+    );
+    let target = domain::DestinationName::new("sqs").unwrap();
+    let position = state.export_position(&name, &target).await.unwrap();
+    assert_eq!(position, Letter(0));
+    let letters = state.letters_after(&name, position, TEN).await.unwrap();
+    assert_eq!(letters.len(), 4);
 }

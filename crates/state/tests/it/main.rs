@@ -10,6 +10,7 @@
 mod contract;
 mod crash;
 mod dead;
+mod exports;
 mod fixture;
 mod model;
 mod redrives;

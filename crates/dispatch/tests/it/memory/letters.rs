@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::ports::{
-    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Letter, Park, Redrive,
-    RedriveId, RedriveStatus, RedriveStep, Selection, StateError,
+    BatchLimit, DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, ExportCounts,
+    Exported, Exports, Letter, Park, Redrive, RedriveId, RedriveStatus, RedriveStep, Selection,
+    StateError,
 };
-use domain::{EventId, RouteName, Seq, Timestamp};
+use domain::{DestinationName, EventId, Reason, RouteName, Seq, Timestamp};
 
 use super::{MemoryState, Rows, count};
 
@@ -77,6 +78,7 @@ impl DeadLetters for MemoryState {
             selection: selection.clone(),
             through,
             rate_per_second,
+            ramped: false,
             status: RedriveStatus::Running,
             matched,
             moved: 0,
@@ -85,6 +87,35 @@ impl DeadLetters for MemoryState {
         };
         jobs.push(job.clone());
         Ok(job)
+    }
+
+    async fn begin_recovery(
+        &self,
+        route: &RouteName,
+        now: Timestamp,
+    ) -> Result<Option<Redrive>, StateError> {
+        let outage = Selection::Filter(DeadFilter {
+            route: Some(route.clone()),
+            reason: Some(Reason::Outage),
+            ..DeadFilter::default()
+        });
+        let running = self.running_redrives().await?;
+        let none = selected(&self.routes.lock().unwrap(), &outage, Letter(u64::MAX)).is_empty();
+        if none
+            || running
+                .iter()
+                .any(|job| job.ramped && job.selection == outage)
+        {
+            return Ok(None);
+        }
+        let job = self.begin_redrive(&outage, None, now).await?;
+        let mut jobs = self.jobs.lock().unwrap();
+        let kept = jobs.last_mut().unwrap();
+        kept.ramped = true;
+        Ok(Some(Redrive {
+            ramped: true,
+            ..job
+        }))
     }
 
     async fn step_redrive(
@@ -163,6 +194,90 @@ impl DeadLetters for MemoryState {
         unreachable!()
     }
     async fn redrives(&self, _: Option<RedriveId>, _: usize) -> Result<Vec<Redrive>, StateError> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl Exports for MemoryState {
+    async fn export_position(
+        &self,
+        route: &RouteName,
+        target: &DestinationName,
+    ) -> Result<Letter, StateError> {
+        let routes = self.routes.lock().unwrap();
+        Ok(routes[route]
+            .exported
+            .get(target)
+            .copied()
+            .unwrap_or_default())
+    }
+
+    async fn letters_after(
+        &self,
+        route: &RouteName,
+        after: Letter,
+        limit: BatchLimit,
+    ) -> Result<Vec<DeadLetter>, StateError> {
+        let routes = self.routes.lock().unwrap();
+        let rows = &routes[route];
+        let mut found: Vec<_> = rows
+            .dead
+            .iter()
+            .filter(|(seq, _)| rows.letters[seq] > after)
+            .map(|(seq, bury)| DeadLetter {
+                letter: rows.letters[seq],
+                route: route.clone(),
+                retired: false,
+                stored: bury.stored.clone(),
+                attempts: bury.attempts,
+                reason: bury.reason,
+                cause: bury.cause.clone(),
+                first_failure_at: bury.first_failure_at,
+                last_failure_at: bury.last_failure_at,
+                redrives: rows.redrives.get(seq).copied().unwrap_or(0),
+                not_exported: Vec::new(),
+            })
+            .collect();
+        found.sort_by_key(|letter| letter.letter);
+        found.truncate(limit.events);
+        Ok(found)
+    }
+
+    async fn exported(&self, step: Exported) -> Result<(), StateError> {
+        let mut routes = self.routes.lock().unwrap();
+        let rows = routes.get_mut(&step.route).unwrap();
+        let came = rows.exported.entry(step.target.clone()).or_default();
+        *came = step.through.max(*came);
+        let refused = step.unexportable.into_iter();
+        rows.refused
+            .extend(refused.map(|one| (step.target.clone(), one.letter)));
+        Ok(())
+    }
+
+    async fn export_counts(
+        &self,
+        route: &RouteName,
+        target: &DestinationName,
+    ) -> Result<ExportCounts, StateError> {
+        let after = self.export_position(route, target).await?;
+        let routes = self.routes.lock().unwrap();
+        let rows = &routes[route];
+        let pending = rows.dead.keys().filter(|seq| rows.letters[seq] > after);
+        let refused = rows.refused.iter().filter(|(of, _)| of == target);
+        Ok(ExportCounts {
+            pending: pending.count() as u64,
+            refused: refused.count() as u64,
+        })
+    }
+
+    async fn discard_exported(
+        &self,
+        _: &RouteName,
+        _: &[DestinationName],
+        _: Timestamp,
+        _: usize,
+    ) -> Result<u64, StateError> {
         unreachable!()
     }
 }

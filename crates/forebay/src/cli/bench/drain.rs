@@ -308,10 +308,12 @@ impl Backlog {
             archive: self.journal.clone(),
             state: self.state.clone(),
             dead_letters: self.state.clone(),
+            exports: self.state.clone(),
             redrive_begun: Arc::default(),
             clock: Arc::new(SystemClock),
         };
         let spec = dispatch::RouteSpec {
+            targets: Vec::new(),
             name: self.route.clone(),
             policies: dispatch::RoutePolicies::default(),
             sources: self.sources.clone(),

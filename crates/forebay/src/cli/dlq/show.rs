@@ -55,6 +55,16 @@ fn show(letter: &Value) -> std::io::Result<()> {
     ] {
         output::line(&format!("{label:10} {value}"))?;
     }
+    for refusal in letter["not_exported"].as_array().into_iter().flatten() {
+        output::line(&format!(
+            "{:10} to {} at {}: {}: {}",
+            "not sent",
+            output::text(refusal, "target"),
+            output::time(refusal, "at"),
+            output::text(refusal, "code"),
+            output::text(refusal, "detail"),
+        ))?;
+    }
     let others = letter["also_on"].as_array().into_iter().flatten();
     let others: Vec<&str> = others.filter_map(Value::as_str).collect();
     if !others.is_empty() {

@@ -233,11 +233,11 @@ pub(super) const SECTIONS: &[Section] = &[
                 "Where a route begins that is new. Without it: `oldest` on a fresh data directory, else `now`. It has no effect on a route that has run before, nor after a lost state: then every event that the journal holds is delivered again.")
                 .edges(&["\"now\"", "\"oldest\"", "\"2026-01-31T12:00:00Z\""], &["\"yesterday\""]),
             key("retry", "table", "", "When and how often one event that failed is tried again. See below."),
-            key("on_outage", "string or table", "`hold`, `retry`, or `{ dead_letter_after = \"15m\" }`; the last not with an order",
-                "What the route does while its destination is not there. `hold`: wait for ever, spending no attempt; it looks again after 1 s, then after twice as long each time, up to 30 s. `retry`: spend attempts as for any failure. `dead_letter_after`: hold, but what has waited so long while the destination was away becomes a dead letter.")
-                .edges(&["\"hold\"", "\"retry\"", "{ dead_letter_after = \"1s\" }"], &["\"wait\"", "{ dead_letter_after = \"0s\" }"]),
+            key("on_outage", "string or table", "`hold`, `retry`, or `{ dead_letter_after = \"15m\", redrive_on_recovery = true }`; the last not with an order",
+                "What the route does while its destination is not there. `hold`: wait for ever, spending no attempt; it looks again after 1 s, then after twice as long each time, up to 30 s. `retry`: spend attempts as for any failure. `dead_letter_after`: hold, but what has waited so long while the destination was away becomes a dead letter; with `redrive_on_recovery` that comes back by itself once the destination does, ten a second at first, then doubling as long as the destination keeps up and live events do not wait.")
+                .edges(&["\"hold\"", "\"retry\"", "{ dead_letter_after = \"1s\" }", "{ dead_letter_after = \"1s\", redrive_on_recovery = true }"], &["\"wait\"", "{ dead_letter_after = \"0s\" }"]),
             key("breaker", "table", "", "When answers are taken for an outage. See below."),
-            key("dead_letter", "table", "", "How long dead letters are kept. See below."),
+            key("dead_letter", "table", "", "Where dead letters go, and how long they are kept. See below."),
             key("parked_max", "integer", "at least 1",
                 "Events that wait for a retry or behind one. At so many the route reads no further, and says so.")
                 .by_default("100000").edges(&["1"], &["0"]),
@@ -280,10 +280,13 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         title: "dead_letter = { … }",
         at: &["routes", "r", "dead_letter"],
-        about: "How long dead letters are kept. Without more they stay until they are redriven or purged.",
+        about: "Where dead letters go, and how long they are kept. Without more they stay until they are redriven or purged.",
         keys: &[
+            key("to", "list of strings", "destinations, each once; not the route's own",
+                "Destinations that every dead letter is delivered to, with what became of it. What one of them will not take stays, and is shown.")
+                .edges(&["[]"], &["[\"db\"]", "[\"nowhere\"]"]),
             key("keep", "duration", "",
-                "How long a dead letter stays after every target confirmed it.").edges(&["\"1h\""], &["\"long\""]),
+                "How long a dead letter stays after every destination in `to` confirmed it; then it is discarded, and counted so. Without `to` it has no effect.").edges(&["\"1h\""], &["\"long\""]),
             key("expire_after", "duration", "longer than 0s",
                 "When a dead letter that nobody dealt with is discarded, and counted so. Never unless set.")
                 .edges(&["\"1s\""], &["\"0s\""]),
