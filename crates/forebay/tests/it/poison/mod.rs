@@ -7,6 +7,7 @@ mod kills;
 mod order;
 mod refused;
 mod room;
+mod targets;
 
 use serde_json::Value;
 use testbed::process::{Forebay, Output};
