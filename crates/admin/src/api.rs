@@ -51,6 +51,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         reads("/api/v1/dlq/groups", get(dlq::groups)),
         reads("/api/v1/dlq/{id}", get(dlq::show)),
         acts("/api/v1/dlq/purge", post(dlq::purge)),
+        acts("/api/v1/dlq/{id}/redrive", post(dlq::redrive)),
+        reads("/api/v1/dlq/{id}/history", get(dlq::history)),
         reads("/api/v1/redrives", get(redrives::list)),
         acts("/api/v1/redrives", post(redrives::begin)),
         reads("/api/v1/redrives/{id}", get(redrives::show)),

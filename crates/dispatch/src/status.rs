@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::RouteName;
 use domain::ports::{RouteControlError, RouteStatus, Routes};
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,5 +48,11 @@ impl Routes for RunningRoutes {
         route.board.set_paused(paused);
         tracing::info!(route = %route.name, paused, "an operator switched the route");
         Ok(())
+    }
+
+    fn brought(&self, route: &RouteName) {
+        if let Some(route) = self.routes.iter().find(|running| running.name == *route) {
+            route.board.bring();
+        }
     }
 }

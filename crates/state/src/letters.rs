@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::ports::{
-    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Letter, Redrive,
-    RedriveId, RedriveStep, Selection, StateError,
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Edit, Edited, Letter,
+    Redrive, RedriveId, RedriveStep, Selection, StateError,
 };
 use domain::{EventId, RouteName, Timestamp};
 use rusqlite::Connection;
 
 use crate::connection::CallError;
 use crate::dead::{self, Whose};
+use crate::edits;
 use crate::redrives::{self, Request};
 use crate::store::SqliteState;
 
@@ -139,6 +140,16 @@ impl DeadLetters for SqliteState {
         now: Timestamp,
     ) -> Result<Option<RedriveStep>, StateError> {
         self.changes(move |connection| redrives::step(connection, id, limit, now))
+            .await
+    }
+
+    async fn redrive_edited(&self, edit: Edit) -> Result<Option<RouteName>, StateError> {
+        self.changes(move |connection| edits::redrive_edited(connection, &edit))
+            .await
+    }
+
+    async fn history(&self, id: EventId) -> Result<Vec<Edited>, StateError> {
+        self.looks(move |connection| edits::history(connection, id))
             .await
     }
 

@@ -8,6 +8,7 @@
 mod connection;
 mod dead;
 mod delivered;
+mod edits;
 pub mod error;
 mod events;
 mod exports;

@@ -154,7 +154,7 @@ pub(crate) fn step(
 
 /// Moves one letter to the parked. Returns whose it is, and its size. It is due by any clock: one that is ahead of time now
 /// may be right tomorrow.
-fn put_back(
+pub(crate) fn put_back(
     transaction: &Transaction<'_>,
     letter: Letter,
     now: Timestamp,

@@ -1,5 +1,6 @@
 //! `/api/v1/dlq`: dead letters, newest first, their causes, and discarding them.
 
+mod edit;
 mod filter;
 mod purge;
 mod query;
@@ -22,6 +23,7 @@ use crate::problem::Problem;
 use query::LettersQuery;
 use view::{LetterView, ShownLetter};
 
+pub(crate) use edit::{history, redrive};
 pub(crate) use filter::known_route;
 pub(crate) use purge::purge;
 pub(crate) use query::{cursor, limit, once_each};

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::{EventId, Header, Seq, SourceName, StoredEvent, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fates::RouteFate;
 
@@ -64,9 +64,10 @@ pub(crate) struct HeaderView {
 }
 
 /// How bytes stand in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) enum Encoding {
     /// As they are.
+    #[default]
     #[serde(rename = "utf-8")]
     Text,
     /// They are not UTF-8.

@@ -228,6 +228,10 @@ async fn every_answer_about_dead_letters_is_as_described() {
     let (list, groups) = ("/api/v1/dlq", "/api/v1/dlq/groups");
     let (purge, redrives) = ("/api/v1/dlq/purge", "/api/v1/redrives");
     let (letter, job) = ("/api/v1/dlq/{id}", "/api/v1/redrives/{id}");
+    let (edit, history) = ("/api/v1/dlq/{id}/redrive", "/api/v1/dlq/{id}/history");
+    let edit_one = format!("/api/v1/dlq/{}/redrive", id(1));
+    let edit_gone = format!("/api/v1/dlq/{}/redrive", id(77));
+    let history_one = format!("/api/v1/dlq/{}/history", id(1));
     let asks: &[(&str, &str, &str, &str, u16)] = &[
         ("get", list, list, "", 200),
         ("get", list, "/api/v1/dlq?include=body", "", 200),
@@ -236,6 +240,11 @@ async fn every_answer_about_dead_letters_is_as_described() {
         ("get", groups, "/api/v1/dlq/groups?x=1", "", 400),
         ("get", letter, &one, "", 200),
         ("get", letter, &gone, "", 404),
+        ("post", edit, &edit_one, r#"{"body":"{}","by":"me"}"#, 200),
+        ("post", edit, &edit_one, r#"{"body":1}"#, 400),
+        ("post", edit, &edit_gone, r#"{"body":"{}"}"#, 404),
+        ("get", history, &history_one, "", 200),
+        ("get", history, "/api/v1/dlq/1/history", "", 400),
         ("post", redrives, redrives, dry, 200),
         ("post", redrives, redrives, all, 202),
         ("post", redrives, redrives, &ids, 202),

@@ -111,6 +111,7 @@ pub(crate) struct World {
     pub(crate) handed_out: AtomicU64,
     pub(crate) fates_asked: AtomicU64,
     pub(crate) paused: Mutex<Vec<(String, bool)>>,
+    pub(crate) brought: Mutex<Vec<RouteName>>,
     /// Dead letters are kept in a real state, in a folder of its own.
     letters: OnceLock<(tempfile::TempDir, Arc<SqliteState>)>,
     pub(crate) redrive_begun: Arc<Notify>,
@@ -196,6 +197,10 @@ impl Routes for World {
         }
         self.paused.lock().unwrap().push((name.into(), paused));
         Ok(())
+    }
+
+    fn brought(&self, route: &RouteName) {
+        self.brought.lock().unwrap().push(route.clone());
     }
 }
 

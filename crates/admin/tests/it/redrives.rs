@@ -171,3 +171,48 @@ async fn a_page_from_elsewhere_can_neither_purge_nor_redrive_nor_cancel() {
     assert!(jobs[0].finished_at.is_none());
     assert_eq!(world.letters().last_letter().await.unwrap().0, 9);
 }
+
+#[tokio::test]
+async fn an_edited_letter_is_put_back_with_its_new_body_and_the_old_one_is_kept() {
+    let world = world().await;
+    let asker = Asker::new(world.ports());
+    let before = asker.json(&format!("/api/v1/dlq/{}?route=s", id(1))).await;
+    let path = format!("/api/v1/dlq/{}/redrive", id(1));
+    let edit =
+        r#"{"route":"s","body":"{\"n\": 2}","by":"ops@night","note":"the amount was missing"}"#;
+    let done = asker.ask("POST", &path, edit).await;
+    assert_eq!(done.status, 200);
+    assert_eq!(done.json(), json!({"id": id(1), "route": before["route"]}));
+    let told = world.brought.lock().unwrap().clone();
+    assert_eq!(told[0].as_str(), before["route"].as_str().unwrap());
+    let history = asker.json(&format!("/api/v1/dlq/{}/history", id(1))).await;
+    let entry = &history["history"][0];
+    assert_eq!(
+        (&entry["by"], &entry["note"], &entry["action"]),
+        (
+            &json!("ops@night"),
+            &json!("the amount was missing"),
+            &json!("edited")
+        )
+    );
+    assert_eq!(
+        (&entry["body_before"], &entry["body_before_encoding"]),
+        (&before["body"], &before["body_encoding"])
+    );
+    assert_eq!(entry["bytes_after"], 8);
+    let again = asker.ask("POST", &path, edit).await;
+    assert_eq!(
+        (again.status.as_u16(), &again.json()["code"]),
+        (404, &json!("not-dead"))
+    );
+    for (body, code) in [
+        (r#"{"note":"no body"}"#, "bad-body"),
+        (r#"{"body":"?","body_encoding":"base64"}"#, "bad-body"),
+        (r#"{"body":"","route":"nowhere"}"#, "not-dead"),
+    ] {
+        let answer = asker
+            .ask("POST", &format!("/api/v1/dlq/{}/redrive", id(2)), body)
+            .await;
+        assert_eq!(answer.json()["code"], code, "{body}");
+    }
+}

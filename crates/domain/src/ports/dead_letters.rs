@@ -5,6 +5,7 @@
 //! failures above all.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +176,42 @@ pub struct RedriveStep {
     pub moved: u64,
 }
 
+/// A dead letter that somebody edits and brings back in one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Which event.
+    pub id: EventId,
+    /// Its letter on this route; the newest that is not of a retired route otherwise.
+    pub route: Option<RouteName>,
+    /// The body that is delivered from now on.
+    pub body: Bytes,
+    /// Who did it, as they say.
+    pub by: String,
+    /// Why.
+    pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What was done to a dead letter by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// Its number in the trail.
+    pub number: u64,
+    /// The route whose letter it was.
+    pub route: RouteName,
+    /// Who did it, as they say.
+    pub by: String,
+    /// Why.
+    pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// The body before.
+    pub before: Bytes,
+    /// Bytes of the body after.
+    pub bytes_after: u64,
+}
+
 /// Dead letters in state. Each call is one transaction; a call that changes something is durable when it
 /// returns, and once begun goes on to its end also if the caller stops waiting.
 #[async_trait]
@@ -235,6 +272,13 @@ pub trait DeadLetters: Send + Sync {
         limit: usize,
         now: Timestamp,
     ) -> Result<Option<RedriveStep>, StateError>;
+
+    /// Gives a dead letter another body and puts it back on its route, due at `at`, no attempt spent. The body before is
+    /// kept in the trail. Returns the route; `None`: the event has no such letter.
+    async fn redrive_edited(&self, edit: Edit) -> Result<Option<RouteName>, StateError>;
+
+    /// What was done by hand to the dead letters of an event, oldest first.
+    async fn history(&self, id: EventId) -> Result<Vec<Edited>, StateError>;
 
     /// Ends a running redrive; one that has ended stays as it is. `None` when there is none.
     async fn cancel_redrive(

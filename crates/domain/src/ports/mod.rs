@@ -14,8 +14,8 @@ pub mod state;
 
 pub use archive::{Archive, EventPage, EventQuery};
 pub use dead_letters::{
-    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Letter, Redrive,
-    RedriveId, RedriveStatus, RedriveStep, Selection,
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Edit, Edited, Letter,
+    Redrive, RedriveId, RedriveStatus, RedriveStep, Selection,
 };
 pub use destination::{Delivery, Destination, DestinationLimits, Finding};
 pub use exports::{ExportCounts, ExportRefusal, ExportStatus, Exported, Exports, Unexportable};

@@ -104,6 +104,9 @@ pub trait Routes: Send + Sync {
     /// # Errors
     /// [`RouteControlError`].
     async fn set_paused(&self, name: &str, paused: bool) -> Result<(), RouteControlError>;
+
+    /// Says that an event was put back on the route by somebody else than its worker.
+    fn brought(&self, route: &RouteName);
 }
 
 /// A route whose `max_backlog` is reached, and which has new events refused.

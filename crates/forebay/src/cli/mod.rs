@@ -9,6 +9,7 @@ mod client;
 mod completions;
 mod dlq;
 mod events;
+mod input;
 mod journal;
 mod output;
 mod routes;

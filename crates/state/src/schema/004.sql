@@ -1,4 +1,4 @@
--- Version 4: which dead letters each target has, redrives that begin by themselves.
+-- Version 4: which dead letters each target has, redrives that begin by themselves, letters that were edited.
 
 -- How far a target had come with a route's letters, and when: one row a minute of progress. The last says where it
 -- goes on; the others, which letters it has had for how long.
@@ -27,3 +27,16 @@ END;
 
 -- A redrive of what an outage buried is begun when that is over, and grows with what its route can take.
 ALTER TABLE redrives ADD COLUMN ramped INTEGER NOT NULL DEFAULT 0;
+
+-- What was done by hand to a dead letter, with what it was before. Stays when the letter has gone.
+CREATE TABLE edits (
+    number       INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id     BLOB    NOT NULL,
+    route        INTEGER NOT NULL REFERENCES routes (id),
+    at           INTEGER NOT NULL,
+    done_by      TEXT    NOT NULL,
+    note         TEXT,
+    body_before  BLOB    NOT NULL,
+    bytes_after  INTEGER NOT NULL
+);
+CREATE INDEX edits_event ON edits (event_id);

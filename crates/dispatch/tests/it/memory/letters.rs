@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use domain::ports::{
-    BatchLimit, DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, ExportCounts,
-    Exported, Exports, Letter, Park, Redrive, RedriveId, RedriveStatus, RedriveStep, Selection,
-    StateError,
+    BatchLimit, DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Edit, Edited,
+    ExportCounts, Exported, Exports, Letter, Park, Redrive, RedriveId, RedriveStatus, RedriveStep,
+    Selection, StateError,
 };
 use domain::{DestinationName, EventId, Reason, RouteName, Seq, Timestamp};
 
@@ -171,6 +171,12 @@ impl DeadLetters for MemoryState {
         Ok(jobs.get(usize::try_from(id.0).unwrap()).cloned())
     }
 
+    async fn redrive_edited(&self, _: Edit) -> Result<Option<RouteName>, StateError> {
+        unreachable!()
+    }
+    async fn history(&self, _: EventId) -> Result<Vec<Edited>, StateError> {
+        unreachable!()
+    }
     async fn dead_page(&self, _: &DeadQuery) -> Result<DeadPage, StateError> {
         unreachable!()
     }

@@ -1,6 +1,8 @@
 //! `forebay dlq`
 
+mod edit;
 mod export;
+mod history;
 mod list;
 mod progress;
 mod purge;
@@ -32,6 +34,7 @@ enum Verb {
     Redrive(redrive::Args),
     Purge(purge::Args),
     Export(export::Args),
+    History(history::Args),
 }
 
 /// Runs it.
@@ -42,6 +45,7 @@ pub fn run(args: &Args) -> Outcome {
         Verb::Redrive(args) => redrive::run(args),
         Verb::Purge(args) => purge::run(args),
         Verb::Export(args) => export::run(args),
+        Verb::History(args) => history::run(args),
     }
 }
 

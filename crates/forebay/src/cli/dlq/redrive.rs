@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::edit::EditArgs;
 use super::select::{SelectArgs, request};
 use super::{letters, progress};
 use crate::cli::client::{AdminArgs, Client};
@@ -28,6 +29,8 @@ pub struct Args {
     admin: AdminArgs,
     #[command(flatten)]
     select: SelectArgs,
+    #[command(flatten)]
+    edit: EditArgs,
     /// At most so many a second [default: as fast as the routes take them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -60,6 +63,10 @@ pub fn run(args: &Args) -> Outcome {
         let path = format!("{REDRIVES}/{job}");
         let ended = runtime.block_on(client.delete(&path))?;
         return tell(&ended, args.json);
+    }
+    if args.edit.is_meant() {
+        let (ids, route) = args.select.one();
+        return runtime.block_on(args.edit.run(&client, ids, route, args.json));
     }
     let selection = args.select.selection("redrive")?;
     let more = [

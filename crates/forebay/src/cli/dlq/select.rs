@@ -84,6 +84,11 @@ pub(super) struct SelectArgs {
 }
 
 impl SelectArgs {
+    /// The ids and the route as they were given, for what is done to one letter.
+    pub(super) fn one(&self) -> (&[EventId], Option<&RouteName>) {
+        (&self.ids, self.filter.route.as_ref())
+    }
+
     /// What is selected.
     ///
     /// # Errors

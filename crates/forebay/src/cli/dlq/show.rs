@@ -1,5 +1,10 @@
 //! `forebay dlq show`
 
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use domain::{EventId, RouteName};
 use serde_json::Value;
 
@@ -19,8 +24,11 @@ pub struct Args {
     /// That of this route, if the event is dead on several; the newest otherwise
     #[arg(long, value_name = "NAME")]
     route: Option<RouteName>,
-    /// One JSON object
+    /// The body alone, byte for byte, as for `--body > file`
     #[arg(long)]
+    body: bool,
+    /// One JSON object
+    #[arg(long, conflicts_with = "body")]
     json: bool,
 }
 
@@ -31,12 +39,27 @@ pub fn run(args: &Args) -> Outcome {
     let of = args.route.as_ref().map(|name| ("route", name.to_string()));
     let query: Vec<_> = of.into_iter().collect();
     let letter = crate::cli::runtime()?.block_on(client.get(&path, &query))?;
-    if args.json {
+    if args.body {
+        write_body(&letter)?;
+    } else if args.json {
         output::json_lines([&letter])?;
     } else {
         show(&letter)?;
     }
     Ok(())
+}
+
+/// The bytes as they came, and nothing else.
+fn write_body(letter: &Value) -> Outcome {
+    let text = letter["body"].as_str().unwrap_or_default();
+    let bytes = match letter["body_encoding"] == "base64" {
+        true => STANDARD
+            .decode(text)
+            .context("the server's answer is not base64")?,
+        false => text.as_bytes().to_vec(),
+    };
+    let written = std::io::stdout().lock().write_all(&bytes);
+    Ok(written.context("cannot write the body")?)
 }
 
 fn show(letter: &Value) -> std::io::Result<()> {

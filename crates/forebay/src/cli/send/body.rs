@@ -1,13 +1,12 @@
 //! What is posted: a file's bytes, or a made-up event in the shape of the source's sender.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Context as _;
 use ingest::SourceOptions;
 use ingest::verify::VerifyOptions;
 
+use crate::cli::input;
 use crate::exit::Outcome;
 
 /// Gives one body after the other.
@@ -32,7 +31,7 @@ impl Bodies {
         least_bytes: usize,
     ) -> Outcome<Self> {
         let kind = match (file, &source.verify) {
-            (Some(path), _) => Kind::File(read(path)?),
+            (Some(path), _) => Kind::File(input::bytes(path)?),
             (None, Some(VerifyOptions::GenesysOpenMessaging(_))) => Kind::OpenMessaging,
             (None, _) => Kind::Plain,
         };
@@ -70,17 +69,6 @@ fn plain(id: &str, text: &str) -> Vec<u8> {
     serde_json::json!({ "id": id, "text": text })
         .to_string()
         .into_bytes()
-}
-
-fn read(path: &Path) -> Outcome<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .context("cannot read standard input")?;
-        return Ok(bytes);
-    }
-    Ok(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
 }
 
 /// An outbound text message as Genesys Cloud posts it.

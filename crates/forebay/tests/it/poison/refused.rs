@@ -99,6 +99,42 @@ async fn five_hundred_bad_events_in_a_batch_are_all_dead_in_a_bounded_number_of_
     rig::assert_balanced(&forebay).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_event_is_delivered_as_edited_and_its_history_has_what_it_was() -> Result<()> {
+    let (server, forebay) = with_constraint(Options::default()).await?;
+    let bad = post(&forebay, body(1, -7)).await?;
+    until(&forebay, "dead", 1).await?;
+    let shown = cli(&forebay, &["dlq", "show", &bad, "--body"]).await?;
+    assert_eq!(shown.stdout, body(1, -7), "the body and nothing else");
+    let file = forebay.data_dir().parent().unwrap().join("edited");
+    std::fs::write(&file, body(1, 7)).unwrap();
+    let file = file.to_str().unwrap();
+    let note = "the sign was wrong";
+    cli(
+        &forebay,
+        &["dlq", "redrive", &bad, "--body", file, "--note", note],
+    )
+    .await?;
+    until(&forebay, "delivered", 2).await?;
+    let stored = format!("SELECT body FROM webhook_events WHERE id = '{bad}'");
+    assert_eq!(server.text(&stored).await?, body(1, 7));
+    let history = cli(&forebay, &["dlq", "history", &bad]).await?;
+    assert!(
+        history.stdout.contains(note) && history.stdout.contains(&body(1, -7)),
+        "{}",
+        history.stdout
+    );
+    // It is no dead letter any more, and one that is none cannot be edited.
+    let again = forebay
+        .cli(&["dlq", "redrive", &bad, "--body", file])
+        .await?;
+    assert_ne!(again.code, Some(0));
+    assert!(again.stderr.contains("is not dead"), "{}", again.stderr);
+    let nothing = forebay.cli(&["dlq", "redrive", "--body", file]).await?;
+    assert_eq!(nothing.code, Some(2), "{nothing:?}");
+    rig::assert_balanced(&forebay).await
+}
+
 /// How many statements the server has logged.
 fn statements(server: &Server) -> usize {
     let text = std::fs::read_to_string(server.dir().join("log")).unwrap();
