@@ -45,6 +45,18 @@ impl Admission {
         waited.unwrap_or(Err(Refused::AckTimeout))
     }
 
+    /// The same for an event that came from where nobody waits for an answer: it is waited for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Refused::Append`].
+    pub(crate) async fn admit_known(
+        &self,
+        source: &Arc<Source>,
+        event: Event,
+    ) -> Result<Admitted, Refused> {
+        self.confirmed(source, vec![event]).await
+    }
+
     async fn confirmed(
         &self,
         source: &Arc<Source>,

@@ -12,6 +12,7 @@ mod budget;
 pub mod deadline;
 mod dedup;
 mod event;
+mod import;
 mod json;
 pub mod listener;
 pub mod metrics;
@@ -23,6 +24,7 @@ pub mod verify;
 
 pub use answer::Answer;
 pub use dedup::Window;
+pub use import::{ImportPorts, Importer, Readable};
 pub use listener::{Connection, Handler, Listener, Peer};
 pub use metrics::Metrics;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::ports::{Backlogs, Journal, KnownSource, Readiness, SourceStatus, Sources};
-use domain::{Clock, SourceName};
+use domain::{Clock, Event, SourceName};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admit::Admission;
-use crate::answer::{self, Answer};
+use crate::answer::{self, Admitted, Answer};
 use crate::body;
 use crate::budget::Budget;
 use crate::dedup::Window;
@@ -163,6 +163,29 @@ impl Ingest {
             Ok(())
         } else {
             Err(failed)
+        }
+    }
+
+    /// Whether there is such a source.
+    #[must_use]
+    pub fn has_source(&self, name: &SourceName) -> bool {
+        self.sources.contains_key(name)
+    }
+
+    /// Takes an event that did not come by HTTP, from somebody who could be asked who they are before: a queue that we
+    /// have the keys of. `true` once it is durable; `false` if an event with its key was durable already.
+    ///
+    /// # Errors
+    /// Why not, in words: its source is unknown or full, or the journal takes nothing.
+    pub async fn take_in(&self, source: &SourceName, event: Event) -> Result<bool, String> {
+        let Some(source) = self.sources.get(source) else {
+            return Err(format!("there is no source {source}"));
+        };
+        let full = self.ports.backlogs.admits(&source.name);
+        full.map_err(|full| full.to_string())?;
+        match self.admission.admit_known(source, event).await {
+            Ok(admitted) => Ok(matches!(admitted, Admitted::Accepted(_))),
+            Err(refused) => Err(refused.to_string()),
         }
     }
 

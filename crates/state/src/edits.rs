@@ -1,8 +1,8 @@
-//! Edits: a dead letter gets another body and goes back on its route, and what it was before is kept.
+//! Single letters put back: as they are, or with another body, when what they were before is kept.
 
 use bytes::Bytes;
 use domain::ports::{Edit, Edited, Letter};
-use domain::{Event, EventId, RouteName};
+use domain::{Event, EventId, RouteName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::connection::CallError;
@@ -16,21 +16,9 @@ pub(crate) fn redrive_edited(
     edit: &Edit,
 ) -> Result<Option<RouteName>, CallError> {
     let transaction = connection.transaction()?;
-    let found: Option<(u64, i64)> = transaction
-        .prepare_cached(
-            "SELECT letter, route FROM dead INDEXED BY dead_event JOIN routes ON routes.id = dead.route
-             WHERE event_id = ?1 AND retired_at IS NULL AND (?2 IS NULL OR name = ?2)
-             ORDER BY letter DESC LIMIT 1",
-        )?
-        .query_row(
-            params![edit.id.as_bytes(), edit.route.as_ref().map(RouteName::as_str)],
-            |row| Ok((uint(row, 0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let Some((letter, route)) = found else {
+    let Some((letter, route)) = living(&transaction, edit.id, edit.route.as_ref())? else {
         return Ok(None);
     };
-    let letter = Letter(letter);
     let Some(dead) = dead::load(&transaction, letter)? else {
         return Ok(None);
     };
@@ -58,6 +46,41 @@ pub(crate) fn redrive_edited(
     let (route, _) = redrives::put_back(&transaction, letter, edit.at)?;
     transaction.commit()?;
     Ok(Some(route))
+}
+
+/// Puts one letter back.
+pub(crate) fn redrive_one(
+    connection: &mut Connection,
+    id: EventId,
+    route: &RouteName,
+    now: Timestamp,
+) -> Result<bool, CallError> {
+    let transaction = connection.transaction()?;
+    let Some((letter, _)) = living(&transaction, id, Some(route))? else {
+        return Ok(false);
+    };
+    redrives::put_back(&transaction, letter, now)?;
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// The event's newest letter that is not of a retired route, with the route's key.
+fn living(
+    connection: &Connection,
+    id: EventId,
+    route: Option<&RouteName>,
+) -> rusqlite::Result<Option<(Letter, i64)>> {
+    connection
+        .prepare_cached(
+            "SELECT letter, route FROM dead INDEXED BY dead_event JOIN routes ON routes.id = dead.route
+             WHERE event_id = ?1 AND retired_at IS NULL AND (?2 IS NULL OR name = ?2)
+             ORDER BY letter DESC LIMIT 1",
+        )?
+        .query_row(
+            params![id.as_bytes(), route.map(RouteName::as_str)],
+            |row| Ok((Letter(uint(row, 0)?), row.get(1)?)),
+        )
+        .optional()
 }
 
 /// What was done to an event's letters, oldest first.

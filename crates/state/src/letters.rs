@@ -148,6 +148,17 @@ impl DeadLetters for SqliteState {
             .await
     }
 
+    async fn redrive_one(
+        &self,
+        id: EventId,
+        route: &RouteName,
+        now: Timestamp,
+    ) -> Result<bool, StateError> {
+        let route = route.clone();
+        self.changes(move |connection| edits::redrive_one(connection, id, &route, now))
+            .await
+    }
+
     async fn history(&self, id: EventId) -> Result<Vec<Edited>, StateError> {
         self.looks(move |connection| edits::history(connection, id))
             .await

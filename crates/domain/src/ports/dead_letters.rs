@@ -277,6 +277,15 @@ pub trait DeadLetters: Send + Sync {
     /// kept in the trail. Returns the route; `None`: the event has no such letter.
     async fn redrive_edited(&self, edit: Edit) -> Result<Option<RouteName>, StateError>;
 
+    /// Puts the event's letter on that route back, due at `now`, no attempt spent. `false`: it has none there, or the
+    /// route was retired.
+    async fn redrive_one(
+        &self,
+        id: EventId,
+        route: &RouteName,
+        now: Timestamp,
+    ) -> Result<bool, StateError>;
+
     /// What was done by hand to the dead letters of an event, oldest first.
     async fn history(&self, id: EventId) -> Result<Vec<Edited>, StateError>;
 

@@ -174,6 +174,14 @@ impl DeadLetters for MemoryState {
     async fn redrive_edited(&self, _: Edit) -> Result<Option<RouteName>, StateError> {
         unreachable!()
     }
+    async fn redrive_one(
+        &self,
+        _: EventId,
+        _: &RouteName,
+        _: Timestamp,
+    ) -> Result<bool, StateError> {
+        unreachable!()
+    }
     async fn history(&self, _: EventId) -> Result<Vec<Edited>, StateError> {
         unreachable!()
     }

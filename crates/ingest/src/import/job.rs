@@ -1,0 +1,208 @@
+//! One import at work: a batch is received, each message is dealt with, and what is durable is let go.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::policy::ProbePolicy;
+use domain::ports::{Fate, ImportRequest, ImportStatus, Inlet, Message};
+use domain::{EventId, RouteName};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::message::{self, Ours};
+use super::{ImportPorts, Job, lock};
+use crate::Ingest;
+
+/// Messages of one batch, and how long an empty queue is waited for: more may be on their way.
+const BATCH: usize = 10;
+const WAIT: Duration = Duration::from_secs(2);
+
+/// So many empty answers in a row are an empty queue: one may be of a part of it only.
+const EMPTY: u32 = 2;
+
+/// So many failures in a row end it.
+const FAILURES: u32 = 5;
+
+/// The task of one import.
+pub(super) struct Worker {
+    pub(super) id: u64,
+    pub(super) request: ImportRequest,
+    pub(super) inlet: Arc<dyn Inlet>,
+    pub(super) ingest: Arc<Ingest>,
+    pub(super) ports: ImportPorts,
+    pub(super) jobs: Arc<Mutex<Vec<Job>>>,
+    pub(super) stop: CancellationToken,
+}
+
+/// What was made of a message.
+enum Made {
+    Redriven(RouteName),
+    Known,
+    Fresh,
+}
+
+impl Worker {
+    pub(super) async fn run(self) {
+        tracing::info!(import = self.id, from = %self.request.from, "an operator began an import");
+        let ended = self.work().await;
+        let (status, error) = match ended {
+            Ok(status) => (status, None),
+            Err(error) => (ImportStatus::Failed, Some(error)),
+        };
+        let mut jobs = lock(&self.jobs);
+        if let Some(job) = jobs.iter_mut().find(|job| job.import.id == self.id) {
+            let import = &mut job.import;
+            (import.status, import.error) = (status, error);
+            import.finished_at = Some(self.ports.clock.now());
+            tracing::info!(import = self.id, from = %import.from, status = ?status, redriven = import.redriven,
+                known = import.known, fresh = import.fresh, error = import.error, "an import has ended");
+        }
+    }
+
+    async fn work(&self) -> Result<ImportStatus, String> {
+        let (mut empty, mut failures) = (0, 0);
+        while empty < EMPTY {
+            let begun = Instant::now();
+            let received = self
+                .stop
+                .run_until_cancelled(self.inlet.receive(BATCH, WAIT));
+            let dealt_with = match received.await {
+                None => return Ok(ImportStatus::Cancelled),
+                Some(Ok(messages)) if messages.is_empty() => {
+                    empty += 1;
+                    continue;
+                }
+                Some(Ok(messages)) => self.batch(messages).await,
+                Some(Err(unavailable)) => Err(unavailable.to_string()),
+            };
+            empty = 0;
+            match dealt_with {
+                Ok(count) => {
+                    failures = 0;
+                    self.note(|import| import.error = None);
+                    self.pause(begun, count).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures >= FAILURES {
+                        return Err(error);
+                    }
+                    self.note(|import| import.error = Some(error));
+                    let wait = ProbePolicy::default().wait(failures, 1.0);
+                    self.stop
+                        .run_until_cancelled(tokio::time::sleep(wait))
+                        .await;
+                }
+            }
+            if self.stop.is_cancelled() {
+                return Ok(ImportStatus::Cancelled);
+            }
+        }
+        Ok(ImportStatus::Done)
+    }
+
+    /// No faster than asked for.
+    async fn pause(&self, begun: Instant, count: usize) {
+        if let Some(rate) = self.request.rate_per_second {
+            let share = Duration::from_secs_f64(count as f64 / f64::from(rate.max(1)));
+            let pause = tokio::time::sleep_until(begun + share);
+            self.stop.run_until_cancelled(pause).await;
+        }
+    }
+
+    /// Deals with the messages, and lets go of those that are durable, also when one could not be dealt with.
+    async fn batch(&self, messages: Vec<Message>) -> Result<usize, String> {
+        let mut done = Vec::with_capacity(messages.len());
+        let mut failed = None;
+        for message in messages {
+            match self.deal_with(&message).await {
+                Ok(made) => {
+                    done.push(message.handle);
+                    self.count(made);
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let count = done.len();
+        if count > 0 {
+            let let_go = self.inlet.let_go(done).await;
+            let_go.map_err(|unavailable| unavailable.to_string())?;
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    async fn deal_with(&self, message: &Message) -> Result<Made, String> {
+        if let Some(ours) = message::ours(message)
+            && let Some(made) = self.of_ours(&ours).await?
+        {
+            return Ok(made);
+        }
+        let named = message::source(message).filter(|name| self.ingest.has_source(name));
+        let Some(source) = named.or_else(|| self.request.source.clone()) else {
+            return Err("a message says nothing of a source that is in the configuration: name one with --source, which it is to be an event of".into());
+        };
+        let now = self.ports.clock.now();
+        let event = message::event(message, &source, self.request.from.as_str(), now);
+        match self.ingest.take_in(&source, event).await {
+            Ok(true) => Ok(Made::Fresh),
+            Ok(false) => Ok(Made::Known),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// What becomes of a letter of ours; `None`: nothing is known of it here.
+    async fn of_ours(&self, ours: &Ours) -> Result<Option<Made>, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let letters = &self.ports.dead_letters;
+        let now = self.ports.clock.now();
+        let put_back = letters.redrive_one(ours.id, &ours.route, now).await;
+        if put_back.map_err(|error| text(&error))? {
+            return Ok(Some(Made::Redriven(ours.route.clone())));
+        }
+        let Some(seq) = self.seq(ours.id).await? else {
+            return Ok(None);
+        };
+        match self.ports.state.fate(&ours.route, seq).await {
+            Ok(Fate::Delivered { .. } | Fate::Pending | Fate::Parked { .. }) => {
+                Ok(Some(Made::Known))
+            }
+            // Of a retired route, or purged, or expired: somebody wants it back.
+            Ok(Fate::Dead { .. } | Fate::Discarded | Fate::Before) => Ok(None),
+            Err(domain::ports::StateError::UnknownRoute(_)) => Ok(None),
+            Err(error) => Err(text(&error)),
+        }
+    }
+
+    /// The event's number, if anything here still has it.
+    async fn seq(&self, id: EventId) -> Result<Option<domain::Seq>, String> {
+        let found = self.ports.archive.find(id).await;
+        if let Some(stored) = found.map_err(|error| error.to_string())? {
+            return Ok(Some(stored.seq));
+        }
+        let found = self.ports.state.find(id).await;
+        Ok(found
+            .map_err(|error| error.to_string())?
+            .map(|stored| stored.seq))
+    }
+
+    fn count(&self, made: Made) {
+        if let Made::Redriven(route) = &made {
+            self.ports.routes.brought(route);
+        }
+        self.note(|import| match made {
+            Made::Redriven(_) => import.redriven += 1,
+            Made::Known => import.known += 1,
+            Made::Fresh => import.fresh += 1,
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut domain::ports::Import)) {
+        let mut jobs = lock(&self.jobs);
+        if let Some(job) = jobs.iter_mut().find(|job| job.import.id == self.id) {
+            change(&mut job.import);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a message from outside is to us.
+
+use aws_lc_rs::digest;
+use domain::ports::Message;
+use domain::{DedupKey, Event, EventId, Headers, RouteName, SourceName, Timestamp};
+
+/// A dead letter that we sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ours {
+    pub(super) id: EventId,
+    pub(super) route: RouteName,
+}
+
+/// Whose letter the message was, if it says so.
+pub(super) fn ours(message: &Message) -> Option<Ours> {
+    let id = message.attribute("forebay-event-id")?.parse().ok()?;
+    let route = RouteName::new(message.attribute("forebay-route")?).ok()?;
+    Some(Ours { id, route })
+}
+
+/// The source that the message names.
+pub(super) fn source(message: &Message) -> Option<SourceName> {
+    SourceName::new(message.attribute("forebay-source")?).ok()
+}
+
+/// The message as an event of a source. A letter of ours keeps what it was known by, so that it is taken once however
+/// often it comes.
+pub(super) fn event(message: &Message, source: &SourceName, from: &str, now: Timestamp) -> Event {
+    let headers: Headers = message
+        .attributes
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes()))
+        .collect();
+    let received_at = message
+        .attribute("forebay-received-at")
+        .and_then(|text| text.parse().ok());
+    let dedup = message
+        .attribute("forebay-event-id")
+        .map(|id| key(source.as_str(), id));
+    Event {
+        source: source.clone(),
+        received_at: received_at.map_or(now, |at: Timestamp| at.min(now)),
+        method: "IMPORT".into(),
+        path: format!("/import/{from}"),
+        headers,
+        body: message.body.clone(),
+        event_type: None,
+        remote: None,
+        dedup,
+    }
+}
+
+/// The source is part of it, as of every key.
+fn key(source: &str, id: &str) -> DedupKey {
+    let text = format!("import\0{source}\0{id}");
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.as_ref()[..16]);
+    DedupKey(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(attributes: &[(&str, &str)]) -> Message {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Message {
+            handle: "h".into(),
+            body: bytes::Bytes::from_static(b"{}"),
+            attributes: attributes.iter().map(owned).collect(),
+        }
+    }
+
+    #[test]
+    fn a_letter_of_ours_is_known_by_its_id_and_its_route() {
+        let id = "01a21284-a1d9-7517-a88d-9a9e67b71269";
+        let both = message(&[("forebay-event-id", id), ("forebay-route", "orders")]);
+        let found = ours(&both).unwrap();
+        assert_eq!(
+            (found.id.to_string(), found.route.as_str()),
+            (id.into(), "orders")
+        );
+        for other in [
+            message(&[]),
+            message(&[("forebay-event-id", id)]),
+            message(&[("forebay-event-id", "1"), ("forebay-route", "orders")]),
+            message(&[
+                ("forebay-event-id", id),
+                ("forebay-route", "no such / name"),
+            ]),
+        ] {
+            assert_eq!(ours(&other), None);
+        }
+    }
+
+    #[test]
+    fn an_event_has_the_message_s_bytes_and_attributes_and_never_comes_from_the_future() {
+        let source = SourceName::new("shop").unwrap();
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let taken = message(&[
+            ("forebay-event-id", "x"),
+            ("forebay-received-at", "2026-01-01T00:00:00Z"),
+            ("Content-Type", "text/plain"),
+        ]);
+        let event = event(&taken, &source, "ops", now);
+        assert_eq!(
+            (&event.body[..], event.path.as_str()),
+            (&b"{}"[..], "/import/ops")
+        );
+        assert_eq!(event.content_type(), Some("text/plain"));
+        assert_eq!(event.received_at.to_string(), "2026-01-01T00:00:00Z");
+        assert!(event.dedup.is_some());
+        let ahead = message(&[("forebay-received-at", "2226-01-01T00:00:00Z")]);
+        let ahead = super::event(&ahead, &source, "ops", now);
+        assert_eq!((ahead.received_at, ahead.dedup), (now, None));
+    }
+}

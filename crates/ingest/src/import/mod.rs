@@ -1,0 +1,157 @@
+//! Imports: what lies in a queue outside comes back.
+//!
+//! A message that was a dead letter of ours is known by its attributes. If it is dead here still, it goes back on its
+//! route, like a redrive; if its event was delivered meanwhile, it is only let go. Any other message, and a letter that
+//! is not known here any more, is taken as a fresh event of a source. A message is let go of outside only after what
+//! was made of it is durable here, so that a crash repeats and never loses; a repeat is recognised by the event's id.
+
+mod job;
+mod message;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use domain::ports::{
+    Archive, DeadLetters, Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet, Routes,
+    State,
+};
+use domain::{Clock, DestinationName};
+use tokio_util::sync::CancellationToken;
+
+use crate::Ingest;
+
+/// Imports that are remembered.
+const KEPT: usize = 100;
+
+/// The types of destination that can be read.
+const READABLE: &str = "sqs";
+
+/// What an import asks of the other parts.
+#[derive(Clone)]
+pub struct ImportPorts {
+    /// Where dead letters are.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// What became of events.
+    pub state: Arc<dyn State>,
+    /// The journal's past.
+    pub archive: Arc<dyn Archive>,
+    /// The running routes.
+    pub routes: Arc<dyn Routes>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A destination, and how it is read if it can be.
+pub type Readable = BTreeMap<DestinationName, (&'static str, Option<Arc<dyn Inlet>>)>;
+
+/// Begins imports and remembers them.
+pub struct Importer {
+    ingest: Arc<Ingest>,
+    ports: ImportPorts,
+    queues: Readable,
+    jobs: Arc<Mutex<Vec<Job>>>,
+}
+
+/// An import and how to end it.
+struct Job {
+    import: Import,
+    stop: CancellationToken,
+}
+
+impl Importer {
+    /// Over the destinations of the configuration.
+    #[must_use]
+    pub fn new(ingest: Arc<Ingest>, ports: ImportPorts, queues: Readable) -> Self {
+        Self {
+            ingest,
+            ports,
+            queues,
+            jobs: Arc::default(),
+        }
+    }
+
+    /// Ends all that run: what is under way is finished or comes again.
+    pub fn stop(&self) {
+        for job in lock(&self.jobs).iter() {
+            job.stop.cancel();
+        }
+    }
+}
+
+fn lock(jobs: &Mutex<Vec<Job>>) -> MutexGuard<'_, Vec<Job>> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Imports for Importer {
+    async fn begin(&self, request: ImportRequest) -> Result<Import, ImportError> {
+        let Some((kind, inlet)) = self.queues.get(&request.from) else {
+            return Err(ImportError::Unknown(request.from));
+        };
+        let Some(inlet) = inlet else {
+            return Err(ImportError::NotReadable {
+                name: request.from,
+                kind,
+                readable: READABLE,
+            });
+        };
+        if let Some(source) = &request.source
+            && !self.ingest.has_source(source)
+        {
+            return Err(ImportError::UnknownSource(source.clone()));
+        }
+        let stop = CancellationToken::new();
+        let import = {
+            let mut jobs = lock(&self.jobs);
+            let busy = |job: &&Job| {
+                job.import.from == request.from && job.import.status == ImportStatus::Running
+            };
+            if let Some(job) = jobs.iter().find(busy) {
+                return Err(ImportError::Running(job.import.id));
+            }
+            let import = Import {
+                id: jobs.last().map_or(1, |job| job.import.id + 1),
+                from: request.from.clone(),
+                status: ImportStatus::Running,
+                redriven: 0,
+                known: 0,
+                fresh: 0,
+                error: None,
+                created_at: self.ports.clock.now(),
+                finished_at: None,
+            };
+            if jobs.len() >= KEPT {
+                jobs.remove(0);
+            }
+            jobs.push(Job {
+                import: import.clone(),
+                stop: stop.clone(),
+            });
+            import
+        };
+        let worker = job::Worker {
+            id: import.id,
+            request,
+            inlet: Arc::clone(inlet),
+            ingest: Arc::clone(&self.ingest),
+            ports: self.ports.clone(),
+            jobs: Arc::clone(&self.jobs),
+            stop,
+        };
+        tokio::spawn(worker.run());
+        Ok(import)
+    }
+
+    fn list(&self) -> Vec<Import> {
+        let jobs = lock(&self.jobs);
+        jobs.iter().rev().map(|job| job.import.clone()).collect()
+    }
+
+    fn cancel(&self, id: u64) -> Option<Import> {
+        let jobs = lock(&self.jobs);
+        let job = jobs.iter().find(|job| job.import.id == id)?;
+        job.stop.cancel();
+        Some(job.import.clone())
+    }
+}
