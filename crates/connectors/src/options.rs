@@ -57,6 +57,8 @@ backends! {
     Http => http,
     /// A file of lines.
     File => file,
+    /// An SQS queue.
+    Sqs => sqs,
 }
 
 /// Checked options of any backend; what [`build`] takes.

@@ -14,3 +14,5 @@ mod http_faults;
 mod postgres;
 mod postgres_faults;
 mod sqlite;
+mod sqs;
+mod sqs_faults;

@@ -1,0 +1,1 @@
+//! Queues that are not there, keys that are not good, and answers that are no good news.
