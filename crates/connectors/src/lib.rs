@@ -23,7 +23,9 @@ pub mod postgres;
 pub mod reference;
 mod roots;
 mod row;
-//pub mod s3;
+pub mod s3;
+#[cfg(test)]
+mod samples;
 mod split;
 pub mod sqlite;
 pub mod sqs;

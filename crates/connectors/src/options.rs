@@ -59,6 +59,8 @@ backends! {
     File => file,
     /// An SQS queue.
     Sqs => sqs,
+    /// A bucket of S3, Google Cloud Storage or Azure Blob Storage.
+    S3 => s3,
 }
 
 /// Checked options of any backend; what [`build`] takes.

@@ -119,7 +119,6 @@ impl Access {
     }
 
     /// The region that environment, profile or machine name.
-    #[allow(dead_code, reason = "soon")]
     pub(crate) async fn region(&self) -> Option<String> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(self.0.requests.clone())

@@ -64,8 +64,8 @@ pub(super) fn deduplication_id(delivery: &Delivery) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::tests::{dead, live};
     use super::*;
+    use crate::samples::{dead, live};
 
     #[test]
     fn a_group_is_the_source_the_event_or_a_value_of_the_body() {

@@ -13,6 +13,8 @@ mod http;
 mod http_faults;
 mod postgres;
 mod postgres_faults;
+mod s3;
+mod s3_faults;
 mod sqlite;
 mod sqs;
 mod sqs_faults;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testbed::moto::{ACCOUNT, Moto};
 use testbed::proxy::{Mode, Proxy};
 
-use crate::contract::{Served, Subject, contract, odd_bodies, section};
+use crate::contract::{Served, Subject, contract, section};
 use crate::events::{Bodies, as_dead, bodies, deliver_all, event, events, made};
 
 /// A message as a consumer received it: `id`, `body` with its encoding taken back, `attributes`, `group`.
@@ -365,16 +365,4 @@ async fn a_letter_that_died_again_or_on_another_route_is_another_message() {
         deliver_all(&*to, &[letter]).await;
     }
     assert_eq!(subject.consume("dead.fifo").await.len(), 4);
-}
-
-#[tokio::test]
-async fn every_odd_body_is_known_to_the_queue_by_its_checksum() {
-    // The contract reads them back; here the queue's own MD5 of each was looked at, or none would be delivered.
-    let subject = Sqs::start().await;
-    let batch: Vec<_> = (0..)
-        .zip(odd_bodies())
-        .filter(|(_, body)| body.len() <= Sqs::largest_body())
-        .map(|(number, body)| event(number, "/", &body))
-        .collect();
-    deliver_all(&*subject.made(json!({})), &batch).await;
 }

@@ -15,6 +15,8 @@ use crate::error::Doing;
 use crate::port::Lease;
 use crate::{DEADLINE, Error, Result, certificate, http, scratch, until};
 
+const SERVE: &str = include_str!("serve.py");
+
 /// The region of everything in it.
 pub const REGION: &str = "us-east-1";
 
@@ -90,15 +92,22 @@ impl Moto {
     fn spawn(&mut self, more: &[&std::ffi::OsStr]) -> Result<()> {
         let log = File::create(self.dir.path().join("log")).doing(|| "open moto's log")?;
         let log_too = log.try_clone().doing(|| "share moto's log")?;
-        let mut command = Command::new(installed("moto_server")?);
+        let mut command = Command::new(installed("python")?);
         command
-            .args(["-H", "127.0.0.1", "-p", &self.port.port().to_string()])
+            .args([
+                "-c",
+                SERVE,
+                "-H",
+                "127.0.0.1",
+                "-p",
+                &self.port.port().to_string(),
+            ])
             .args(more)
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(log_too);
-        self.process = Some(command.spawn().doing(|| "start moto_server")?);
+        self.process = Some(command.spawn().doing(|| "start moto")?);
         Ok(())
     }
 
