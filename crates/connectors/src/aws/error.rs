@@ -18,10 +18,18 @@ pub(crate) enum General {
 
 /// The code without what stands before it: `AWS.SimpleQueueService.NonExistentQueue`. Nothing if it is not one.
 pub(crate) fn plain(code: &str) -> Option<&str> {
-    let code = code.rsplit(['.', '#']).next().unwrap_or(code);
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let code = code.rsplit('#').next().unwrap_or(code);
+    let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let good = (1..=CODE_BYTES).contains(&code.len()) && code.bytes().all(fits);
     good.then_some(code)
+}
+
+/// The code in an answer of XML.
+pub(crate) fn in_xml(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    plain(code)
 }
 
 /// `where_to` names what was asked for, `may` what the keys must be allowed.
@@ -105,10 +113,21 @@ mod tests {
             Some("QueueDoesNotExist")
         );
         assert_eq!(plain("AccessDenied"), Some("AccessDenied"));
-        assert_eq!(plain("KMS.DisabledException"), Some("DisabledException"));
+        assert_eq!(
+            plain("KMS.DisabledException"),
+            Some("KMS.DisabledException")
+        );
         for none in ["", "a b", "<html>", &"x".repeat(81)] {
             assert_eq!(plain(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_code_is_found_in_xml() {
+        let answer = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>x</Message></Error>";
+        assert_eq!(in_xml(answer), Some("AccessDenied"));
+        assert_eq!(in_xml("<Code>secret payload</Code>"), None);
+        assert_eq!(in_xml("<Code>AccessDenied"), None);
     }
 
     #[test]
@@ -136,6 +155,7 @@ mod tests {
             ("KmsThrottled", "throttled"),
             ("KmsAccessDenied", "kms"),
             ("KmsDisabled", "kms"),
+            ("KMS.DisabledException", "kms"),
             ("InternalError", "service"),
             ("ServiceUnavailable", "service"),
             ("InvalidMessageContents", "none"),

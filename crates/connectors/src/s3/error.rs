@@ -8,7 +8,7 @@ use std::error::Error as _;
 use domain::{Cause, Outcome, Unavailable};
 
 use super::options::Config;
-use crate::aws::error::{General, general, plain};
+use crate::aws::error::{General, general, in_xml};
 use crate::outbound;
 
 /// What the keys must be allowed.
@@ -60,10 +60,7 @@ impl Answer {
         }
         let (_, rest) = text.split_once("status code: ")?;
         let status = rest.get(..3)?.parse().ok()?;
-        let code = rest.split_once("<Code>").and_then(|(_, rest)| {
-            let (code, _) = rest.split_once("</Code>")?;
-            plain(code).map(str::to_owned)
-        });
+        let code = in_xml(rest).map(str::to_owned);
         Some(Self { status, code })
     }
 }

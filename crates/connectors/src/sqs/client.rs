@@ -21,6 +21,7 @@ use super::error::{Refusal, of_request};
 use super::inspect::Facts;
 use super::options::Config;
 use crate::aws::access::Access;
+use crate::aws::error::in_xml;
 use crate::outbound;
 
 /// What the queue said of itself counts so long: it may be given another limit.
@@ -156,8 +157,14 @@ impl Client {
         let place = self.config.place();
         let refusal = match error {
             SdkError::ServiceError(refused) => {
-                let status = refused.raw().status().as_u16();
-                of_request(refused.err().code(), status, &place)
+                let raw = refused.raw();
+                // Some answer a question of JSON with XML when the keys are not good.
+                let text = raw
+                    .body()
+                    .bytes()
+                    .and_then(|body| std::str::from_utf8(body).ok());
+                let code = refused.err().code().or_else(|| in_xml(text?));
+                of_request(code, raw.status().as_u16(), &place)
             }
             SdkError::ResponseError(answer) => {
                 of_request(None, answer.raw().status().as_u16(), &place)

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod aws_keys;
 mod contract;
 mod events;
 mod file;
