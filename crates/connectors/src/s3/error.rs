@@ -22,11 +22,31 @@ pub(super) fn outcome(
     error: &object_store::Error,
     config: &Config,
 ) -> Result<Outcome, Unavailable> {
-    let answer = Answer::of(error);
-    match answer {
+    if is_of_keys(&error.to_string()) {
+        return Err(Unavailable::new(
+            "credentials",
+            format!(
+                "{}: no keys are to be had: look at the environment variables and the role of the machine that they come from",
+                config.place()
+            ),
+        ));
+    }
+    match Answer::of(error) {
         Some(answer) => judged(&answer, &config.place()),
         None => Err(gone(error, config)),
     }
+}
+
+/// Whether it was whoever gives Google's or Azure's keys that answered, or did not.
+fn is_of_keys(text: &str) -> bool {
+    [
+        "token request",
+        "token response",
+        "federated token file",
+        "az account get-access-token",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
 }
 
 /// What a store answered with.
@@ -212,6 +232,15 @@ mod tests {
         let bare = "Received redirect without LOCATION, this normally indicates …";
         assert_eq!(word(bare), "unavailable region");
         assert_eq!(Answer::read("error sending request"), None);
+    }
+
+    #[test]
+    fn what_is_about_keys_is_not_taken_for_an_answer_of_the_store() {
+        let token = "Generic GCS error: Error performing token request: Error performing GET http://metadata in 1s - Server returned non-2xx status code: 403";
+        assert!(is_of_keys(token));
+        assert!(!is_of_keys(
+            "Generic S3 error: Error performing PUT http://h/b in 1s"
+        ));
     }
 
     #[test]

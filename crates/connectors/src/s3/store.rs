@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::options::Config;
 use crate::aws::access::Access;
+use crate::aws::endpoint::Endpoint;
 
 /// When nothing says otherwise: a server that is not AWS takes any.
 const REGION: &str = "us-east-1";
@@ -108,14 +109,8 @@ pub(super) async fn open(
     http: &reqwest::Client,
     access: &Access,
 ) -> Result<Arc<dyn ObjectStore>, Unavailable> {
-    let endpoint = config.endpoint.as_ref().map(|endpoint| endpoint.text());
+    let endpoint = config.endpoint.as_ref().map(Endpoint::text);
     let requests = Requests(http.clone());
-    // Dispatch tries again, and knows what else waits.
-    let retry = RetryConfig {
-        max_retries: 0,
-        ..RetryConfig::default()
-    };
-    let plain = ClientOptions::new().with_allow_http(true);
     match &config.bucket {
         Bucket::S3(name) => {
             let region = match (&config.region, &endpoint) {
@@ -132,37 +127,71 @@ pub(super) async fn open(
                 .with_bucket_name(name)
                 .with_region(region)
                 .with_credentials(Arc::new(Signing(access.clone())))
-                .with_client_options(plain)
+                .with_client_options(plain())
                 .with_http_connector(requests)
-                .with_retry(retry);
+                .with_retry(once());
             if let Some(endpoint) = endpoint {
                 builder = builder.with_endpoint(endpoint);
             }
             made(builder.build())
         }
         Bucket::Google(name) => {
-            let mut builder = GoogleCloudStorageBuilder::from_env()
-                .with_bucket_name(name)
-                .with_client_options(plain)
-                .with_http_connector(requests)
-                .with_retry(retry);
-            if let Some(endpoint) = endpoint {
-                builder = builder.with_base_url(&endpoint);
-            }
-            made(builder.build())
+            let builder = GoogleCloudStorageBuilder::from_env();
+            made(google(builder, name, endpoint, requests).build())
         }
         Bucket::Azure { account, container } => {
-            let mut builder = MicrosoftAzureBuilder::from_env()
-                .with_account(account)
-                .with_container_name(container)
-                .with_client_options(plain)
-                .with_http_connector(requests)
-                .with_retry(retry);
-            if let Some(endpoint) = endpoint {
-                builder = builder.with_endpoint(endpoint);
-            }
-            made(builder.build())
+            let builder = MicrosoftAzureBuilder::from_env();
+            made(azure(builder, account, container, endpoint, requests).build())
         }
+    }
+}
+
+/// Dispatch tries again, and knows what else waits.
+fn once() -> RetryConfig {
+    RetryConfig {
+        max_retries: 0,
+        ..RetryConfig::default()
+    }
+}
+
+/// What is plain http is found and named, not forbidden.
+fn plain() -> ClientOptions {
+    ClientOptions::new().with_allow_http(true)
+}
+
+fn google(
+    builder: GoogleCloudStorageBuilder,
+    bucket: &str,
+    endpoint: Option<String>,
+    requests: Requests,
+) -> GoogleCloudStorageBuilder {
+    let builder = builder
+        .with_bucket_name(bucket)
+        .with_client_options(plain())
+        .with_http_connector(requests)
+        .with_retry(once());
+    match endpoint {
+        Some(endpoint) => builder.with_base_url(&endpoint),
+        None => builder,
+    }
+}
+
+fn azure(
+    builder: MicrosoftAzureBuilder,
+    account: &str,
+    container: &str,
+    endpoint: Option<String>,
+    requests: Requests,
+) -> MicrosoftAzureBuilder {
+    let builder = builder
+        .with_account(account)
+        .with_container_name(container)
+        .with_client_options(plain())
+        .with_http_connector(requests)
+        .with_retry(once());
+    match endpoint {
+        Some(endpoint) => builder.with_endpoint(endpoint),
+        None => builder,
     }
 }
 
@@ -181,7 +210,108 @@ fn made(
 
 #[cfg(test)]
 mod tests {
+    use domain::Outcome;
+    use object_store::path::Path;
+    use object_store::{PutMode, PutOptions};
+    use testbed::endpoint::Answer;
+
+    use super::super::error;
     use super::*;
+
+    /// One object put, as the destination does it.
+    async fn put(store: impl ObjectStore, config: &Config) -> Result<Outcome, Unavailable> {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        let path = Path::parse("shop/2026/x.json").unwrap();
+        match store.put_opts(&path, "{}".into(), options).await {
+            Ok(_) => Ok(Outcome::Delivered),
+            Err(error) => error::outcome(&error, config),
+        }
+    }
+
+    fn config(bucket: &str, endpoint: &testbed::endpoint::Endpoint) -> Config {
+        let url = endpoint.url();
+        let options = serde_json::json!({"bucket": bucket, "endpoint_url": url});
+        let options: crate::s3::Options = serde_json::from_value(options).unwrap();
+        options.validate().unwrap()
+    }
+
+    fn refused(status: u16, code: &str) -> Answer {
+        Answer::status(status).body(format!("<Error><Code>{code}</Code></Error>"))
+    }
+
+    /// No server of Google's or Azure's is to be had for a test: this shows what they are asked, and how their
+    /// documented answers are read.
+    #[tokio::test]
+    async fn googles_and_azures_stores_are_asked_to_put_only_what_is_not_there() {
+        let endpoint = testbed::endpoint::Endpoint::start().await.unwrap();
+        let text = endpoint.url().trim_end_matches('/').to_owned();
+        let requests = Requests(reqwest::Client::new());
+        let google_store = || {
+            let builder = GoogleCloudStorageBuilder::new().with_bearer_token("token");
+            let built = google(builder, "letters", Some(text.clone()), requests.clone());
+            (built.build().unwrap(), config("gs://letters", &endpoint))
+        };
+        let azure_store = || {
+            let builder = MicrosoftAzureBuilder::new().with_skip_signature(true);
+            let built = azure(
+                builder,
+                "acc",
+                "letters",
+                Some(text.clone()),
+                requests.clone(),
+            );
+            (
+                built.build().unwrap(),
+                config("az://acc/letters", &endpoint),
+            )
+        };
+        let yes = Answer::status(201)
+            .header("etag", "\"e\"")
+            .header("last-modified", "Thu, 01 Jan 1970 00:00:30 GMT");
+        for (answer, expected) in [
+            (yes, Ok(())),
+            (refused(412, "PreconditionFailed"), Ok(())),
+            (refused(404, "NoSuchBucket"), Err("bucket")),
+            (refused(403, "AccessDenied"), Err("permission")),
+            (refused(503, "ServiceUnavailable"), Err("service")),
+        ] {
+            endpoint.answer_with(move |_| answer.clone());
+            let (store, config) = google_store();
+            let code = put(store, &config).await.map_err(|why| why.cause.code);
+            assert_eq!(
+                code,
+                expected.map(|()| Outcome::Delivered).map_err(str::to_owned)
+            );
+        }
+        let asked = &endpoint.received()[0];
+        assert_eq!(asked.path, "/letters/shop%2F2026%2Fx%2Ejson");
+        assert_eq!(asked.header("x-goog-if-generation-match"), Some("0"));
+        let before = endpoint.received().len();
+        let yes = Answer::status(201)
+            .header("etag", "\"e\"")
+            .header("last-modified", "Thu, 01 Jan 1970 00:00:30 GMT");
+        for (answer, expected) in [
+            (yes, Ok(())),
+            (refused(409, "BlobAlreadyExists"), Ok(())),
+            (refused(404, "ContainerNotFound"), Err("bucket")),
+            (refused(403, "AuthenticationFailed"), Err("permission")),
+            (refused(503, "ServerBusy"), Err("service")),
+        ] {
+            endpoint.answer_with(move |_| answer.clone());
+            let (store, config) = azure_store();
+            let code = put(store, &config).await.map_err(|why| why.cause.code);
+            assert_eq!(
+                code,
+                expected.map(|()| Outcome::Delivered).map_err(str::to_owned)
+            );
+        }
+        let asked = &endpoint.received()[before];
+        assert_eq!(asked.path, "/letters/shop/2026/x.json");
+        assert_eq!(asked.header("if-none-match"), Some("*"));
+    }
 
     #[test]
     fn a_bucket_is_a_name_or_says_whose_it_is() {

@@ -79,8 +79,9 @@ impl Facts {
 }
 
 fn span(seconds: u64) -> String {
-    match seconds {
-        _ if seconds % DAY == 0 => format!("{} days", seconds / DAY),
-        _ => format!("{seconds} s"),
+    if seconds.is_multiple_of(DAY) {
+        format!("{} days", seconds / DAY)
+    } else {
+        format!("{seconds} s")
     }
 }

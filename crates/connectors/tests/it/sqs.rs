@@ -178,7 +178,7 @@ async fn an_event_is_one_message_with_who_it_is_beside_it() {
     let subject = Sqs::start().await;
     let mut delivery = event(7, "/in/genesys", b"{\"a\": 1}\n");
     delivery.attempt = 3;
-    deliver_all(&*subject.made(json!({})), &[delivery.clone()]).await;
+    deliver_all(&*subject.made(json!({})), std::slice::from_ref(&delivery)).await;
     let received = subject.consume(QUEUE).await;
     assert_eq!(received[0]["raw"], "{\"a\": 1}\n");
     let expected = json!({
@@ -195,7 +195,7 @@ async fn an_event_is_one_message_with_who_it_is_beside_it() {
 async fn a_dead_letter_has_what_became_of_it_in_ten_attributes() {
     let subject = Sqs::start().await;
     let delivery = as_dead(event(7, "/in/genesys", b"\xff\x00"));
-    deliver_all(&*subject.made(json!({})), &[delivery.clone()]).await;
+    deliver_all(&*subject.made(json!({})), &[delivery]).await;
     let received = subject.consume(QUEUE).await;
     let attributes = &received[0]["attributes"];
     let meta: Value = serde_json::from_str(attributes["forebay-meta"].as_str().unwrap()).unwrap();
