@@ -9,11 +9,8 @@
 //! A new destination is one folder here and one line in [`options`], one in the contract tests and a
 //! page in the docs.
 
+mod aws;
 mod body;
-#[allow(
-    dead_code,
-    reason = "for the carriers with names and values of their own"
-)]
 mod carried;
 mod field;
 pub mod file;
@@ -21,12 +18,17 @@ mod headers;
 pub mod http;
 mod identifier;
 pub mod options;
+mod outbound;
 pub mod postgres;
 pub mod reference;
 mod roots;
 mod row;
+pub mod s3;
+#[cfg(test)]
+mod samples;
 mod split;
 pub mod sqlite;
+pub mod sqs;
 mod statement;
 mod target;
 

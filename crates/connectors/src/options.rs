@@ -57,6 +57,10 @@ backends! {
     Http => http,
     /// A file of lines.
     File => file,
+    /// An SQS queue.
+    Sqs => sqs,
+    /// A bucket of S3, Google Cloud Storage or Azure Blob Storage.
+    S3 => s3,
 }
 
 /// Checked options of any backend; what [`build`] takes.
@@ -235,6 +239,99 @@ mod tests {
                 r#"{"type":"postgres","url":"postgres://h/d","table":"a.b.c"}"#,
                 "table",
             ),
+            (r#"{"type":"sqs"}"#, "queue_url"),
+            (r#"{"type":"sqs","queue_url":"h/1/q"}"#, "queue_url"),
+            (r#"{"type":"sqs","queue_url":"https://h/"}"#, "queue_url"),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q.r"}"#,
+                "queue_url",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://a:b@h/1/q"}"#,
+                "queue_url",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","endpoint_url":"h"}"#,
+                "endpoint_url",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","region":"us east"}"#,
+                "region",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://sqs.us-east-1.amazonaws.com/1/q","region":"us-west-2"}"#,
+                "region",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","batch_max":11}"#,
+                "batch_max",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","concurrency":0}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","timeout":"31s"}"#,
+                "timeout",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","connect_timeout":"0s"}"#,
+                "connect_timeout",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","message_group":"source"}"#,
+                "message_group",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q.fifo","message_group":"id"}"#,
+                "message_group",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","secret_access_key":"s"}"#,
+                "access_key_id",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","access_key_id":"i"}"#,
+                "secret_access_key",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","access_key_id":"i","secret_access_key":"s","secret_access_key_file":"f"}"#,
+                "secret_access_key_file",
+            ),
+            (
+                r#"{"type":"sqs","queue_url":"https://h/1/q","access_key_id":"i","secret_access_key":"s","profile":"p"}"#,
+                "profile",
+            ),
+            (r#"{"type":"s3"}"#, "bucket"),
+            (r#"{"type":"s3","bucket":"a/b"}"#, "bucket"),
+            (r#"{"type":"s3","bucket":"abc","prefix":"a//b"}"#, "prefix"),
+            (
+                r#"{"type":"s3","bucket":"abc","prefix":"a/../b"}"#,
+                "prefix",
+            ),
+            (
+                r#"{"type":"s3","bucket":"abc","endpoint_url":"h"}"#,
+                "endpoint_url",
+            ),
+            (r#"{"type":"s3","bucket":"abc","region":""}"#, "region"),
+            (
+                r#"{"type":"s3","bucket":"gs://abc","region":"us-east-1"}"#,
+                "region",
+            ),
+            (
+                r#"{"type":"s3","bucket":"az://abc/def","access_key_id":"i"}"#,
+                "access_key_id",
+            ),
+            (
+                r#"{"type":"s3","bucket":"abc","access_key_id":"i i"}"#,
+                "access_key_id",
+            ),
+            (r#"{"type":"s3","bucket":"abc","batch_max":0}"#, "batch_max"),
+            (
+                r#"{"type":"s3","bucket":"abc","concurrency":257}"#,
+                "concurrency",
+            ),
+            (r#"{"type":"s3","bucket":"abc","timeout":"1ms"}"#, "timeout"),
             (r#"{"type":"file","path":""}"#, "path"),
             (r#"{"type":"file","batch_max":0}"#, "batch_max"),
             (r#"{"type":"http"}"#, "url"),
@@ -314,6 +411,26 @@ mod tests {
         assert!(!printed.contains("aHVudGVyMg"), "{printed}");
         let error = refused(&section("hunter2\n"));
         assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn an_access_key_and_its_secret_are_never_printed() {
+        for place in [
+            r#""type": "sqs", "queue_url": "https://h/1/q""#,
+            r#""type": "s3", "bucket": "letters""#,
+        ] {
+            let section = |secret: &str| {
+                format!(
+                    "{{{place}, \"access_key_id\": \"hunter2\", \"secret_access_key\": \"{secret}\"}}"
+                )
+            };
+            let good = read(&section("hunter2")).unwrap();
+            let printed = format!("{good:?} {:?}", good.validate().unwrap());
+            assert!(!printed.contains("hunter2"), "{printed}");
+            let error = refused(&section("hunter2 hunter2"));
+            assert_eq!(error.key, "secret_access_key");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod error;
 pub mod flask;
 pub mod http;
 pub mod judge;
+pub mod moto;
 pub mod port;
 pub mod postgres;
 pub mod process;

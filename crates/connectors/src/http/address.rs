@@ -11,7 +11,7 @@ const FORM: &str = "is not a URL: write https://host/path, with special characte
 
 /// A checked URL.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// Without user, password and fragment.
     url: Url,
     /// User and password as an `authorization` header.
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Address {
 impl Address {
     /// # Errors
     /// What is wrong, without quoting any of it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut url = Url::parse(text).map_err(|_| FORM)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("must start with https:// or http://".into());
@@ -55,28 +55,28 @@ impl Address {
         })
     }
 
-    pub(super) fn url(&self) -> Url {
+    pub(crate) fn url(&self) -> Url {
         self.url.clone()
     }
 
-    pub(super) fn credentials(&self) -> Option<&HeaderValue> {
+    pub(crate) fn credentials(&self) -> Option<&HeaderValue> {
         self.credentials.as_ref()
     }
 
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(super) fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
 
     /// Whether the host is this machine by its name or number.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
             Err(_) => self.host == "localhost" || self.host.ends_with(".localhost"),
@@ -84,7 +84,7 @@ impl Address {
     }
 
     /// Host and port, for errors. Never the path, the query, the user or the password.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

@@ -20,7 +20,7 @@ use super::address::Address;
 use super::options::{Config, Given};
 use super::sign::Signer;
 use super::{error, headers, tls};
-use crate::roots;
+use crate::{outbound, roots};
 
 /// How old what a file said may be.
 const FRESH: Duration = Duration::from_secs(5);
@@ -193,10 +193,13 @@ impl Client {
         let answer = match timeout_at(deadline, self.http.execute(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.is_timeout() => {
-                return Err(error::late(&address.place(), self.config.connect_timeout));
+                return Err(outbound::late(
+                    &address.place(),
+                    self.config.connect_timeout,
+                ));
             }
-            Ok(Err(error)) => return Err(error::gone(&address.place(), &error)),
-            Err(_) => return Err(error::late(&address.place(), self.config.timeout)),
+            Ok(Err(error)) => return Err(outbound::gone(&address.place(), "url", &error)),
+            Err(_) => return Err(outbound::late(&address.place(), self.config.timeout)),
         };
         let after = error::retry_after(answer.headers(), self.clock.now());
         let outcome = error::outcome(answer.status(), after);
@@ -226,8 +229,8 @@ impl Client {
         };
         tokio::time::timeout(self.config.connect_timeout, open)
             .await
-            .map_err(|_| error::late(&place, self.config.connect_timeout))?
-            .map_err(|error| error::gone(&place, &error))?;
+            .map_err(|_| outbound::late(&place, self.config.connect_timeout))?
+            .map_err(|error| outbound::gone(&place, "url", &error))?;
         Ok(target)
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Nothing of an answer's body is kept: an endpoint that says what it did not like says it with the payload.
 
-use std::error::Error;
-use std::io;
 use std::time::Duration;
 
 use domain::{Cause, Outcome, Timestamp, Unavailable};
@@ -79,78 +77,6 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
         until.saturating_sub(Duration::from_millis(now))
     };
     Some(wait.min(LONGEST_WAIT))
-}
-
-/// No answer within the limit.
-pub(super) fn late(place: &str, limit: Duration) -> Unavailable {
-    Unavailable::new(
-        "timeout",
-        format!("no answer from {place} within {}s", limit.as_secs_f32()),
-    )
-}
-
-/// Why there was no answer. `place` is host and port; the error's own text may hold the URL and is not used.
-pub(super) fn gone(place: &str, error: &(dyn Error + 'static)) -> Unavailable {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(why) = known(place, error) {
-            return why;
-        }
-        next = error.source();
-    }
-    Unavailable::new(
-        "http",
-        format!("{place} closed the connection, or did not speak HTTP, before it answered"),
-    )
-}
-
-fn known(place: &str, error: &(dyn Error + 'static)) -> Option<Unavailable> {
-    if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(tls(place, error));
-    }
-    if error.to_string() == "dns error" {
-        return Some(unresolved(place));
-    }
-    let error = error.downcast_ref::<io::Error>()?;
-    // What an I/O error is made of is not its source.
-    if let Some(why) = error.get_ref().and_then(|inner| known(place, inner)) {
-        return Some(why);
-    }
-    let (code, what) = match error.kind() {
-        io::ErrorKind::ConnectionRefused => ("refused", "nothing listens there"),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => ("reset", "the connection was broken off"),
-        io::ErrorKind::TimedOut => ("timeout", "no answer"),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            ("unreachable", "there is no way to it")
-        }
-        _ if error.to_string().starts_with("failed to lookup address") => {
-            return Some(unresolved(place));
-        }
-        _ => return None,
-    };
-    Some(Unavailable::new(code, format!("{place}: {what}")))
-}
-
-fn unresolved(place: &str) -> Unavailable {
-    Unavailable::new(
-        "dns",
-        format!("{place}: the name cannot be resolved; look at `url` and at the resolver"),
-    )
-}
-
-fn tls(place: &str, error: &rustls::Error) -> Unavailable {
-    let what = match error {
-        rustls::Error::InvalidCertificate(why) => {
-            format!(
-                "its certificate is not good ({why}); the system's trusted certificates are what counts"
-            )
-        }
-        other => format!("TLS failed ({other})"),
-    };
-    Unavailable::new("tls", format!("{place}: {what}"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Owns a pool of connections, what the endpoint's answers mean, and how requests are signed and paced. Follows no
 //! redirect, uses no proxy, and reads an answer's body only to have the connection back.
 
-mod address;
+pub(crate) mod address;
 mod client;
 mod destination;
 mod error;
@@ -11,7 +11,7 @@ mod headers;
 mod options;
 mod pace;
 mod sign;
-mod tls;
+pub(crate) mod tls;
 
 pub(crate) use options::{KIND, REFERENCE};
 pub use options::{Options, SignOptions};

@@ -1,4 +1,4 @@
-//! TLS towards the endpoint: the system's certificates are trusted, chain and name are verified, HTTP/2 is offered.
+//! TLS towards whatever speaks HTTP: the system's certificates are trusted, chain and name are verified, HTTP/2 is offered.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 ///
 /// # Errors
 /// When the cryptography library does not offer what TLS needs.
-pub(super) fn config(roots: RootCertStore) -> Result<ClientConfig, String> {
+pub(crate) fn config(roots: RootCertStore) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("cannot set up TLS: {error}"))?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::Outcome;
-use domain::ports::Destination;
+use domain::ports::{Delivery, Destination};
 use serde_json::{Value, json};
 use testbed::proxy::{Proxy, Trigger};
 
@@ -27,6 +27,10 @@ pub(crate) trait Subject: Send + Sync + Sized {
     async fn stop(&mut self);
     /// Brings it back, with what had arrived.
     async fn start_again(&mut self);
+    /// The largest body that it takes.
+    fn largest_body() -> usize {
+        usize::MAX
+    }
 }
 
 /// A backend that is reached over a network.
@@ -174,9 +178,29 @@ pub(crate) async fn every_body_arrives_byte_for_byte<S: Subject>() {
         .zip(odd_bodies())
         .map(|(number, body)| event(number, "/in/gen\0esys", &body))
         .collect();
-    deliver_all(&*to, &batch).await;
-    deliver_all(&*to, &batch).await;
-    assert_eq!(subject.arrived().await, bodies(&batch));
+    let (fitting, larger) = by_size::<S>(batch);
+    deliver_all(&*to, &fitting).await;
+    deliver_all(&*to, &fitting).await;
+    insist_too_large(&*to, &larger).await;
+    assert_eq!(subject.arrived().await, bodies(&fitting));
+}
+
+/// Those that the subject takes, and those that are too large for it.
+fn by_size<S: Subject>(batch: Vec<Delivery>) -> (Vec<Delivery>, Vec<Delivery>) {
+    let fits = |one: &Delivery| one.stored.event.body.len() <= S::largest_body();
+    batch.into_iter().partition(fits)
+}
+
+/// Each is refused for its size, and nothing else is.
+async fn insist_too_large(to: &dyn Destination, larger: &[Delivery]) {
+    let outcome = to.deliver(larger).await;
+    assert_eq!(outcome.unavailable, None);
+    for outcome in outcome.outcomes {
+        let Outcome::Reject { cause } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(cause.code, "too-large");
+    }
 }
 
 pub(crate) async fn odd_parts_are_kept_in_their_columns<S: Database>() {
@@ -242,8 +266,10 @@ pub(crate) async fn a_dead_letter_arrives_with_its_own_bytes<S: Subject>() {
         .zip(odd_bodies())
         .map(|(number, body)| as_dead(event(number, "/in/genesys", &body)))
         .collect();
-    deliver_all(&*to, &batch).await;
-    assert_eq!(subject.arrived().await, bodies(&batch));
+    let (fitting, larger) = by_size::<S>(batch);
+    deliver_all(&*to, &fitting).await;
+    insist_too_large(&*to, &larger).await;
+    assert_eq!(subject.arrived().await, bodies(&fitting));
 }
 
 /// The request was sent and the answer is lost, at every place of a longer exchange.

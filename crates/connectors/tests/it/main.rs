@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod aws_keys;
 mod contract;
 mod events;
 mod file;
@@ -13,4 +14,8 @@ mod http;
 mod http_faults;
 mod postgres;
 mod postgres_faults;
+mod s3;
+mod s3_faults;
 mod sqlite;
+mod sqs;
+mod sqs_faults;
