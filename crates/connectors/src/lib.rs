@@ -20,6 +20,7 @@ pub mod file;
 mod headers;
 pub mod http;
 mod identifier;
+pub mod mysql;
 pub mod options;
 pub mod postgres;
 pub mod reference;

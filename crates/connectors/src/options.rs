@@ -53,6 +53,8 @@ backends! {
     Sqlite => sqlite,
     /// A PostgreSQL server.
     Postgres => postgres,
+    /// A MySQL or MariaDB server.
+    Mysql => mysql,
     /// An HTTP endpoint.
     Http => http,
     /// A file of lines.

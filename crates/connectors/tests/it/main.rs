@@ -11,6 +11,7 @@ mod events;
 mod file;
 mod http;
 mod http_faults;
+mod mysql;
 mod postgres;
 mod postgres_faults;
 mod sqlite;
