@@ -237,6 +237,38 @@ mod tests {
                 r#"{"type":"postgres","url":"postgres://h/d","table":"a.b.c"}"#,
                 "table",
             ),
+            (r#"{"type":"mysql"}"#, "url"),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","url_file":"f"}"#,
+                "url_file",
+            ),
+            (r#"{"type":"mysql","url":"postgres://h/d"}"#, "url"),
+            (r#"{"type":"mysql","url":"mysql://h"}"#, "url"),
+            (r#"{"type":"mysql","url":"mysql://h/d?ssl-mode=on"}"#, "url"),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","body_type":"jsonb"}"#,
+                "body_type",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","concurrency":65}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","batch_max":0}"#,
+                "batch_max",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","timeout":"0s"}"#,
+                "timeout",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","connect_timeout":"2h"}"#,
+                "connect_timeout",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","statement":"CALL f(`$id`)"}"#,
+                "statement",
+            ),
             (r#"{"type":"file","path":""}"#, "path"),
             (r#"{"type":"file","batch_max":0}"#, "batch_max"),
             (r#"{"type":"http"}"#, "url"),
@@ -320,6 +352,18 @@ mod tests {
 
     #[test]
     fn an_error_about_a_url_never_quotes_it() {
+        for url in [
+            "mysql://app:hunter2@host:notaport/db",
+            "mysql://app:x@host/db?hunter2=1",
+            "mysql://app:x@host/db?ssl-mode=hunter2",
+            "hunter2",
+        ] {
+            let json = serde_json::json!({"type": "mysql", "url": url}).to_string();
+            let error = refused(&json);
+            assert_eq!(error.key, "url");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+            assert!(!format!("{:?}", read(&json).unwrap()).contains("hunter2"));
+        }
         for url in [
             "postgres://app:hunter2@host:notaport/db",
             "hunter2",

@@ -33,10 +33,48 @@ pub(super) fn class(number: u16, sqlstate: &str) -> Class {
         }
         // The operating system's own words: a file that cannot be written, a full disk.
         1..1000 => Class::Unavailable,
+        // Who, where and what is not there: told without an SQLSTATE while connecting.
+        1040..=1047
+        | 1049
+        | 1053
+        | 1054
+        | 1129
+        | 1130
+        | 1142
+        | 1143
+        | 1146
+        | 1203
+        | 1226
+        | 1227
+        | 1370
+        | 1698
+        | 1820
+        | 1862
+        | 3118 => Class::Unavailable,
         // Read-only, full, out of something, a column that nobody fills, or a session that is of no more use.
-        1016 | 1021 | 1026 | 1030 | 1036 | 1037 | 1038 | 1041 | 1114 | 1129 | 1130 | 1135
-        | 1243 | 1267 | 1270 | 1290 | 1364 | 1598 | 1615 | 1637 | 1665 | 1792 | 1820 | 1836
-        | 1862 | 1874 | 1927 | 3100 | 3118 | 3169 | 4031 => Class::Unavailable,
+        1016
+        | 1021
+        | 1026
+        | 1030
+        | 1036..=1038
+        | 1114
+        | 1135
+        | 1243
+        | 1267
+        | 1270
+        | 1290
+        | 1364
+        | 1598
+        | 1615
+        | 1637
+        | 1665
+        | 1792
+        | 1836
+        | 1874
+        | 1927
+        | 3100
+        | 3169
+        | 4031 => Class::Unavailable,
         _ => match (sqlstate, sqlstate.get(..2)) {
             // No database is selected; the transaction is read-only.
             ("3D000" | "25006", _) => Class::Unavailable,
@@ -61,9 +99,9 @@ fn is_duplicate(number: u16) -> bool {
     matches!(number, 1022 | 1062 | 1169 | 1586)
 }
 
-/// After these no transaction is open any more. A lock that was not to be had may or may not end it, by a setting.
+/// After these no transaction is open any more.
 fn ends_the_transaction(number: u16) -> bool {
-    matches!(number, 1205 | 1206 | 1213)
+    matches!(number, 1206 | 1213)
 }
 
 /// An error met while events were written.
@@ -85,6 +123,8 @@ pub(super) struct Refusal {
     pub(super) duplicate: bool,
     /// [`ends_the_transaction`].
     pub(super) undone: bool,
+    /// A lock was not to be had: by a setting of the server's that ends the transaction as well.
+    pub(super) locked: bool,
 }
 
 impl Refusal {
@@ -95,6 +135,7 @@ impl Refusal {
             text: false,
             duplicate: false,
             undone: false,
+            locked: false,
         }
     }
 }
@@ -115,6 +156,7 @@ impl Fault {
             text: is_about_text(number),
             duplicate: is_duplicate(number),
             undone: ends_the_transaction(number),
+            locked: number == 1205,
         })
     }
 }
@@ -288,7 +330,7 @@ mod tests {
             ),
             (
                 Class::Unavailable,
-                "1040/08004 1044/42000 1045/28000 1142/42000 1049/42000 1046/3D000 1146/42S02 1054/42S22 1064/42000 1290/HY000 1836/HY000 1792/25006 1874/HY000 1114/HY000 1021/HY000 1030/HY000 1053/08S01 1047/08S01 1129/HY000 1130/HY000 1203/42000 1226/42000 1698/28000 1243/HY000 1461/42000 1927/70100 4031/HY000 3/HY000 28/HY000 1665/HY000 1364/HY000 1305/42000",
+                "1040/08004 1040/HY000 1045/HY000 1044/42000 1045/28000 1142/42000 1049/42000 1046/3D000 1146/42S02 1054/42S22 1064/42000 1290/HY000 1836/HY000 1792/25006 1874/HY000 1114/HY000 1021/HY000 1030/HY000 1053/08S01 1047/08S01 1129/HY000 1130/HY000 1203/42000 1226/42000 1698/28000 1243/HY000 1461/42000 1927/70100 4031/HY000 3/HY000 28/HY000 1665/HY000 1364/HY000 1305/42000",
             ),
         ];
         for (expected, codes) in cases {

@@ -7,7 +7,7 @@ use mysql_async::prelude::{FromRow, Queryable as _};
 use mysql_async::{Statement, Value};
 use tokio::time::Instant;
 
-use super::error::{Fault, Refusal};
+use super::error::Fault;
 use super::session::Session;
 
 const SERVER: &str = "the server";
@@ -28,7 +28,7 @@ impl Link<'_> {
         within(limit, SERVER, self.session.conn.query_drop(sql))
             .await
             .map_err(Fault::Gone)?
-            .map_err(|error| Fault::of(&error))
+            .map_err(|error| self.fault(&error))
     }
 
     /// The rows of SQL of our own.
@@ -40,7 +40,7 @@ impl Link<'_> {
         within(limit, SERVER, self.session.conn.query(sql))
             .await
             .map_err(Fault::Gone)?
-            .map_err(|error| Fault::of(&error))
+            .map_err(|error| self.fault(&error))
     }
 
     pub(super) async fn prepare(&mut self, sql: &str) -> Result<Statement, Fault> {
@@ -48,7 +48,7 @@ impl Link<'_> {
         within(limit, SERVER, self.session.conn.prep(sql))
             .await
             .map_err(Fault::Gone)?
-            .map_err(|error| Fault::of(&error))
+            .map_err(|error| self.fault(&error))
     }
 
     /// Runs a prepared statement to the end of all its results. Gives how many rows it wrote.
@@ -62,16 +62,25 @@ impl Link<'_> {
         within(limit, SERVER, conn.exec_drop(statement, values))
             .await
             .map_err(Fault::Gone)?
-            .map_err(|error| Fault::of(&error))?;
+            .map_err(|error| self.fault(&error))?;
         Ok(self.session.conn.affected_rows())
     }
 
     /// Ends a transaction that a refusal left open, and passes the refusal on.
     pub(super) async fn roll_back<T>(&mut self, fault: Fault) -> Result<T, Fault> {
-        if matches!(fault, Fault::Refused(Refusal { .. })) {
+        if matches!(fault, Fault::Refused(_)) {
             self.run("ROLLBACK").await?;
         }
         Err(fault)
+    }
+
+    fn fault(&self, error: &mysql_async::Error) -> Fault {
+        let mut fault = Fault::of(error);
+        if let Fault::Refused(refusal) = &mut fault {
+            let ends = self.session.variables.is_on("innodb_rollback_on_timeout");
+            refusal.undone |= refusal.locked && ends;
+        }
+        fault
     }
 
     fn limit(&self) -> Duration {

@@ -21,7 +21,7 @@ const SETTINGS: &str = "SET SESSION \
 
 /// What of the server's variables matters. A server has not all of them.
 const VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('max_allowed_packet', 'log_bin', \
-    'binlog_format', 'sync_binlog', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'innodb_flush_method')";
+    'binlog_format', 'sync_binlog', 'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'innodb_flush_method', 'innodb_rollback_on_timeout')";
 
 /// A connection that is ready to write.
 pub(super) struct Session {

@@ -12,6 +12,8 @@ mod file;
 mod http;
 mod http_faults;
 mod mysql;
+mod mysql_faults;
+mod mysql_own;
 mod postgres;
 mod postgres_faults;
 mod sqlite;

@@ -61,10 +61,10 @@ impl Database for Mysql {
     }
 
     async fn bodies(&self, table: &str) -> Bodies {
+        type Body = Option<Vec<u8>>;
         let sql = format!("SELECT id, body, body_raw FROM {table}");
-        let rows: Vec<(String, Option<Vec<u8>>, Option<Vec<u8>>)> =
-            self.server.rows(&sql).await.unwrap();
-        let one = |(id, body, raw): (_, Option<Vec<u8>>, Option<Vec<u8>>)| {
+        let rows: Vec<(String, Body, Body)> = self.server.rows(&sql).await.unwrap();
+        let one = |(id, body, raw): (String, Body, Body)| {
             assert!(body.is_some() != raw.is_some(), "both or neither");
             (id, body.or(raw).unwrap())
         };
