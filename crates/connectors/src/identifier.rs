@@ -33,6 +33,11 @@ impl Identifier {
     pub(crate) fn quoted(&self) -> String {
         format!("\"{}\"", self.0)
     }
+
+    /// As it stands in MySQL's SQL, whatever its `sql_mode` is.
+    pub(crate) fn backticked(&self) -> String {
+        format!("`{}`", self.0.replace('`', "``"))
+    }
 }
 
 /// A table's name, with its schema if one was given.
@@ -70,6 +75,22 @@ impl TableName {
             None => self.name.quoted(),
         }
     }
+
+    /// As it stands in MySQL's SQL.
+    pub(crate) fn backticked(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{}.{}", schema.backticked(), self.name.backticked()),
+            None => self.name.backticked(),
+        }
+    }
+
+    /// The schema, if one was given, and the name by itself.
+    pub(crate) fn parts(&self) -> (Option<&str>, &str) {
+        (
+            self.schema.as_ref().map(Identifier::as_str),
+            self.name.as_str(),
+        )
+    }
 }
 
 impl std::fmt::Display for TableName {
@@ -90,6 +111,8 @@ mod tests {
         let quoted = |text| TableName::new(text).map(|name| name.quoted());
         assert_eq!(quoted("events").unwrap(), r#""events""#);
         assert_eq!(quoted("App.Events; --").unwrap(), r#""App"."Events; --""#);
+        let ticked = |text| TableName::new(text).map(|name| name.backticked());
+        assert_eq!(ticked("App.a`b").unwrap(), "`App`.`a``b`");
         for bad in ["", ".", "a.", "a.b.c", "a\"b", "a\0b", &"x".repeat(64)] {
             assert!(quoted(bad).is_err(), "{bad:?}");
         }

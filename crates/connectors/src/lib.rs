@@ -17,6 +17,7 @@ pub mod file;
 mod headers;
 pub mod http;
 mod identifier;
+pub mod mysql;
 pub mod options;
 mod outbound;
 pub mod postgres;

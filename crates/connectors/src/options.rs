@@ -53,6 +53,8 @@ backends! {
     Sqlite => sqlite,
     /// A PostgreSQL server.
     Postgres => postgres,
+    /// A MySQL or MariaDB server.
+    Mysql => mysql,
     /// An HTTP endpoint.
     Http => http,
     /// A file of lines.
@@ -332,6 +334,38 @@ mod tests {
                 "concurrency",
             ),
             (r#"{"type":"s3","bucket":"abc","timeout":"1ms"}"#, "timeout"),
+            (r#"{"type":"mysql"}"#, "url"),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","url_file":"f"}"#,
+                "url_file",
+            ),
+            (r#"{"type":"mysql","url":"postgres://h/d"}"#, "url"),
+            (r#"{"type":"mysql","url":"mysql://h"}"#, "url"),
+            (r#"{"type":"mysql","url":"mysql://h/d?ssl-mode=on"}"#, "url"),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","body_type":"jsonb"}"#,
+                "body_type",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","concurrency":65}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","batch_max":0}"#,
+                "batch_max",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","timeout":"0s"}"#,
+                "timeout",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","connect_timeout":"2h"}"#,
+                "connect_timeout",
+            ),
+            (
+                r#"{"type":"mysql","url":"mysql://h/d","statement":"CALL f(`$id`)"}"#,
+                "statement",
+            ),
             (r#"{"type":"file","path":""}"#, "path"),
             (r#"{"type":"file","batch_max":0}"#, "batch_max"),
             (r#"{"type":"http"}"#, "url"),
@@ -435,6 +469,18 @@ mod tests {
 
     #[test]
     fn an_error_about_a_url_never_quotes_it() {
+        for url in [
+            "mysql://app:hunter2@host:notaport/db",
+            "mysql://app:x@host/db?hunter2=1",
+            "mysql://app:x@host/db?ssl-mode=hunter2",
+            "hunter2",
+        ] {
+            let json = serde_json::json!({"type": "mysql", "url": url}).to_string();
+            let error = refused(&json);
+            assert_eq!(error.key, "url");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+            assert!(!format!("{:?}", read(&json).unwrap()).contains("hunter2"));
+        }
         for url in [
             "postgres://app:hunter2@host:notaport/db",
             "hunter2",

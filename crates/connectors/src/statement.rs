@@ -1,22 +1,32 @@
 //! The user's own SQL: finds its named parameters (`$id`) and turns them into the database's own.
 //!
-//! Knows just enough of SQL to leave strings, quoted names, comments and dollar-quoted bodies alone.
-//! Values are bound by the client and never become part of the text.
+//! Knows just enough of SQL to leave strings, quoted names, comments and dollar-quoted bodies alone, as each
+//! database writes them. Values are bound by the client and never become part of the text.
 
 use crate::OptionsError;
 use crate::field::Field;
 
-/// A statement with numbered parameters.
+/// Whose SQL a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// PostgreSQL's and SQLite's: parameters have numbers.
+    Numbered,
+    /// MySQL's and MariaDB's: a parameter is a question mark. Names stand in backticks, a backslash in a string
+    /// hides what follows, and there are no dollar-quoted bodies.
+    Mysql,
+}
+
+/// A statement with parameters as the database writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Statement {
-    /// The text with `$1`, `$2`, … in place of the names.
+    /// The text with `$1`, `$2`, … in place of the names, or `?`.
     pub(crate) sql: String,
-    /// What each number stands for; no field twice.
+    /// What each parameter stands for: with numbers no field twice, with question marks one for each.
     pub(crate) fields: Vec<Field>,
 }
 
 impl Statement {
-    pub(crate) fn parse(text: &str) -> Result<Self, OptionsError> {
+    pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Self, OptionsError> {
         let refuse = |reason: String| Err(OptionsError::new("statement", reason));
         let mut statement = Self {
             sql: String::with_capacity(text.len()),
@@ -24,7 +34,7 @@ impl Statement {
         };
         let mut rest = text;
         while !rest.is_empty() {
-            let plain = skip(rest);
+            let plain = skip(rest, dialect);
             if plain > 0 {
                 let (copied, after) = rest.split_at(plain);
                 statement.sql.push_str(copied);
@@ -39,9 +49,17 @@ impl Statement {
                     Field::listed()
                 ));
             };
-            let number = statement.number(field).to_string();
-            statement.sql.push('$');
-            statement.sql.push_str(&number);
+            match dialect {
+                Dialect::Numbered => {
+                    let number = statement.number(field).to_string();
+                    statement.sql.push('$');
+                    statement.sql.push_str(&number);
+                }
+                Dialect::Mysql => {
+                    statement.fields.push(field);
+                    statement.sql.push('?');
+                }
+            }
             rest = &rest[1 + name.len()..];
         }
         if statement.fields.is_empty() {
@@ -70,16 +88,25 @@ fn is_name(c: &char) -> bool {
 }
 
 /// How many bytes from the start of `rest` are no parameter; 0 when one starts there.
-fn skip(rest: &str) -> usize {
+fn skip(rest: &str, dialect: Dialect) -> usize {
     let bytes = rest.as_bytes();
     let until = |from: usize, end: &str| {
         let found = rest.get(from..).and_then(|text| text.find(end));
         found.map_or(rest.len(), |at| from + at + end.len())
     };
+    let mysql = dialect == Dialect::Mysql;
     match bytes {
+        // To MySQL `5--3` is 8: a comment's two dashes end in white space.
+        [b'-', b'-', next, ..] if mysql && !next.is_ascii_whitespace() => 1,
+        [b'#', ..] if mysql => until(1, "\n"),
+        [b'`', ..] if mysql => until(1, "`"),
+        [quote @ (b'\'' | b'"'), ..] if mysql => escape_string(rest, *quote, 1),
+        // A dollar that begins no name of ours is part of whatever MySQL makes of it.
+        [b'$', next, ..] if mysql && !is_name(&char::from(*next)) => 1,
+        [b'$', _, ..] if mysql => 0,
         [b'-', b'-', ..] => until(2, "\n"),
         [b'/', b'*', ..] => until(2, "*/"),
-        [b'e' | b'E', b'\'', ..] => escape_string(rest),
+        [b'e' | b'E', b'\'', ..] if !mysql => escape_string(rest, b'\'', 2),
         [b'\'', ..] => until(1, "'"),
         [b'"', ..] => until(1, "\""),
         [b'$', ..] => {
@@ -101,15 +128,15 @@ fn skip(rest: &str) -> usize {
     }
 }
 
-/// The length of an `E'…'` string, in which a backslash hides a quote.
-fn escape_string(rest: &str) -> usize {
-    let mut bytes = rest.bytes().enumerate().skip(2);
+/// The length of a string, `from` bytes into which it begins, in which a backslash hides a quote.
+fn escape_string(rest: &str, quote: u8, from: usize) -> usize {
+    let mut bytes = rest.bytes().enumerate().skip(from);
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'\\' => {
                 bytes.next();
             }
-            b'\'' => return at + 1,
+            end if end == quote => return at + 1,
             _ => {}
         }
     }
@@ -125,7 +152,7 @@ mod tests {
         let text = "INSERT INTO t VALUES ($id, $body::json, $id) -- $nope\n\
                     /* $nope */ ON CONFLICT (\"$nope\") DO UPDATE SET a = '$nope''$no', \
                     b = E'\\'$nope', c = $x$ $nope $x$, d = $$ $nope $$, e$f = $body";
-        let statement = Statement::parse(text).unwrap();
+        let statement = Statement::parse(text, Dialect::Numbered).unwrap();
         assert_eq!(statement.fields, [Field::Id, Field::Body]);
         let expected = text.replace("$id", "$1").replace("$body", "$2");
         assert_eq!(statement.sql, expected);
@@ -140,7 +167,9 @@ mod tests {
             ("SELECT '$id'", "nothing of the event"),
             ("", "nothing of the event"),
         ] {
-            let error = Statement::parse(text).unwrap_err().to_string();
+            let error = Statement::parse(text, Dialect::Numbered)
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains(word) && error.contains("$received_at"),
                 "{error}"
@@ -153,8 +182,26 @@ mod tests {
         for text in [
             "$id '", "$id \"", "$id /*", "$id $$", "$id $", "$id E'\\", "$id ä",
         ] {
-            let statement = Statement::parse(text).unwrap();
+            let statement = Statement::parse(text, Dialect::Numbered).unwrap();
             assert_eq!(statement.sql, text.replace("$id", "$1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn mysql_has_question_marks_and_strings_of_its_own() {
+        let text = "INSERT INTO t VALUES ($id, $body, $id, 5--$body) # $nope\n\
+                    -- $nope\n/* $nope */ SET `$nope` = '\\'$nope''$no', b = \"$nope\\\"$nope\", c$d = $$, e = $path";
+        let statement = Statement::parse(text, Dialect::Mysql).unwrap();
+        let fields = [Field::Id, Field::Body, Field::Id, Field::Body, Field::Path];
+        assert_eq!(statement.fields, fields);
+        let expected = text.replace("$id", "?").replace("$body", "?");
+        assert_eq!(statement.sql, expected.replace("$path", "?"));
+        for text in ["CALL f($ids)", "SELECT '$id'", "SELECT `$id`"] {
+            assert!(Statement::parse(text, Dialect::Mysql).is_err(), "{text}");
+        }
+        for text in ["$id '", "$id `", "$id $", "$id --", "$id #", "$id '\\"] {
+            let statement = Statement::parse(text, Dialect::Mysql).unwrap();
+            assert_eq!(statement.sql, text.replace("$id", "?"), "{text}");
         }
     }
 }

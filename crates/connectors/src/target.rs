@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::OptionsError;
 use crate::field::Field;
 use crate::identifier::{Identifier, TableName};
-use crate::statement::Statement;
+use crate::statement::{Dialect, Statement};
 
 /// The type of the events table's `body` column, when Forebay makes the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -27,6 +27,8 @@ pub enum BodyType {
 /// The shared options as they were written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TargetOptions<'a> {
+    /// Whose SQL `statement` is.
+    pub(crate) dialect: Dialect,
     pub(crate) table: Option<&'a str>,
     pub(crate) body_type: Option<BodyType>,
     pub(crate) columns: Option<&'a BTreeMap<String, String>>,
@@ -73,7 +75,7 @@ impl TargetOptions<'_> {
     pub(crate) fn validate(self) -> Result<Target, OptionsError> {
         if let Some(text) = self.statement {
             self.statement_stands_alone()?;
-            return Statement::parse(text).map(Target::Statement);
+            return Statement::parse(text, self.dialect).map(Target::Statement);
         }
         let name = TableName::new(self.table.unwrap_or(TableName::DEFAULT))?;
         let table = match (self.columns, self.id_column) {

@@ -1,6 +1,6 @@
 //! Real servers, real faults and a judge, for the tests of every other crate.
 //!
-//! Owns what a test needs around the code under test: a PostgreSQL of its own, a faulty TCP proxy, a
+//! Owns what a test needs around the code under test: a PostgreSQL or MariaDB of its own, a faulty TCP proxy, a
 //! webhook receiver that answers as it is told, the real `forebay` binary, a sender that signs and keeps
 //! a record of what was acknowledged, and a disk that fills up. Each lives on free ports and in a
 //! directory of its own, can be stopped, killed and started again by the test, and is gone when it is
@@ -8,6 +8,7 @@
 //! Never mocks: what is missing on the machine fails the test in words that say how to install it.
 //! A dev-dependency only; it imports nothing of Forebay, so that it can judge all of it.
 
+mod account;
 mod certificate;
 mod command;
 pub mod disk;
@@ -17,6 +18,7 @@ pub mod flask;
 pub mod http;
 pub mod judge;
 pub mod moto;
+pub mod mariadb;
 pub mod port;
 pub mod postgres;
 pub mod process;

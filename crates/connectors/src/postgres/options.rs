@@ -13,6 +13,7 @@ use super::destination::Postgres;
 use super::url::Url;
 use crate::options::{Backend, BuildError, Context, OptionsError, batch_max};
 use crate::reference::{OptionDoc, sql};
+use crate::statement::Dialect;
 use crate::target::{BodyType, Target, TargetOptions};
 
 /// The word for it in the configuration.
@@ -125,6 +126,7 @@ impl Options {
             return Err(OptionsError::new("concurrency", "must be from 1 to 64"));
         }
         let target = TargetOptions {
+            dialect: Dialect::Numbered,
             table: self.table.as_deref(),
             body_type: self.body_type,
             columns: self.columns.as_ref(),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::destination::Sqlite;
 use crate::options::{Backend, BuildError, Context, OptionsError, batch_max};
 use crate::reference::{OptionDoc, sql};
+use crate::statement::Dialect;
 use crate::target::{BodyType, Target, TargetOptions};
 
 /// The word for it in the configuration.
@@ -94,6 +95,7 @@ impl Options {
             return Err(OptionsError::new("timeout", "must be from 100ms to 1h"));
         }
         let target = TargetOptions {
+            dialect: Dialect::Numbered,
             table: self.table.as_deref(),
             body_type: self.body_type,
             columns: self.columns.as_ref(),

@@ -56,6 +56,23 @@ pub(crate) trait Database: Subject {
     async fn refuse_bad_paths(&self);
     /// Refuses writes, or allows them again.
     async fn set_read_only(&self, read_only: bool);
+
+    /// An expression that puts the texts of these together, in the SQL of a `statement`.
+    fn together(parts: &[&str]) -> String {
+        parts.join(" || ")
+    }
+
+    /// The INSERT, in the SQL of a `statement`, so that a row whose `id` is there already is left out.
+    fn once(insert: &str) -> String {
+        format!("{insert} ON CONFLICT (id) DO NOTHING")
+    }
+
+    /// An expression for what is at these names, one in another, in the JSON that `column` holds, as text.
+    fn json_text(column: &str, names: &[&str]) -> String {
+        let (last, first) = names.split_last().unwrap();
+        let first: String = first.iter().map(|name| format!(" -> '{name}'")).collect();
+        format!("{column}{first} ->> '{last}'")
+    }
 }
 
 /// The subject's section with more keys.
@@ -215,12 +232,15 @@ pub(crate) async fn odd_parts_are_kept_in_their_columns<S: Database>() {
     assert_eq!(subject.texts(raw).await, ["12"]);
     let paths = "SELECT DISTINCT path FROM webhook_events";
     assert_eq!(subject.texts(paths).await, ["/in/gen%00esys"]);
-    let header = "SELECT DISTINCT headers ->> 'x-many' FROM webhook_events";
-    let many: Vec<String> = subject.texts(header).await;
+    let header = |names: &[&str]| {
+        let text = S::json_text("headers", names);
+        format!("SELECT DISTINCT {text} FROM webhook_events")
+    };
+    let many: Vec<String> = subject.texts(&header(&["x-many"])).await;
     let many: Vec<String> = serde_json::from_str(&many[0]).unwrap();
     assert_eq!(many, ["one", "two \"quoted\""]);
-    let odd = "SELECT DISTINCT headers -> 'x-odd' ->> 'base64' FROM webhook_events";
-    assert_eq!(subject.texts(odd).await, ["/wA="]);
+    let odd = header(&["x-odd", "base64"]);
+    assert_eq!(subject.texts(&odd).await, ["/wA="]);
 }
 
 pub(crate) async fn an_absent_destination_is_unavailable_until_it_is_back<S: Subject>() {
@@ -335,7 +355,7 @@ pub(crate) async fn columns_take_values_out_of_the_body<S: Database>() {
     let subject = S::start().await;
     subject
         .execute(
-            "CREATE TABLE \"My Events\" (event varchar(36) PRIMARY KEY, \"conversationId\" varchar(5), n numeric, whole text)",
+            "CREATE TABLE \"My Events\" (event varchar(36) PRIMARY KEY, \"conversationId\" varchar(5), n numeric(10, 2), whole text)",
         )
         .await;
     let to = destination(
@@ -374,7 +394,9 @@ pub(crate) async fn columns_take_values_out_of_the_body<S: Database>() {
 
 pub(crate) async fn an_id_column_without_an_index_is_named_and_written_plainly<S: Database>() {
     let subject = S::start().await;
-    subject.execute("CREATE TABLE log (id text, n text)").await;
+    subject
+        .execute("CREATE TABLE log (id varchar(36), n text)")
+        .await;
     let own = json!({"table": "log", "id_column": "id", "columns": {"n": "/number"}});
     let to = destination(&subject, own.clone());
     let findings = to.inspect().await.unwrap();
@@ -416,12 +438,11 @@ pub(crate) async fn another_unique_conflict_is_rejected<S: Database>() {
 pub(crate) async fn a_statement_runs_with_bound_parameters<S: Database>() {
     let subject = S::start().await;
     subject
-        .execute("CREATE TABLE mine (id text PRIMARY KEY, body text, kind text)")
+        .execute("CREATE TABLE mine (id varchar(36) PRIMARY KEY, body text, kind text)")
         .await;
-    let to = destination(
-        &subject,
-        json!({"statement": "INSERT INTO mine VALUES ($id, $body, $event_type || '$id' || $source) ON CONFLICT (id) DO NOTHING"}),
-    );
+    let kind = S::together(&["$event_type", "'$id'", "$source"]);
+    let statement = S::once(&format!("INSERT INTO mine VALUES ($id, $body, {kind})"));
+    let to = destination(&subject, json!({"statement": statement}));
     let findings = to.inspect().await.unwrap();
     assert!(findings[0].text.contains("idempotent"), "{findings:?}");
     let batch = [
@@ -448,7 +469,7 @@ pub(crate) async fn a_statement_runs_with_bound_parameters<S: Database>() {
 pub(crate) async fn a_table_that_does_not_fit_is_named_plainly<S: Database>() {
     let subject = S::start().await;
     subject
-        .execute("CREATE TABLE small (id text PRIMARY KEY)")
+        .execute("CREATE TABLE small (id varchar(36) PRIMARY KEY)")
         .await;
     let to = destination(&subject, json!({"table": "small"}));
     let why = to.inspect().await.unwrap_err().to_string();

@@ -118,7 +118,7 @@ impl Worker {
             match self.deal_with(&message).await {
                 Ok(made) => {
                     done.push(message.handle);
-                    self.count(made);
+                    self.count(&made);
                 }
                 Err(error) => {
                     failed = Some(error);
@@ -188,8 +188,8 @@ impl Worker {
             .map(|stored| stored.seq))
     }
 
-    fn count(&self, made: Made) {
-        if let Made::Redriven(route) = &made {
+    fn count(&self, made: &Made) {
+        if let Made::Redriven(route) = made {
             self.ports.routes.brought(route);
         }
         self.note(|import| match made {

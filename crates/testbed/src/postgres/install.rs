@@ -6,18 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::Doing;
+use crate::account::Account;
 use crate::{Error, Result};
 
 const DEBIAN: &str = "/usr/lib/postgresql";
 const PACKAGE: &str = "postgresql";
-
-/// A user and group that PostgreSQL runs as instead of root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-}
 
 /// The programs of one PostgreSQL version.
 #[derive(Debug, Clone)]
@@ -37,11 +30,7 @@ impl Install {
         let bin = newest(Path::new(DEBIAN))
             .or_else(on_path)
             .ok_or_else(missing)?;
-        let account = if rustix::process::geteuid().is_root() {
-            Some(lent_account()?)
-        } else {
-            None
-        };
+        let account = Account::lent("PostgreSQL", &["postgres", "nobody"])?;
         Ok(Self { bin, account })
     }
 
@@ -52,26 +41,21 @@ impl Install {
 
     /// A command of this version that runs under the account PostgreSQL may run under.
     pub(super) fn command(&self, program: &str) -> Command {
-        use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(self.bin.join(program));
         // The account need not be able to enter the directory that the test was started in.
         command.current_dir("/").env("LC_ALL", "C");
         for name in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGOPTIONS"] {
             command.env_remove(name);
         }
-        if let Some(Account { uid, gid }) = self.account {
-            command.uid(uid).gid(gid);
+        if let Some(account) = self.account {
+            account.runs(&mut command);
         }
         command
     }
 
     /// Gives a file or directory to the account, which is what lets PostgreSQL use it.
     pub(super) fn hand_over(&self, path: &Path) -> Result<()> {
-        let Some(Account { uid, gid }) = self.account else {
-            return Ok(());
-        };
-        std::os::unix::fs::chown(path, Some(uid), Some(gid))
-            .doing(|| format!("give {} to user {uid}", path.display()))
+        self.account.map_or(Ok(()), |account| account.owns(path))
     }
 }
 
@@ -93,29 +77,6 @@ fn on_path() -> Option<PathBuf> {
         .find(|folder| folder.join("postgres").exists() && folder.join("initdb").exists())
 }
 
-fn lent_account() -> Result<Account> {
-    let users = std::fs::read_to_string("/etc/passwd").doing(|| "read /etc/passwd")?;
-    ["postgres", "nobody"]
-        .into_iter()
-        .find_map(|name| account(&users, name))
-        .ok_or_else(|| {
-            Error::Misuse(
-                "PostgreSQL refuses to run as root, and there is no user postgres or nobody"
-                    .to_owned(),
-            )
-        })
-}
-
-fn account(users: &str, name: &str) -> Option<Account> {
-    let line = users
-        .lines()
-        .find(|line| line.split(':').next() == Some(name))?;
-    let mut fields = line.split(':').skip(2);
-    let uid = fields.next()?.parse().ok()?;
-    let gid = fields.next()?.parse().ok()?;
-    Some(Account { uid, gid })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,15 +91,5 @@ mod tests {
         }
         std::fs::create_dir_all(dir.path().join("17/bin")).unwrap();
         assert_eq!(newest(dir.path()), Some(dir.path().join("15/bin")));
-    }
-
-    #[test]
-    fn an_account_is_found_by_its_whole_name() {
-        let users = "root:x:0:0::/root:/bin/sh\npostgresql:x:7:8::/:/bin/sh\npostgres:x:101:104::/:/bin/sh\n";
-        assert_eq!(
-            account(users, "postgres"),
-            Some(Account { uid: 101, gid: 104 })
-        );
-        assert_eq!(account(users, "nobody"), None);
     }
 }

@@ -122,6 +122,7 @@ fn what_is_described_as_a_destinations_default_is_its_default() {
             sample["destinations"]["db"] = match kind {
                 "http" => json!({ "type": kind, "url": "https://h/in" }),
                 "postgres" => json!({ "type": kind, "url": "postgres://db/app" }),
+                "mysql" => json!({ "type": kind, "url": "mysql://db/app" }),
                 "file" => json!({ "type": kind, "path": "/tmp/events.ndjson" }),
                 _ => json!({ "type": kind }),
             };
