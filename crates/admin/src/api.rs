@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::access::Access;
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{dlq, events, home, openapi, probes, redrives, routes, sources, status};
+use crate::{dlq, events, home, imports, openapi, probes, redrives, routes, sources, status};
 
 /// One path and one method. The OpenAPI description has the same ones, and a test holds the two
 /// together.
@@ -57,6 +57,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         acts("/api/v1/redrives", post(redrives::begin)),
         reads("/api/v1/redrives/{id}", get(redrives::show)),
         ends("/api/v1/redrives/{id}", delete(redrives::cancel)),
+        reads("/api/v1/imports", get(imports::list)),
+        acts("/api/v1/imports", post(imports::begin)),
+        reads("/api/v1/imports/{id}", get(imports::show)),
+        ends("/api/v1/imports/{id}", delete(imports::cancel)),
         reads("/api/v1/routes", get(routes::list)),
         acts("/api/v1/routes/{name}/pause", post(routes::pause)),
         acts("/api/v1/routes/{name}/resume", post(routes::resume)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::Clock;
-use domain::ports::{Archive, DeadLetters, Journal, Readiness, Routes, Sources, State};
+use domain::ports::{Archive, DeadLetters, Imports, Journal, Readiness, Routes, Sources, State};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
@@ -30,6 +30,8 @@ pub struct Ports {
     pub state: Arc<dyn State>,
     /// Dead letters and redrives.
     pub dead_letters: Arc<dyn DeadLetters>,
+    /// What brings back what lies in queues outside.
+    pub imports: Arc<dyn Imports>,
     /// Told of every redrive that was begun, so that whoever steps them need not look all the time.
     pub redrive_begun: Arc<Notify>,
     /// The answer of `/readyz`.

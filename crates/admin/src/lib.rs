@@ -13,6 +13,7 @@ mod cursor;
 mod dlq;
 mod events;
 mod home;
+mod imports;
 mod openapi;
 mod probes;
 mod problem;

@@ -24,7 +24,7 @@ pub mod verify;
 
 pub use answer::Answer;
 pub use dedup::Window;
-pub use import::{ImportPorts, Importer, Readable};
+pub use import::{ImportPorts, Importer, Queues};
 pub use listener::{Connection, Handler, Listener, Peer};
 pub use metrics::Metrics;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};

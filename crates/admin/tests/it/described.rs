@@ -228,6 +228,7 @@ async fn every_answer_about_dead_letters_is_as_described() {
     let (list, groups) = ("/api/v1/dlq", "/api/v1/dlq/groups");
     let (purge, redrives) = ("/api/v1/dlq/purge", "/api/v1/redrives");
     let (letter, job) = ("/api/v1/dlq/{id}", "/api/v1/redrives/{id}");
+    let (imports, import) = ("/api/v1/imports", "/api/v1/imports/{id}");
     let (edit, history) = ("/api/v1/dlq/{id}/redrive", "/api/v1/dlq/{id}/history");
     let edit_one = format!("/api/v1/dlq/{}/redrive", id(1));
     let edit_gone = format!("/api/v1/dlq/{}/redrive", id(77));
@@ -240,6 +241,16 @@ async fn every_answer_about_dead_letters_is_as_described() {
         ("get", groups, "/api/v1/dlq/groups?x=1", "", 400),
         ("get", letter, &one, "", 200),
         ("get", letter, &gone, "", 404),
+        ("get", imports, imports, "", 200),
+        ("post", imports, imports, r#"{"from":"ops"}"#, 202),
+        ("post", imports, imports, r#"{"from":"ops"}"#, 409),
+        ("post", imports, imports, r#"{"from":"nowhere"}"#, 404),
+        ("post", imports, imports, "{}", 400),
+        ("get", imports, imports, "", 200),
+        ("get", import, "/api/v1/imports/1", "", 200),
+        ("get", import, "/api/v1/imports/2", "", 404),
+        ("delete", import, "/api/v1/imports/1", "", 200),
+        ("delete", import, "/api/v1/imports/x", "", 400),
         ("post", edit, &edit_one, r#"{"body":"{}","by":"me"}"#, 200),
         ("post", edit, &edit_one, r#"{"body":1}"#, 400),
         ("post", edit, &edit_gone, r#"{"body":"{}"}"#, 404),
@@ -276,7 +287,7 @@ async fn every_answer_about_dead_letters_is_as_described() {
 
 /// These are asked by a test of their own.
 fn of_dead_letters(path: &str) -> bool {
-    path.contains("/dlq") || path.contains("/redrives")
+    path.contains("/dlq") || path.contains("/redrives") || path.contains("/imports")
 }
 
 #[tokio::test]

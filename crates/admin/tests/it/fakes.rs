@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use domain::clock::ManualClock;
 use domain::ports::{
     Append, AppendError, Archive, BatchLimit, BreakerState, Durability, EventPage, EventQuery,
-    Fate, Journal, JournalError, KnownSource, LastError, Parked, Reader, Readiness, RetireFate,
-    RouteControlError, RouteRecord, RouteStatus, Routes, Settlement, SourceStatus, Sources, State,
-    StateError,
+    Fate, Import, ImportError, ImportRequest, ImportStatus, Imports, Journal, JournalError,
+    KnownSource, LastError, Parked, Reader, Readiness, RetireFate, RouteControlError, RouteRecord,
+    RouteStatus, Routes, Settlement, SourceStatus, Sources, State, StateError,
 };
 use domain::{
     Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, OrderKey, RouteName,
@@ -130,6 +130,7 @@ impl World {
             journal: Arc::clone(self) as _,
             state: Arc::clone(self) as _,
             dead_letters: self.letters() as _,
+            imports: Arc::new(FakeImports::default()) as _,
             redrive_begun: Arc::clone(&self.redrive_begun),
             readiness: Arc::clone(self) as _,
             journal_usage: Arc::new(|| JournalUsage {
@@ -456,5 +457,43 @@ impl State for World {
 
     async fn expire_delivered(&self, _: Timestamp) -> Result<(), StateError> {
         unreachable!("admin does not ask")
+    }
+}
+
+/// Imports from a queue `ops`; one runs at a time.
+#[derive(Default)]
+struct FakeImports(Mutex<Vec<Import>>);
+
+#[async_trait]
+impl Imports for FakeImports {
+    async fn begin(&self, request: ImportRequest) -> Result<Import, ImportError> {
+        if request.from.as_str() != "ops" {
+            return Err(ImportError::Unknown(request.from));
+        }
+        let mut imports = self.0.lock().unwrap();
+        if let Some(last) = imports.last() {
+            return Err(ImportError::Running(last.id));
+        }
+        let import = Import {
+            id: 1,
+            from: request.from,
+            status: ImportStatus::Running,
+            redriven: 1,
+            known: 2,
+            fresh: 3,
+            error: None,
+            created_at: at(1),
+            finished_at: None,
+        };
+        imports.push(import.clone());
+        Ok(import)
+    }
+
+    fn list(&self) -> Vec<Import> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn cancel(&self, id: u64) -> Option<Import> {
+        self.list().into_iter().find(|import| import.id == id)
     }
 }

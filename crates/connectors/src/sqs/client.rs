@@ -11,7 +11,9 @@ use aws_sdk_sqs::config::{
 };
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, Message, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use domain::Unavailable;
 use std::sync::Arc;
@@ -26,6 +28,9 @@ use crate::outbound;
 
 /// What the queue said of itself counts so long: it may be given another limit.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// The longest that SQS waits for a message.
+const LONGEST_POLL: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -75,10 +80,7 @@ impl Client {
                 Ok(answer) => Ok(Facts::read(answer.attributes())),
                 Err(error) => match self.refusal(&error) {
                     Refusal::Gone(why) if why.cause.code == "permission" => Ok(Facts::UNKNOWN),
-                    Refusal::Gone(why) => Err(why),
-                    Refusal::Throttled => Err(self.troubled("asks to wait")),
-                    Refusal::Bad(cause) | Refusal::Failed(cause) => Err(Unavailable { cause }),
-                    Refusal::TooLarge => Err(self.troubled("does not take the question")),
+                    refusal => Err(self.gone(refusal)),
                 },
             }
         };
@@ -108,6 +110,68 @@ impl Client {
         match timeout(self.config.timeout, send).await {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::Gone(self.late())),
+        }
+    }
+
+    /// Takes messages, at most ten, and waits for the first of them for so long, in whole seconds.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(super) async fn receive(
+        &self,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Message>, Unavailable> {
+        // The answer takes as long as the wait: it must come within the time of a request.
+        let wait = wait.min(self.config.timeout / 2).min(LONGEST_POLL);
+        let receive = async {
+            let sdk = self.sdk().await?;
+            let answer = sdk
+                .receive_message()
+                .queue_url(&self.config.queue_url)
+                .max_number_of_messages(i32::try_from(limit).unwrap_or(1))
+                .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(0))
+                .message_attribute_names("All")
+                .send()
+                .await;
+            let answer = answer.map_err(|error| self.gone(self.refusal(&error)))?;
+            Ok(answer.messages.unwrap_or_default())
+        };
+        self.in_time(receive).await
+    }
+
+    /// Deletes messages, at most ten.
+    ///
+    /// # Errors
+    /// It is not there, or did not delete all of them.
+    pub(super) async fn delete(
+        &self,
+        entries: Vec<DeleteMessageBatchRequestEntry>,
+    ) -> Result<(), Unavailable> {
+        let delete = async {
+            let sdk = self.sdk().await?;
+            let answer = sdk
+                .delete_message_batch()
+                .queue_url(&self.config.queue_url)
+                .set_entries(Some(entries))
+                .send()
+                .await;
+            let answer = answer.map_err(|error| self.gone(self.refusal(&error)))?;
+            match answer.failed.len() {
+                0 => Ok(()),
+                count => Err(self.troubled(&format!("did not delete {count} messages"))),
+            }
+        };
+        self.in_time(delete).await
+    }
+
+    /// Of a queue that is read, every refusal says that it cannot be.
+    fn gone(&self, refusal: Refusal) -> Unavailable {
+        match refusal {
+            Refusal::Gone(why) => why,
+            Refusal::Throttled => self.troubled("asks to wait"),
+            Refusal::Bad(cause) | Refusal::Failed(cause) => Unavailable { cause },
+            Refusal::TooLarge => self.troubled("does not take the request"),
         }
     }
 

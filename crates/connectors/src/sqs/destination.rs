@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
-use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
+use domain::ports::{Delivery, Destination, DestinationLimits, Finding, Inlet};
 use domain::{BatchOutcome, Cause, Clock, Outcome, Unavailable};
 use md5::{Digest as _, Md5};
 
@@ -59,6 +59,10 @@ impl Sqs {
             client: Client::new(Arc::clone(&config), access),
             config,
         })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The message, or what becomes of the event without sending it.
@@ -249,6 +253,10 @@ impl Destination for Sqs {
     /// A FIFO queue knows a repeat for five minutes, which is no promise.
     fn recognises_repeats(&self) -> bool {
         false
+    }
+
+    fn inlet(&self) -> Option<&dyn Inlet> {
+        Some(self)
     }
 
     fn kind(&self) -> &'static str {

@@ -6,6 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use domain::ports::Delivery;
 use serde_json::Value;
 
@@ -87,6 +88,42 @@ fn folded(carried: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
     attributes
 }
 
+/// A message as it comes back: the bytes as they were before [`Message::of`], and each name by itself. What other
+/// software sent is taken as it is.
+pub(super) fn read(
+    text: String,
+    attributes: Vec<(String, String)>,
+) -> (Bytes, Vec<(String, String)>) {
+    let (mut encoding, mut plain) = (None, Vec::with_capacity(attributes.len() + IN_META.len()));
+    for (name, value) in attributes {
+        match &*name {
+            ENCODING => encoding = Some(value),
+            META => plain.extend(unfolded(&value)),
+            _ => plain.push((name, value)),
+        }
+    }
+    let body = match encoding.as_deref() {
+        Some("empty") => Bytes::new(),
+        Some("base64") => match STANDARD.decode(&text) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(_) => Bytes::from(text),
+        },
+        _ => Bytes::from(text),
+    };
+    (body, plain)
+}
+
+fn unfolded(meta: &str) -> Vec<(String, String)> {
+    let meta: serde_json::Map<String, Value> = serde_json::from_str(meta).unwrap_or_default();
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    meta.into_iter()
+        .map(|(name, value)| (name, text(value)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +188,30 @@ mod tests {
             attributes: vec![("content-type", "x".into())],
         };
         assert_eq!(message.bytes(), 2 + 12 + 6 + 1);
+    }
+
+    #[test]
+    fn what_went_out_comes_back_as_it_was() {
+        for body in [&b"{}"[..], b"", b"-", b"\xff\0", "ä".as_bytes()] {
+            let mut delivery = dead(b"", 3);
+            std::sync::Arc::make_mut(&mut delivery.stored.event).body =
+                Bytes::copy_from_slice(body);
+            let sent = Message::of(&delivery);
+            let attributes = sent.attributes.into_iter();
+            let attributes = attributes.map(|(name, value)| (name.to_owned(), value));
+            let (read, attributes) = read(sent.body, attributes.collect());
+            assert_eq!(&read[..], body);
+            let redrives = attributes
+                .iter()
+                .find(|(name, _)| name == "forebay-redrives");
+            assert_eq!(redrives.map(|(_, value)| value.as_str()), Some("3"));
+            assert!(
+                attributes
+                    .iter()
+                    .all(|(name, _)| name != META && name != ENCODING)
+            );
+        }
+        let foreign = vec![("forebay-encoding".to_owned(), "base64".to_owned())];
+        assert_eq!(&read("no base64!".into(), foreign).0[..], b"no base64!");
     }
 }

@@ -1,12 +1,13 @@
 //! SQS: each event is one message, with the event's own bytes and what goes with them as attributes.
 //!
-//! Owns the requests of up to ten messages, what the queue says of each, and how a body travels that SQS cannot take
-//! as it is. Makes no queue: that is the work of whoever pays for it.
+//! Owns the requests of up to ten messages, what the queue says of each, how a body travels that SQS cannot take as it
+//! is, and how all of that is read again. Makes no queue: that is the work of whoever pays for it.
 
 mod client;
 mod destination;
 mod error;
 mod group;
+mod inlet;
 mod inspect;
 mod message;
 mod options;

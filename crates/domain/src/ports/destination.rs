@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::Inlet;
 use crate::{BatchOutcome, Envelope, StoredEvent, Unavailable};
 
 /// One event on its way to a destination.
@@ -68,6 +69,11 @@ pub trait Destination: Send + Sync {
     /// Whether an event that is delivered again arrives once, because the backend knows its id. Where not, the
     /// repeat carries the same id, for whoever reads it to tell.
     fn recognises_repeats(&self) -> bool;
+
+    /// The same backend, read: for those that are queues.
+    fn inlet(&self) -> Option<&dyn Inlet> {
+        None
+    }
 
     /// The word for its type in the configuration: `postgres`, `sqlite`.
     fn kind(&self) -> &'static str;

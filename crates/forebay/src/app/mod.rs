@@ -116,6 +116,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         Arc::clone(&clock),
         expiry(config),
     ));
+    let imports = importer(config, &stores, &ingest, &dispatch, &clock);
     let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
     let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
     let ports = admin::Ports {
@@ -125,6 +126,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         journal: stores.journal.clone(),
         state: stores.state.clone(),
         dead_letters: stores.state.clone(),
+        imports,
         redrive_begun,
         readiness: gate.clone(),
         journal_usage: stores.usage(),
@@ -142,6 +144,29 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         config.server.access.clone(),
         ports,
         sockets.admin,
+    ))
+}
+
+fn importer(
+    config: &Config,
+    stores: &Stores,
+    ingest: &Arc<ingest::Ingest>,
+    dispatch: &dispatch::Dispatch,
+    clock: &Arc<dyn Clock>,
+) -> Arc<ingest::Importer> {
+    let ports = ingest::ImportPorts {
+        dead_letters: stores.state.clone(),
+        state: stores.state.clone(),
+        archive: stores.journal.clone(),
+        routes: dispatch.routes(),
+        clock: Arc::clone(clock),
+    };
+    let queues = config.destinations.iter();
+    let queues = queues.map(|(name, built)| (name.clone(), Arc::clone(&built.port)));
+    Arc::new(ingest::Importer::new(
+        Arc::clone(ingest),
+        ports,
+        queues.collect(),
     ))
 }
 

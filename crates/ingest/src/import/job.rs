@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::policy::ProbePolicy;
-use domain::ports::{Fate, ImportRequest, ImportStatus, Inlet, Message};
+use domain::ports::{Destination, Fate, ImportRequest, ImportStatus, Inlet, Message};
 use domain::{EventId, RouteName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ const FAILURES: u32 = 5;
 pub(super) struct Worker {
     pub(super) id: u64,
     pub(super) request: ImportRequest,
-    pub(super) inlet: Arc<dyn Inlet>,
+    pub(super) queue: Arc<dyn Destination>,
     pub(super) ingest: Arc<Ingest>,
     pub(super) ports: ImportPorts,
     pub(super) jobs: Arc<Mutex<Vec<Job>>>,
@@ -60,19 +60,21 @@ impl Worker {
     }
 
     async fn work(&self) -> Result<ImportStatus, String> {
+        let Some(inlet) = self.queue.inlet() else {
+            return Err("it cannot be read".into());
+        };
         let (mut empty, mut failures) = (0, 0);
         while empty < EMPTY {
             let begun = Instant::now();
-            let received = self
-                .stop
-                .run_until_cancelled(self.inlet.receive(BATCH, WAIT));
+            let received = self.stop.run_until_cancelled(inlet.receive(BATCH, WAIT));
             let dealt_with = match received.await {
                 None => return Ok(ImportStatus::Cancelled),
                 Some(Ok(messages)) if messages.is_empty() => {
                     empty += 1;
                     continue;
                 }
-                Some(Ok(messages)) => self.batch(messages).await,
+                // What could not be dealt with is out of sight for a while: the queue would seem to be empty.
+                Some(Ok(messages)) => self.batch(inlet, messages).await?,
                 Some(Err(unavailable)) => Err(unavailable.to_string()),
             };
             empty = 0;
@@ -111,7 +113,14 @@ impl Worker {
     }
 
     /// Deals with the messages, and lets go of those that are durable, also when one could not be dealt with.
-    async fn batch(&self, messages: Vec<Message>) -> Result<usize, String> {
+    ///
+    /// # Errors
+    /// Why one could not. Inside: why they could not be let go, which may pass.
+    async fn batch(
+        &self,
+        inlet: &dyn Inlet,
+        messages: Vec<Message>,
+    ) -> Result<Result<usize, String>, String> {
         let mut done = Vec::with_capacity(messages.len());
         let mut failed = None;
         for message in messages {
@@ -127,11 +136,16 @@ impl Worker {
             }
         }
         let count = done.len();
-        if count > 0 {
-            let let_go = self.inlet.let_go(done).await;
-            let_go.map_err(|unavailable| unavailable.to_string())?;
+        let let_go = match count {
+            0 => Ok(()),
+            _ => inlet.let_go(done).await,
+        };
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(let_go
+                .map(|()| count)
+                .map_err(|unavailable| unavailable.to_string())),
         }
-        failed.map_or(Ok(count), Err)
     }
 
     async fn deal_with(&self, message: &Message) -> Result<Made, String> {

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use domain::ports::{
-    Archive, DeadLetters, Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet, Routes,
-    State,
+    Archive, DeadLetters, Destination, Import, ImportError, ImportRequest, ImportStatus, Imports,
+    Routes, State,
 };
 use domain::{Clock, DestinationName};
 use tokio_util::sync::CancellationToken;
@@ -42,14 +42,14 @@ pub struct ImportPorts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// A destination, and how it is read if it can be.
-pub type Readable = BTreeMap<DestinationName, (&'static str, Option<Arc<dyn Inlet>>)>;
+/// The destinations of the configuration; some of them can be read.
+pub type Queues = BTreeMap<DestinationName, Arc<dyn Destination>>;
 
 /// Begins imports and remembers them.
 pub struct Importer {
     ingest: Arc<Ingest>,
     ports: ImportPorts,
-    queues: Readable,
+    queues: Queues,
     jobs: Arc<Mutex<Vec<Job>>>,
 }
 
@@ -62,7 +62,7 @@ struct Job {
 impl Importer {
     /// Over the destinations of the configuration.
     #[must_use]
-    pub fn new(ingest: Arc<Ingest>, ports: ImportPorts, queues: Readable) -> Self {
+    pub fn new(ingest: Arc<Ingest>, ports: ImportPorts, queues: Queues) -> Self {
         Self {
             ingest,
             ports,
@@ -86,16 +86,16 @@ fn lock(jobs: &Mutex<Vec<Job>>) -> MutexGuard<'_, Vec<Job>> {
 #[async_trait]
 impl Imports for Importer {
     async fn begin(&self, request: ImportRequest) -> Result<Import, ImportError> {
-        let Some((kind, inlet)) = self.queues.get(&request.from) else {
+        let Some(queue) = self.queues.get(&request.from) else {
             return Err(ImportError::Unknown(request.from));
         };
-        let Some(inlet) = inlet else {
+        if queue.inlet().is_none() {
             return Err(ImportError::NotReadable {
                 name: request.from,
-                kind,
+                kind: queue.kind(),
                 readable: READABLE,
             });
-        };
+        }
         if let Some(source) = &request.source
             && !self.ingest.has_source(source)
         {
@@ -133,7 +133,7 @@ impl Imports for Importer {
         let worker = job::Worker {
             id: import.id,
             request,
-            inlet: Arc::clone(inlet),
+            queue: Arc::clone(queue),
             ingest: Arc::clone(&self.ingest),
             ports: self.ports.clone(),
             jobs: Arc::clone(&self.jobs),

@@ -3,6 +3,7 @@
 mod edit;
 mod export;
 mod history;
+mod import;
 mod list;
 mod progress;
 mod purge;
@@ -34,6 +35,7 @@ enum Verb {
     Redrive(redrive::Args),
     Purge(purge::Args),
     Export(export::Args),
+    Import(import::Args),
     History(history::Args),
 }
 
@@ -45,6 +47,7 @@ pub fn run(args: &Args) -> Outcome {
         Verb::Redrive(args) => redrive::run(args),
         Verb::Purge(args) => purge::run(args),
         Verb::Export(args) => export::run(args),
+        Verb::Import(args) => import::run(args),
         Verb::History(args) => history::run(args),
     }
 }

@@ -10,3 +10,12 @@ pub(super) fn bar(count: u64) -> ProgressBar {
     }
     bar
 }
+
+/// A count of messages, of which nobody knows how many there are.
+pub(super) fn counter() -> ProgressBar {
+    let counter = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} messages, {per_sec}") {
+        counter.set_style(style);
+    }
+    counter
+}

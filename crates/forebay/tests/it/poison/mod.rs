@@ -8,6 +8,7 @@ mod order;
 mod refused;
 mod room;
 mod targets;
+mod thread;
 
 use serde_json::Value;
 use testbed::process::{Forebay, Output};

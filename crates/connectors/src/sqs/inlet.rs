@@ -1,0 +1,53 @@
+//! The queue read again: messages are taken, and deleted only when they are let go.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
+use domain::Unavailable;
+use domain::ports::{Inlet, Message};
+
+use super::destination::Sqs;
+use super::message;
+
+/// SQS gives and deletes so many at once.
+const AT_ONCE: usize = 10;
+
+#[async_trait]
+impl Inlet for Sqs {
+    async fn receive(&self, limit: usize, wait: Duration) -> Result<Vec<Message>, Unavailable> {
+        let limit = limit.clamp(1, AT_ONCE);
+        let messages = self.client().receive(limit, wait).await?;
+        let taken = messages.into_iter().filter_map(|message| {
+            let handle = message.receipt_handle?;
+            let attributes = message.message_attributes.unwrap_or_default();
+            let attributes = attributes
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value.string_value?)));
+            let (body, attributes) =
+                message::read(message.body.unwrap_or_default(), attributes.collect());
+            Some(Message {
+                handle,
+                body,
+                attributes,
+            })
+        });
+        Ok(taken.collect())
+    }
+
+    async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {
+        let mut handles = handles.into_iter().peekable();
+        while handles.peek().is_some() {
+            let entries = handles.by_ref().take(AT_ONCE).enumerate();
+            let entries = entries.filter_map(|(place, handle)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(handle)
+                    .build()
+                    .ok()
+            });
+            self.client().delete(entries.collect()).await?;
+        }
+        Ok(())
+    }
+}
