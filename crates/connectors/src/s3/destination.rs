@@ -14,6 +14,7 @@ use super::client::Client;
 use super::object::{self, Object};
 use super::options::{Config, KIND};
 use crate::aws::access::Access;
+use crate::aws::endpoint::Endpoint;
 use crate::outbound;
 
 /// The most bytes of events in one object of lines. It is put together in memory.
@@ -32,7 +33,9 @@ impl S3 {
         config: Config,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (&'static str, String)> {
-        let http = outbound::client(config.connect_timeout, config.concurrency)
+        let endpoint = config.endpoint.as_ref();
+        let is_https = endpoint.is_none_or(Endpoint::is_https);
+        let http = outbound::client(is_https, config.connect_timeout, config.concurrency)
             .map_err(|why| ("bucket", why))?;
         let region = config.region.clone();
         let access = Access::new(config.keys.clone(), region, http.clone(), clock)?;

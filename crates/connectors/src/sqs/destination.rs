@@ -46,8 +46,12 @@ impl Sqs {
         config: Config,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (&'static str, String)> {
-        let http = outbound::client(config.connect_timeout, config.concurrency)
-            .map_err(|why| (config.endpoint_key, why))?;
+        let http = outbound::client(
+            config.endpoint.is_https(),
+            config.connect_timeout,
+            config.concurrency,
+        )
+        .map_err(|why| (config.endpoint_key, why))?;
         let access = Access::new(
             config.keys.clone(),
             Some(config.region.clone()),

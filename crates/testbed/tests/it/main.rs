@@ -7,6 +7,7 @@
 
 mod disk;
 mod endpoint;
+mod moto;
 mod postgres;
 mod process;
 mod proxy;

@@ -124,6 +124,8 @@ fn what_is_described_as_a_destinations_default_is_its_default() {
                 "postgres" => json!({ "type": kind, "url": "postgres://db/app" }),
                 "mysql" => json!({ "type": kind, "url": "mysql://db/app" }),
                 "file" => json!({ "type": kind, "path": "/tmp/events.ndjson" }),
+                "sqs" => json!({ "type": kind, "queue_url": "https://h/1/q.fifo" }),
+                "s3" => json!({ "type": kind, "bucket": "letters" }),
                 _ => json!({ "type": kind }),
             };
             if let Some(option) = option {
