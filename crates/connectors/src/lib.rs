@@ -22,6 +22,7 @@ pub mod http;
 mod identifier;
 pub mod options;
 pub mod postgres;
+pub mod redis;
 pub mod reference;
 mod roots;
 mod row;

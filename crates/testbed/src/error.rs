@@ -51,6 +51,9 @@ pub enum Error {
     /// PostgreSQL refused a connection or a statement of the test's own.
     #[error("postgres: {0}")]
     Postgres(#[source] tokio_postgres::Error),
+    /// Redis refused a connection or a command of the test's own.
+    #[error("redis: {0}")]
+    Redis(#[from] redis::RedisError),
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),

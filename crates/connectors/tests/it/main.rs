@@ -13,4 +13,6 @@ mod http;
 mod http_faults;
 mod postgres;
 mod postgres_faults;
+mod redis;
+mod redis_faults;
 mod sqlite;
