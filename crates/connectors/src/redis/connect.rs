@@ -123,7 +123,10 @@ impl Way {
             }
             Ok(session)
         };
-        let session = within(config.connect_timeout, &place, opening).await??;
+        let limit = config.connect_timeout;
+        let opened = tokio::time::timeout(limit, opening).await;
+        let session =
+            opened.map_err(|_| error::not_opened(&place, limit, self.tls.is_some()))??;
         tracing::debug!(server = %place, "connected to redis");
         Ok(session)
     }

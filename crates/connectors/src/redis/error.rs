@@ -230,11 +230,30 @@ pub(super) fn gone(place: &Place, error: &RedisError) -> Unavailable {
             format!("{place}: what answers there is no Redis, or wants TLS: look at `url`"),
         );
     }
+    // The library shares its errors, and what is shared is a source of its own.
     let source = std::error::Error::source(error);
-    let known = source.and_then(|source| source.downcast_ref::<io::Error>());
+    let shared = source.and_then(|source| source.downcast_ref::<Shared>());
+    let known = shared.and_then(|shared| shared.downcast_ref::<io::Error>());
     known.map_or_else(
         || Unavailable::new("reset", format!("{place}: the connection was broken off")),
         |error| broken(place, error),
+    )
+}
+
+type Shared = std::sync::Arc<dyn std::error::Error + Send + Sync>;
+
+/// No connection within the limit. One cause is worth naming: a Redis without TLS takes a TLS greeting for the
+/// beginning of a command, and waits for its end.
+pub(super) fn not_opened(place: &Place, limit: Duration, encrypted: bool) -> Unavailable {
+    let seconds = limit.as_secs_f32();
+    let hint = if encrypted {
+        "; a server that does not speak TLS is silent as well: then write redis:// into `url`, or its port for TLS"
+    } else {
+        ""
+    };
+    Unavailable::new(
+        "timeout",
+        format!("no connection to {place} within {seconds}s{hint}"),
     )
 }
 

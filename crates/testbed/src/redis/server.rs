@@ -286,7 +286,7 @@ impl Server {
             ("repl-diskless-sync-delay".to_owned(), "0".to_owned()),
         ];
         if let Some(password) = &options.password {
-            settings.push(("requirepass".to_owned(), password.clone()));
+            settings.push(("requirepass".to_owned(), format!("\"{password}\"")));
         }
         if let Some(master) = options.replica_of {
             let place = format!("{} {}", master.ip(), master.port());
