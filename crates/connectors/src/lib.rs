@@ -10,10 +10,6 @@
 //! page in the docs.
 
 mod body;
-#[allow(
-    dead_code,
-    reason = "for the carriers with names and values of their own"
-)]
 mod carried;
 mod field;
 pub mod file;

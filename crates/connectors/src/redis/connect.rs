@@ -98,14 +98,14 @@ pub(super) async fn open(
         sentinel::confirm(&session, config).await?;
         return Ok(session);
     }
-    let mut first = None;
+    let mut shown = None;
     for place in way.url.places(PORT) {
         match way.connect(config, place).await {
             Ok(session) => return Ok(session),
-            Err(why) => first = first.or(Some(why)),
+            Err(why) => shown = Some(error::more_telling(shown, why)),
         }
     }
-    Err(first.unwrap_or_else(|| Unavailable::new("configuration", "url: names no host")))
+    Err(shown.unwrap_or_else(|| Unavailable::new("configuration", "url: names no host")))
 }
 
 impl Way {

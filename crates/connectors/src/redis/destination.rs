@@ -118,6 +118,9 @@ impl Destination for Redis {
             if !outcomes.contains(&Outcome::NotDone) {
                 break None;
             }
+            if Instant::now() >= deadline {
+                break Some(error::late("the server", self.budget()));
+            }
         };
         BatchOutcome {
             outcomes,

@@ -242,6 +242,19 @@ pub(super) fn gone(place: &Place, error: &RedisError) -> Unavailable {
 
 type Shared = std::sync::Arc<dyn std::error::Error + Send + Sync>;
 
+/// Of two hosts' reasons the one to show: a host that answered says more than one that did not.
+pub(super) fn more_telling(one: Option<Unavailable>, other: Unavailable) -> Unavailable {
+    match one {
+        Some(one) if is_an_answer(&one) || !is_an_answer(&other) => one,
+        _ => other,
+    }
+}
+
+/// Whether a server said so itself.
+pub(super) fn is_an_answer(why: &Unavailable) -> bool {
+    why.cause.code.starts_with("redis ")
+}
+
 /// No connection within the limit. One cause is worth naming: a Redis without TLS takes a TLS greeting for the
 /// beginning of a command, and waits for its end.
 pub(super) fn not_opened(place: &Place, limit: Duration, encrypted: bool) -> Unavailable {
@@ -440,6 +453,22 @@ mod tests {
             for word in words {
                 assert!(why.contains(word), "{why}");
             }
+        }
+    }
+
+    #[test]
+    fn of_several_hosts_the_one_that_answered_is_shown() {
+        let why = |code: &str| Unavailable::new(code, "");
+        for (codes, shown) in [
+            (&["refused", "dns"][..], "refused"),
+            (&["refused", "redis NOAUTH", "dns"], "redis NOAUTH"),
+            (&["redis OOM", "redis NOAUTH"], "redis OOM"),
+        ] {
+            let all = codes.iter().fold(None, |one, code| {
+                let other = why(code);
+                Some(more_telling(one, other))
+            });
+            assert_eq!(all.unwrap().cause.code, shown);
         }
     }
 

@@ -7,6 +7,7 @@ use domain::Unavailable;
 use redis::Value;
 
 use super::connect::{Session, Way, log_in, within};
+use super::error;
 use super::options::Config;
 use super::url::{Login, Place};
 
@@ -22,15 +23,15 @@ pub(super) async fn master(
     name: &str,
     login: Option<&Login>,
 ) -> Result<Place, Unavailable> {
-    let mut first = None;
+    let mut shown = None;
     for place in way.url.places(PORT) {
         let asked = ask(way, config, place.clone(), name, login);
         match within(config.connect_timeout, &place, asked).await {
             Ok(Ok(master)) => return Ok(master),
-            Ok(Err(why)) | Err(why) => first = first.or(Some(why)),
+            Ok(Err(why)) | Err(why) => shown = Some(error::more_telling(shown, why)),
         }
     }
-    Err(first.unwrap_or_else(|| Unavailable::new("configuration", "url: names no sentinel")))
+    Err(shown.unwrap_or_else(|| Unavailable::new("configuration", "url: names no sentinel")))
 }
 
 async fn ask(
@@ -49,7 +50,7 @@ async fn ask(
     let session = way.raw(place.clone()).await?;
     log_in(&session, login, &config.target)
         .await
-        .map_err(|why| match why.cause.code.starts_with("redis") {
+        .map_err(|why| match error::is_an_answer(&why) {
             true => said("does not let us log in"),
             false => why,
         })?;
