@@ -15,4 +15,5 @@ mod postgres;
 mod postgres_faults;
 mod redis;
 mod redis_faults;
+mod redis_nodes;
 mod sqlite;

@@ -12,7 +12,7 @@ use testbed::redis::{Options, Server};
 use crate::contract::{Served, Subject, contract, section};
 use crate::events::{Bodies, as_dead, deliver_all, event, events, made};
 
-const KEY: &str = "shop:events";
+pub(crate) const KEY: &str = "shop:events";
 
 /// What a list holds: one JSON object an element.
 pub(crate) struct List {

@@ -10,3 +10,4 @@ mod endpoint;
 mod postgres;
 mod process;
 mod proxy;
+mod redis;

@@ -123,6 +123,7 @@ fn what_is_described_as_a_destinations_default_is_its_default() {
                 "http" => json!({ "type": kind, "url": "https://h/in" }),
                 "postgres" => json!({ "type": kind, "url": "postgres://db/app" }),
                 "file" => json!({ "type": kind, "path": "/tmp/events.ndjson" }),
+                "redis" => json!({ "type": kind, "url": "redis://h", "list": "events" }),
                 _ => json!({ "type": kind }),
             };
             if let Some(option) = option {
