@@ -21,6 +21,7 @@ pub mod mysql;
 pub mod options;
 mod outbound;
 pub mod postgres;
+pub mod redis;
 pub mod reference;
 mod roots;
 mod row;

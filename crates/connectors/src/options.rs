@@ -63,6 +63,8 @@ backends! {
     Sqs => sqs,
     /// A bucket of S3, Google Cloud Storage or Azure Blob Storage.
     S3 => s3,
+    /// A list or a stream of a Redis server.
+    Redis => redis,
 }
 
 /// Checked options of any backend; what [`build`] takes.
@@ -424,6 +426,66 @@ mod tests {
                 r#"{"type":"http","url":"http://h","headers":{"webhook-id":"x"},"sign":{"secret":"whsec_YQ=="}}"#,
                 "headers",
             ),
+            (r#"{"type":"redis","list":"q"}"#, "url"),
+            (r#"{"type":"redis","url":"http://h","list":"q"}"#, "url"),
+            (
+                r#"{"type":"redis","url":"redis://h","url_file":"f","list":"q"}"#,
+                "url_file",
+            ),
+            (r#"{"type":"redis","url":"redis://h"}"#, "list"),
+            (r#"{"type":"redis","url":"redis://h","list":""}"#, "list"),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","stream":"q"}"#,
+                "stream",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","stream":"a\nb"}"#,
+                "stream",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","sentinel":{}}"#,
+                "sentinel",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","sentinel":{"master":"m","user":"u"}}"#,
+                "sentinel",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","sentinel":{"master":"m","password":"p","password_file":"f"}}"#,
+                "sentinel",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","wait_replicas":17}"#,
+                "wait_replicas",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","ca_file":"f"}"#,
+                "ca_file",
+            ),
+            (
+                r#"{"type":"redis","url":"rediss://h","list":"q","cert_file":"f"}"#,
+                "key_file",
+            ),
+            (
+                r#"{"type":"redis","url":"rediss://h","list":"q","key_file":"f"}"#,
+                "cert_file",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","batch_max":0}"#,
+                "batch_max",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","concurrency":65}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","timeout":"1ms"}"#,
+                "timeout",
+            ),
+            (
+                r#"{"type":"redis","url":"redis://h","list":"q","connect_timeout":"2h"}"#,
+                "connect_timeout",
+            ),
         ];
         for (json, key) in cases {
             assert_eq!(refused(json).key, key, "{json}");
@@ -463,6 +525,24 @@ mod tests {
             assert!(!printed.contains("hunter2"), "{printed}");
             let error = refused(&section("hunter2 hunter2"));
             assert_eq!(error.key, "secret_access_key");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_of_a_redis_section_is_printed() {
+        let section = |url: &str| {
+            serde_json::json!({
+                "type": "redis", "url": url, "list": "q",
+                "sentinel": {"master": "m", "user": "u", "password": "hunter2"},
+            })
+            .to_string()
+        };
+        let good = read(&section("redis://app:hunter2@h/0")).unwrap();
+        let printed = format!("{good:?} {:?}", good.validate().unwrap());
+        assert!(!printed.contains("hunter2"), "{printed}");
+        for url in ["redis://app:hunter2@h:x", "hunter2", "redis://hunter2@h"] {
+            let error = refused(&section(url));
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

@@ -54,6 +54,9 @@ pub enum Error {
     /// MariaDB refused a connection or a statement of the test's own.
     #[error("mariadb: {0}")]
     Mariadb(#[from] mysql_async::Error),
+    /// Redis refused a connection or a command of the test's own.
+    #[error("redis: {0}")]
+    Redis(#[from] redis::RedisError),
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),

@@ -11,3 +11,4 @@ mod moto;
 mod postgres;
 mod process;
 mod proxy;
+mod redis;

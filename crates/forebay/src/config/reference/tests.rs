@@ -126,6 +126,7 @@ fn what_is_described_as_a_destinations_default_is_its_default() {
                 "file" => json!({ "type": kind, "path": "/tmp/events.ndjson" }),
                 "sqs" => json!({ "type": kind, "queue_url": "https://h/1/q.fifo" }),
                 "s3" => json!({ "type": kind, "bucket": "letters" }),
+                "redis" => json!({ "type": kind, "url": "redis://h", "list": "events" }),
                 _ => json!({ "type": kind }),
             };
             if let Some(option) = option {
