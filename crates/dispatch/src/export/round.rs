@@ -43,7 +43,7 @@ struct Open {
 }
 
 /// How often whoever runs it is back in control: to note how far the target has come, and to look for more.
-const BACK: Duration = Duration::from_secs(1);
+const BACK: Duration = Duration::from_millis(200);
 
 /// What a task reports.
 enum Done {

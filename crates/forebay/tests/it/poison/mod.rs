@@ -4,6 +4,7 @@
 mod exact;
 mod flask;
 mod kills;
+mod leaving;
 mod order;
 mod refused;
 mod room;

@@ -1,17 +1,12 @@
 //! Dead letters leave for their targets on real servers: with what became of them, through outages and kills.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use rand::RngExt;
-use testbed::endpoint::{Answer, Endpoint, Received};
+use testbed::endpoint::{Answer, Endpoint};
 use testbed::postgres::{Options, Server};
 use testbed::process::Forebay;
 use testbed::{DEADLINE, Result};
 
 use super::{cli, dead_letters, post, route, to_postgres, until};
-use crate::crash::{dice, rounds};
-use crate::rig::{self, count};
+use crate::rig;
 
 /// A destination `ops` at the endpoint.
 fn ops(endpoint: &Endpoint) -> String {
@@ -22,7 +17,7 @@ fn ops(endpoint: &Endpoint) -> String {
 }
 
 /// Waits until so many dead letters of the route are with none of its targets yet.
-async fn until_waiting(forebay: &Forebay, wanted: u64) -> Result<()> {
+pub(super) async fn until_waiting(forebay: &Forebay, wanted: u64) -> Result<()> {
     let what = format!("{wanted} dead letters wait for their target");
     let waiting = |status: &serde_json::Value| {
         let exports = status["routes"][0]["exports"].as_array().unwrap();
@@ -35,11 +30,6 @@ async fn until_waiting(forebay: &Forebay, wanted: u64) -> Result<()> {
         .status_until(&what, rig::LONG, |status| waiting(status) == wanted)
         .await?;
     Ok(())
-}
-
-fn ids(received: &[Received]) -> BTreeSet<String> {
-    let id = |one: &Received| one.header("forebay-event-id").unwrap().to_owned();
-    received.iter().map(id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,62 +157,6 @@ async fn letters_that_every_target_has_go_when_keep_says_and_others_stay() -> Re
             .contains("r: 1 dead letters stay here because ops would not take them"),
         "{}",
         status.stdout
-    );
-    rig::assert_balanced(&forebay).await
-}
-
-/// The endpoint goes away and Forebay is killed, again and again, while ten thousand letters leave.
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_letters_all_leave_through_kills_and_an_endpoint_that_comes_and_goes()
--> Result<()> {
-    const LETTERS: u64 = 10_000;
-    let mut endpoint = Endpoint::start().await?;
-    let refusing = "[destinations.db]\ntype = \"sqlite\"\npath = \"refusing.db\"\nstatement = \"INSERT INTO t VALUES ($id)\"\n";
-    let keys = "dead_letter = { to = [\"ops\"] }";
-    let launch = rig::forebay([refusing.to_owned(), ops(&endpoint), route(keys)].concat());
-    let table = rusqlite::Connection::open(launch.dir().join("refusing.db")).unwrap();
-    table
-        .execute_batch("CREATE TABLE t (id TEXT CHECK (id = 'never'))")
-        .unwrap();
-    drop(table);
-    endpoint.stop().await;
-    let mut forebay = launch.start().await?;
-    let (count_arg, url) = (LETTERS.to_string(), forebay.ingest(""));
-    let send = [
-        "send", "--source", "in", "--url", &url, "--count", &count_arg,
-    ];
-    cli(&forebay, &send).await?;
-    until(&forebay, "dead", LETTERS).await?;
-    until_waiting(&forebay, LETTERS).await?;
-    let mut dice = dice(rounds(5));
-    for round in 0..rounds(5) {
-        endpoint.start_again().await?;
-        tokio::time::sleep(Duration::from_millis(dice.random_range(50..600))).await;
-        if round % 2 == 0 {
-            endpoint.stop().await;
-            forebay.kill9().await?;
-        } else {
-            forebay.kill9().await?;
-            endpoint.stop().await;
-        }
-        forebay.start().await?;
-    }
-    endpoint.start_again().await?;
-    until_waiting(&forebay, 0).await?;
-    let received = endpoint.received();
-    let repeats = received.len() as u64 - ids(&received).len() as u64;
-    println!(
-        "{} posts for {LETTERS} letters: {repeats} repeats",
-        received.len()
-    );
-    assert_eq!(ids(&received).len() as u64, LETTERS);
-    // Of what an endpoint was given and answered, a kill repeats what was not noted yet.
-    assert!(repeats < u64::from(rounds(5)) * 2100, "{repeats} repeats");
-    let status = forebay.status().await?;
-    assert_eq!(
-        count(&status, "r", "dead"),
-        LETTERS,
-        "they are kept for 30 days"
     );
     rig::assert_balanced(&forebay).await
 }
