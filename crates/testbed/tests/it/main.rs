@@ -7,6 +7,7 @@
 
 mod disk;
 mod endpoint;
+mod mariadb;
 mod postgres;
 mod process;
 mod proxy;
