@@ -208,16 +208,20 @@ async fn a_repeat_is_not_delivered_before_the_first_is_on_the_disk() {
     let insert = "INSERT INTO webhook_events (id, source, received_at, method, path, headers, body) VALUES \
          ('01901234-5678-7000-8000-000000000000', '', now(), '', '', '{}', '{}')";
     let first = tokio::spawn(async move { first.query_drop(insert).await });
-    testbed::until("the first is to be seen", DEADLINE, async || {
-        match subject.count().await {
+    testbed::until(
+        "the first is to be seen",
+        DEADLINE,
+        async || match subject.count().await {
             0 => Err("nothing".to_owned()),
             _ => Ok(()),
-        }
-    })
+        },
+    )
     .await
     .unwrap();
     let redo = async |what: &str| -> u64 {
-        let sql = format!("SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_lsn_{what}'");
+        let sql = format!(
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_lsn_{what}'"
+        );
         subject.texts(&sql).await[0].parse().unwrap()
     };
     let written = redo("current").await;

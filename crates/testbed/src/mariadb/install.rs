@@ -45,8 +45,19 @@ impl Install {
     pub(super) fn slow_server(&self, delay: Duration) -> Result<Command> {
         let mut strace = Command::new(program("strace", "strace")?);
         let micros = delay.as_micros();
-        strace.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
-        strace.args(["-e", &format!("inject=fsync,fdatasync:delay_enter={micros}")]);
+        strace.args([
+            "-f",
+            "-qq",
+            "--seccomp-bpf",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fsync,fdatasync",
+        ]);
+        strace.args([
+            "-e",
+            &format!("inject=fsync,fdatasync:delay_enter={micros}"),
+        ]);
         strace.arg("--").arg(&self.server);
         Ok(self.command(strace))
     }

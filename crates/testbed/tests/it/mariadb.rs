@@ -24,7 +24,10 @@ async fn committed_rows_survive_a_kill_and_an_orderly_stop() -> Result<()> {
         server.log_tail()
     );
     server.stop().await?;
-    assert!(app(&server).await.is_err(), "a stopped server took a client");
+    assert!(
+        app(&server).await.is_err(),
+        "a stopped server took a client"
+    );
     server.start().await?;
     assert_eq!(server.rows::<i32>("SELECT n FROM t").await?, [1]);
     Ok(())
@@ -66,12 +69,14 @@ async fn a_dropped_server_leaves_no_process_and_no_directory() -> Result<()> {
     assert!(socket.exists());
     drop(server);
     assert!(!socket.exists());
-    until("nobody answers", DEADLINE, async || {
-        match mysql_async::Conn::from_url(&url).await {
+    until(
+        "nobody answers",
+        DEADLINE,
+        async || match mysql_async::Conn::from_url(&url).await {
             Ok(_) => Err("a client was taken".to_owned()),
             Err(_) => Ok(()),
-        }
-    })
+        },
+    )
     .await
 }
 
