@@ -45,7 +45,7 @@ pub(super) async fn look(conn: &mut Conn, table: &Table) -> Result<Option<Found>
         Err(error) => return Err(failed(error)),
     };
     let columns = columns.iter().map(|row| {
-        let text = |name: &str| row.get::<Option<String>, _>(name).flatten();
+        let text = |name: &str| text(row, name);
         let extra = text("Extra").unwrap_or_default().to_lowercase();
         let filled = text("Null").is_some_and(|null| null == "YES")
             || text("Default").is_some()
@@ -83,9 +83,15 @@ pub(super) async fn look(conn: &mut Conn, table: &Table) -> Result<Option<Found>
     }))
 }
 
+/// A column of what SHOW gives. A default may be bytes that are no text.
+fn text(row: &Row, name: &str) -> Option<String> {
+    let value = row.get_opt::<Option<Vec<u8>>, _>(name)?;
+    let bytes = value.ok().flatten()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Whether one of the indexes is unique, on this column alone and on the whole of it.
 fn is_unique(indexes: &[Row], id_column: &str) -> bool {
-    let text = |row: &Row, name: &str| row.get::<Option<String>, _>(name).flatten();
     let id = id_column.to_lowercase();
     indexes.iter().any(|row| {
         let key = text(row, "Key_name");

@@ -1,8 +1,9 @@
-//! The contract on MariaDB, by the `mysql` destination, and what is MySQL's own.
+//! The contract on MariaDB, by the `mysql` destination, in the SQL that it and MySQL share.
 
 use std::net::SocketAddr;
 
 use domain::ports::Destination;
+use domain::{Cause, Outcome};
 use serde_json::{Value, json};
 use testbed::mariadb::{Options, Server};
 
@@ -106,6 +107,14 @@ impl Served for Mysql {
     fn secret_section(address: SocketAddr) -> Value {
         json!({"type": "mysql", "url": format!("mysql://hunter2:hunter2@{address}/hunter2")})
     }
+}
+
+/// Why an event was rejected.
+pub(crate) fn rejected(outcome: &Outcome) -> &Cause {
+    let Outcome::Reject { cause } = outcome else {
+        panic!("{outcome:?}");
+    };
+    cause
 }
 
 contract!(Mysql, served sql);

@@ -196,6 +196,41 @@ async fn a_session_that_the_server_ended_while_it_was_idle_is_not_noticed() {
     assert_eq!(subject.bodies("webhook_events").await, bodies(&events(20)));
 }
 
+/// InnoDB shows a commit to others before it is synced: a repeat that finds the row there must not be quicker than the
+/// row's own sync, or a crash now would lose what was told to be delivered.
+#[tokio::test]
+async fn a_repeat_is_not_delivered_before_the_first_is_on_the_disk() {
+    let options = Options::default().with_slow_syncs(Duration::from_millis(300));
+    let subject = Mysql::with(options).await;
+    let to = subject.made(json!({}));
+    to.inspect().await.unwrap();
+    let mut first = subject.server.client().await.unwrap();
+    let insert = "INSERT INTO webhook_events (id, source, received_at, method, path, headers, body) VALUES \
+         ('01901234-5678-7000-8000-000000000000', '', now(), '', '', '{}', '{}')";
+    let first = tokio::spawn(async move { first.query_drop(insert).await });
+    testbed::until(
+        "the first is to be seen",
+        DEADLINE,
+        async || match subject.count().await {
+            0 => Err("nothing".to_owned()),
+            _ => Ok(()),
+        },
+    )
+    .await
+    .unwrap();
+    let redo = async |what: &str| -> u64 {
+        let sql = format!(
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_lsn_{what}'"
+        );
+        subject.texts(&sql).await[0].parse().unwrap()
+    };
+    let written = redo("current").await;
+    deliver_all(&*to, &events(1)).await;
+    let synced = redo("flushed").await;
+    assert!(synced >= written, "synced to {synced} of {written}");
+    first.await.unwrap().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_at_once_on_a_new_database_all_arrive() {
     let subject = Mysql::start().await;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::account::Account;
 use crate::{Error, Result};
@@ -25,8 +26,8 @@ pub(super) struct Install {
 impl Install {
     pub(super) fn find() -> Result<Self> {
         Ok(Self {
-            server: program("mariadbd")?,
-            setup: program("mariadb-install-db")?,
+            server: program("mariadbd", PACKAGE)?,
+            setup: program("mariadb-install-db", PACKAGE)?,
             account: Account::lent("MariaDB", &["mysql", "nobody"])?,
         })
     }
@@ -37,17 +38,37 @@ impl Install {
     }
 
     pub(super) fn server(&self) -> Command {
-        self.command(&self.server)
+        self.command(Command::new(&self.server))
+    }
+
+    /// The server with every sync of a file held up for so long, by `strace`.
+    pub(super) fn slow_server(&self, delay: Duration) -> Result<Command> {
+        let mut strace = Command::new(program("strace", "strace")?);
+        let micros = delay.as_micros();
+        strace.args([
+            "-f",
+            "-qq",
+            "--seccomp-bpf",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=fsync,fdatasync",
+        ]);
+        strace.args([
+            "-e",
+            &format!("inject=fsync,fdatasync:delay_enter={micros}"),
+        ]);
+        strace.arg("--").arg(&self.server);
+        Ok(self.command(strace))
     }
 
     /// What makes a data directory.
     pub(super) fn setup(&self) -> Command {
-        self.command(&self.setup)
+        self.command(Command::new(&self.setup))
     }
 
     /// Reads none of the machine's own settings.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+    fn command(&self, mut command: Command) -> Command {
         // The account need not be able to enter the directory that the test was started in.
         command
             .arg("--no-defaults")
@@ -73,14 +94,14 @@ impl Install {
     }
 }
 
-fn program(name: &str) -> Result<PathBuf> {
+fn program(name: &str, package: &'static str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(FOLDERS.map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|program| program.exists())
         .ok_or_else(|| Error::Missing {
-            program: "MariaDB".to_owned(),
-            package: PACKAGE,
+            program: name.to_owned(),
+            package,
         })
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use rustix::process::Signal;
@@ -26,6 +27,7 @@ pub(super) const DATABASE: &str = "forebay";
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     tls: bool,
+    slow_syncs: Option<Duration>,
     settings: Vec<(String, String)>,
 }
 
@@ -34,6 +36,14 @@ impl Options {
     #[must_use]
     pub fn with_tls(mut self) -> Self {
         self.tls = true;
+        self
+    }
+
+    /// Holds up every sync of a file for so long, as a disk in trouble does. What is committed meanwhile is to be seen,
+    /// and not yet safe.
+    #[must_use]
+    pub fn with_slow_syncs(mut self, delay: Duration) -> Self {
+        self.slow_syncs = Some(delay);
         self
     }
 
@@ -149,7 +159,11 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.log());
         let log = log.doing(|| "open the server's log")?;
         let log_too = log.try_clone().doing(|| "share the server's log")?;
-        let mut command = Command::from(self.install.server());
+        let command = match self.options.slow_syncs {
+            Some(delay) => self.install.slow_server(delay)?,
+            None => self.install.server(),
+        };
+        let mut command = Command::from(command);
         command.args(self.arguments());
         command.stdin(Stdio::null()).stdout(log).stderr(log_too);
         self.process = Some(command.spawn().doing(|| "start mariadbd")?);
@@ -289,7 +303,7 @@ impl Drop for Server {
         // Its files go with it: nothing has to be written out.
         signal::kill_tree_now(pid);
         while matches!(process.try_wait(), Ok(None)) {
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

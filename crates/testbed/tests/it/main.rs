@@ -8,6 +8,7 @@
 mod disk;
 mod endpoint;
 mod moto;
+mod mariadb;
 mod postgres;
 mod process;
 mod proxy;
