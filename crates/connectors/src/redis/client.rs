@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_secs(30);
 struct Known {
     /// With the moment that each was given back.
     idle: Vec<(Session, Instant)>,
-    /// The node of a cluster that has the key.
+    /// The node of a cluster that has the key. Forgotten with the first failure, as it may have failed over.
     home: Option<Place>,
 }
 

@@ -1,7 +1,7 @@
 //! What an event is on the wire: one command on one key.
 
 use domain::ports::Delivery;
-use redis::Cmd;
+use redis::{Cmd, Value};
 
 use crate::carried;
 
@@ -61,6 +61,16 @@ impl Target {
         }
     }
 
+    /// Whether this is what the command answers once it has added something: the list's new length, the entry's id. A
+    /// command that was only queued, say, answers something else.
+    pub(super) fn is_added(&self, answer: &Value) -> bool {
+        match (self, answer) {
+            (Self::List(_), Value::Int(length)) => *length > 0,
+            (Self::Stream(_), Value::BulkString(id)) => !id.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The same command with next to nothing in it, to be queued in a transaction and thrown away.
     pub(super) fn add_nothing(&self) -> Cmd {
         let mut command = redis::cmd(self.verb());
@@ -69,5 +79,26 @@ impl Target {
             Self::Stream(key) => command.arg(key).arg("*").arg("body").arg(""),
         };
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_commands_own_answer_is_a_confirmation() {
+        let (list, stream) = (Target::List("q".into()), Target::Stream("q".into()));
+        let id = Value::BulkString(b"1-0".to_vec());
+        assert!(list.is_added(&Value::Int(1)) && stream.is_added(&id));
+        assert!(!list.is_added(&Value::Int(0)) && !list.is_added(&id));
+        for other in [
+            Value::SimpleString("QUEUED".into()),
+            Value::Okay,
+            Value::Nil,
+            Value::Array(vec![]),
+        ] {
+            assert!(!list.is_added(&other) && !stream.is_added(&other));
+        }
     }
 }

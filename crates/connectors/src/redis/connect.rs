@@ -77,7 +77,7 @@ impl Session {
     }
 }
 
-/// Opens one by the way that the options have now. `home` is tried first, and only once.
+/// Opens one by the way that the options have now: to `home` alone, if the key is known to be there.
 pub(super) async fn open(
     config: &Arc<Config>,
     home: Option<Place>,
@@ -87,10 +87,8 @@ pub(super) async fn open(
     let way = read
         .map_err(|_| Unavailable::new("configuration", "a file was not read to its end"))?
         .map_err(|(key, why)| Unavailable::new("configuration", format!("{key}: {why}")))?;
-    if let Some(place) = home
-        && let Ok(session) = way.connect(config, place).await
-    {
-        return Ok(session);
+    if let Some(place) = home {
+        return way.connect(config, place).await;
     }
     if let Some((name, login)) = &way.sentinel {
         let place = sentinel::master(&way, config, name, login.as_ref()).await?;

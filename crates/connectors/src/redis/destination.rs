@@ -48,7 +48,13 @@ impl Redis {
     /// A session with a server that would take an event now.
     async fn ready(&self) -> Result<Lease<'_>, Unavailable> {
         for _ in 0..=MOVES {
-            let lease = self.pool.take().await?;
+            let lease = match self.pool.take().await {
+                Ok(lease) => lease,
+                Err(why) => {
+                    self.pool.forget();
+                    return Err(why);
+                }
+            };
             match ready(lease.session(), &self.config).await {
                 Ok(None) => return Ok(lease),
                 Ok(Some(place)) => self.pool.move_to(place),

@@ -192,6 +192,15 @@ fn word(code: &str) -> &str {
     if plain { code } else { "ERR" }
 }
 
+/// An answer that is none to what was asked.
+pub(super) fn unheard_of(place: &Place, target: &Target) -> Unavailable {
+    let verb = target.verb();
+    Unavailable::new(
+        "protocol",
+        format!("{place} answered {verb} with what is no answer to it: look what stands between"),
+    )
+}
+
 /// The event is larger than the server takes. `limit` is not known where the user may not ask for it.
 pub(super) fn too_large(length: usize, limit: Option<usize>) -> Cause {
     let limit = limit.map_or_else(|| "less".to_owned(), |limit| format!("{limit} at most"));

@@ -86,7 +86,13 @@ pub(super) async fn batch(
             }
         };
         match answer {
-            (at, _, Ok(Ok(_))) => answers.push((at, Outcome::Delivered)),
+            (at, _, Ok(Ok(answer))) if config.target.is_added(&answer) => {
+                answers.push((at, Outcome::Delivered));
+            }
+            (_, _, Ok(Ok(_))) => {
+                let why = error::unheard_of(&session.place, &config.target);
+                end = end.or(End::Away(why));
+            }
             (at, longest, Ok(Err(refusal))) => match error::judge(&refusal, &config.target) {
                 Verdict::Retry(cause) => answers.push((at, Outcome::Retry { cause, after: None })),
                 Verdict::TooLarge => {

@@ -171,3 +171,33 @@ async fn a_cluster_is_written_at_the_node_that_has_the_key_also_after_it_has_mov
     assert_eq!(other.list(KEY).await.unwrap().len(), 300);
     to.probe().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_node_that_is_down_is_named_and_found_again() {
+    // Long enough that the other node does not give it up meanwhile.
+    let options = || {
+        let options = Options::default().with_cluster();
+        options.with_setting("cluster-node-timeout", "120000")
+    };
+    let mut a = Server::start_new(options()).await.unwrap();
+    let mut b = Server::start_new(options()).await.unwrap();
+    Server::join_into_cluster(&[&a, &b]).await.unwrap();
+    let slot: u16 = a.ask(&["CLUSTER", "KEYSLOT", KEY]).await.unwrap();
+    let (owner, other) = if slot < 8192 {
+        (&mut a, &b)
+    } else {
+        (&mut b, &a)
+    };
+    let to = made(&json!({"type": "redis", "url": other.url(), "list": KEY}));
+    deliver_all(&*to, &events(3)).await;
+    owner.kill().await.unwrap();
+    deliver_to_nobody(&*to, &events(3)).await;
+    let why = to.deliver(&events(3)).await.unavailable.unwrap();
+    assert_eq!(why.cause.code, "refused");
+    let place = owner.addr().to_string();
+    assert!(why.cause.detail.contains(&place), "{why}");
+    assert_eq!(to.probe().await.unwrap_err().cause.code, "refused");
+    owner.start().await.unwrap();
+    deliver_soon(&*to, &events(3)).await;
+    assert_eq!(owner.list(KEY).await.unwrap().len(), 6);
+}
