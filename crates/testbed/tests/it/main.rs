@@ -7,8 +7,8 @@
 
 mod disk;
 mod endpoint;
-mod moto;
 mod mariadb;
+mod moto;
 mod postgres;
 mod process;
 mod proxy;
