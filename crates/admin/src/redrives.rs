@@ -7,14 +7,14 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use domain::EventId;
-use domain::ports::{DeadFilter, Redrive, RedriveId, Selection};
+use domain::ports::{DeadFilter, Redrive, RedriveId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::body;
 use crate::context::Context;
 use crate::cursor::List;
-use crate::dlq::{Selector, cursor, known_route, limit, once_each};
+use crate::dlq::{Selector, cursor, known, limit, not_retired, once_each};
 use crate::events::Pairs;
 use crate::problem::Problem;
 
@@ -59,12 +59,14 @@ pub(crate) async fn begin(State(context): State<Context>, body: Body) -> Result<
         filter: request.filter,
     };
     let selection = selection.selection()?;
-    if let Selection::Filter(filter) = &selection {
-        known_route(&context.ports, filter.route.as_ref()).await?;
-    }
     let ports = &context.ports;
-    if request.dry_run {
-        let matched = ports.dead_letters.count_redrivable(&selection).await?;
+    known(ports, &selection).await?;
+    let matched = ports.dead_letters.count_redrivable(&selection).await?;
+    if matched == 0 {
+        not_retired(ports, &selection).await?;
+    }
+    // A job about nothing would only be in the way of those that are about something.
+    if request.dry_run || matched == 0 {
         return Ok(Json(Matched { matched }).into_response());
     }
     let begun = ports

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use query::LettersQuery;
 use view::{LetterView, ShownLetter};
 
-pub(crate) use filter::known_route;
+pub(crate) use filter::{known, known_route, not_retired};
 pub(crate) use purge::purge;
 pub(crate) use query::{cursor, limit, once_each};
 pub(crate) use selector::Selector;

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use domain::EventId;
-use domain::ports::{DeadFilter, Letter, Selection};
+use domain::ports::{DeadFilter, Letter};
 use serde::{Deserialize, Serialize};
 
-use super::{Selector, known_route};
+use super::{Selector, known};
 use crate::body;
 use crate::context::Context;
 use crate::problem::Problem;
@@ -55,9 +55,7 @@ pub(crate) async fn purge(
         filter: request.filter,
     };
     let selection = selection.selection()?;
-    if let Selection::Filter(filter) = &selection {
-        known_route(&context.ports, filter.route.as_ref()).await?;
-    }
+    known(&context.ports, &selection).await?;
     let letters = &context.ports.dead_letters;
     let last = letters.last_letter().await?;
     let through = request.through.map_or(last, |given| given.min(last));

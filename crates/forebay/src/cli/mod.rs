@@ -12,6 +12,7 @@ mod dlq;
 mod events;
 mod journal;
 mod output;
+mod parse;
 mod routes;
 mod send;
 mod serve;

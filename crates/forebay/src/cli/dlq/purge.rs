@@ -3,7 +3,7 @@
 use domain::ports::Selection;
 use serde_json::{Value, json};
 
-use super::select::{SelectArgs, request};
+use super::select::{SelectArgs, must_be_a_group, request};
 use super::{letters, progress};
 use crate::cli::ask;
 use crate::cli::client::{AdminArgs, Client};
@@ -46,6 +46,9 @@ pub fn run(args: &Args) -> Outcome {
     let counting = request(&selection, [("dry_run", json!(true))])?;
     let counted = runtime.block_on(client.post_json(PURGE, &counting))?;
     let matched = counted["matched"].as_u64().unwrap_or_default();
+    if matched == 0 {
+        runtime.block_on(must_be_a_group(&client, &selection))?;
+    }
     if args.dry_run {
         let line = format!("{} would be discarded", letters(matched));
         return tell(&json!({ "matched": matched }), &line, args.json);

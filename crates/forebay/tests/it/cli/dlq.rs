@@ -26,7 +26,7 @@ const TABLE: &str = "CREATE TABLE orders (id TEXT PRIMARY KEY,
 
 pub(super) const NO_AMOUNT: &str = r#"{"amount":0,"name":"a"}"#;
 pub(super) const LONG_NAME: &str = r#"{"amount":1,"name":"much too long"}"#;
-pub(super) const SHORT: &str = "sqlite #: constraint failed: short";
+pub(super) const SHORT: &str = "sqlite 275: constraint failed: short";
 
 /// A server whose route `orders` has given up on six events without an amount and then on three with a long
 /// name.
