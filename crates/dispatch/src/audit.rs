@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::policy::Order;
 use domain::ports::{
     ExportStatus, JournalError, LastError, RouteRecord, RouteStatus, SettledRange,
 };
@@ -150,6 +151,9 @@ impl Auditor {
 
     async fn refresh(&mut self) {
         self.audit().await;
+        for part in &self.parts {
+            part.route.tell_burials();
+        }
         // Before the records are read: what is settled meanwhile is in none of the counts.
         let counts: Vec<_> = self.parts.iter().map(Part::begin_count).collect();
         let end = self.ports.journal.end();
@@ -320,6 +324,11 @@ impl Part {
             0 => None,
             _ => self.oldest(record.cursor, ports).await?,
         };
+        // In strict order everything is behind the one that is parked, read or not.
+        let held = match self.route.policies.order {
+            Order::Strict if ledger.parked > 0 => ledger.pending,
+            _ => self.route.board.held(),
+        };
         let now = ports.clock.now();
         let age = oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
         self.recount(ports).await;
@@ -344,7 +353,13 @@ impl Part {
             paused: self.route.board.paused(),
             ledger,
             imbalance,
-            held: self.route.board.held(),
+            held,
+            full: self
+                .route
+                .backlog
+                .as_ref()
+                .is_some_and(|backlog| backlog.refuses()),
+            at_parked_max: self.route.board.at_parked_max(),
             cursor: record.cursor,
             oldest_pending_seconds: age,
             last_error: shown.last_error,

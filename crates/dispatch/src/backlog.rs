@@ -47,6 +47,11 @@ impl Backlog {
         counted.saturating_add_signed(self.since.load(Ordering::Relaxed))
     }
 
+    /// Whether new events are turned away because of it.
+    pub(crate) fn refuses(&self) -> bool {
+        self.policy.on_full == OnFull::Refuse && self.pending() >= self.policy.max
+    }
+
     /// How many events are to be buried, so that the rest is within the limit, by a count that began after
     /// [`Backlog::begun`] said `after`. 0 where new ones are refused instead.
     pub(crate) fn excess(&self, after: u64) -> u64 {
@@ -126,9 +131,7 @@ impl Backlogs for LimitedBacklogs {
         let Some(routes) = self.by_source.get(source) else {
             return Ok(());
         };
-        let full = routes.iter().find(|(_, backlog)| {
-            backlog.policy.on_full == OnFull::Refuse && backlog.pending() >= backlog.policy.max
-        });
+        let full = routes.iter().find(|(_, backlog)| backlog.refuses());
         match full {
             Some((route, _)) => Err(RouteFull(route.clone())),
             None => Ok(()),

@@ -29,6 +29,8 @@ pub(crate) struct Board {
     held: AtomicU64,
     /// Parked events, as they were counted last.
     parked: AtomicU64,
+    /// The worker reads no further because of what is parked and held.
+    at_parked_max: AtomicBool,
     /// Wakes the worker after a change of `paused` or `brought`.
     changed: Notify,
 }
@@ -46,6 +48,7 @@ impl Board {
             brought: AtomicBool::new(false),
             held: AtomicU64::new(0),
             parked: AtomicU64::new(0),
+            at_parked_max: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -131,6 +134,16 @@ impl Board {
     /// How many events were parked at the last count.
     pub(crate) fn parked(&self) -> u64 {
         self.parked.load(Ordering::Relaxed)
+    }
+
+    /// Shows whether the route reads no further because of what is parked and held.
+    pub(crate) fn show_at_parked_max(&self, at_parked_max: bool) {
+        self.at_parked_max.store(at_parked_max, Ordering::Relaxed);
+    }
+
+    /// Whether it reads no further because of that.
+    pub(crate) fn at_parked_max(&self) -> bool {
+        self.at_parked_max.load(Ordering::Relaxed)
     }
 
     /// Waits for a change of `paused`, or for events brought back.

@@ -13,6 +13,7 @@ mod backlog;
 mod board;
 mod book;
 mod breaker;
+mod burials;
 mod completion;
 mod export;
 pub mod metrics;
@@ -286,6 +287,7 @@ fn open(
         slots,
         targets,
         buried: watch::Sender::new(0),
+        burials: std::sync::Mutex::default(),
         open_run: std::sync::Mutex::new(None),
         proved: AtomicBool::new(false),
         board: Arc::new(Board::new(spec.record.paused, now)),

@@ -13,9 +13,11 @@ use domain::{
     Clock, DestinationName, RangeSet, Reason, RouteName, Seq, SourceName, SourceSet, Timestamp,
 };
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::backlog::Backlog;
 use crate::board::Board;
+use crate::burials::Burials;
 use crate::export::{Target, TargetSpec};
 use crate::metrics::RouteMetrics;
 use crate::outbox::Outbox;
@@ -163,6 +165,8 @@ pub(crate) struct Route {
     pub(crate) targets: Vec<Arc<Target>>,
     /// Grows with every commit that buried something.
     pub(crate) buried: watch::Sender<u64>,
+    /// What the log has not told of yet.
+    pub(crate) burials: Mutex<Burials>,
     /// When the first event of a run that is not over failed.
     pub(crate) open_run: Mutex<Option<Timestamp>>,
     /// Its destination took an event since the last outage began, or since the start.
@@ -193,11 +197,26 @@ impl Route {
         *self.open_run.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
+    fn burials(&self) -> MutexGuard<'_, Burials> {
+        self.burials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the log of dead letters that it has not told of, if a line is due.
+    pub(crate) fn tell_burials(&self) {
+        let due = self.burials().due(Instant::now());
+        for line in due {
+            tracing::warn!(route = %self.name, reason = line.reason.as_str(), count = line.count, code = line.code,
+                "events were given up on, and are dead letters now");
+        }
+    }
+
     /// Counts dead letters that are committed, and tells whoever exports them.
     pub(crate) fn count_dead(&self, buries: &[Bury]) {
         if !buries.is_empty() {
             self.buried
                 .send_modify(|count| *count += buries.len() as u64);
+            self.burials().add(buries);
+            self.tell_burials();
         }
         for bury in buries {
             match bury.reason {

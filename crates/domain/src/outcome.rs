@@ -29,13 +29,13 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause whose fingerprint is its code and its detail with every digit run folded to `#`.
+    /// A cause whose fingerprint is its code as it is, and its detail with every digit run folded to `#`.
     #[must_use]
     pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
         let code = code.into();
         let mut detail = detail.into();
         truncate(&mut detail, MAX_ERROR_BYTES);
-        let fingerprint = fold_digits(&format!("{code}: {detail}"));
+        let fingerprint = format!("{code}: {}", fold_digits(&detail));
         Self {
             code,
             detail,
@@ -205,7 +205,11 @@ mod tests {
     fn causes_that_differ_in_numbers_only_share_a_fingerprint() {
         let one = Cause::new("sqlstate 23505", "duplicate key (id)=(1)");
         let two = Cause::new("sqlstate 23505", "duplicate key (id)=(20)");
+        assert_eq!(one.fingerprint, "sqlstate 23505: duplicate key (id)=(#)");
         assert_eq!(one.fingerprint, two.fingerprint);
+        // The code says what it is, digit by digit.
+        let other = Cause::new("sqlstate 23514", "duplicate key (id)=(1)");
+        assert_ne!(one.fingerprint, other.fingerprint);
         assert_ne!(one.detail, two.detail);
         assert_ne!(
             one.fingerprint,

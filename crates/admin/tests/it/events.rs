@@ -67,7 +67,7 @@ async fn events_come_newest_first_with_what_became_of_them() {
         "routes": [
             {"route": "r", "state": "delivered", "at": at(9)},
             {"route": "s", "state": "dead", "attempts": 9, "reason": "retries-exhausted",
-             "cause": {"code": "http 500", "detail": "oops", "fingerprint": "http #: oops"}},
+             "cause": {"code": "http 500", "detail": "oops", "fingerprint": "http 500: oops"}},
         ],
     });
     assert_eq!(page["events"][0], expected);

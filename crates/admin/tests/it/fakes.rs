@@ -81,6 +81,8 @@ pub(crate) fn route(name: &str, sources: &[&str]) -> RouteStatus {
         },
         imbalance: 0,
         held: 0,
+        full: false,
+        at_parked_max: false,
         cursor: Seq(7),
         oldest_pending_seconds: 1.5,
         last_error: Some(LastError {

@@ -9,6 +9,9 @@ use reqwest::Url;
 
 const FORM: &str = "is not a URL: write https://host/path, with special characters as %XX";
 
+/// A password with `@` and `/` in it ends the host too early, and its rest would be told as the host.
+const AT: &str = "has an @ behind the host: in the user, the password and the path write %40 for it, and in the user and the password %2F for /";
+
 /// A checked URL.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -44,6 +47,9 @@ impl Address {
             .unwrap_or(host)
             .to_owned();
         let credentials = credentials(&url)?;
+        if credentials.is_some() && url.path().contains('@') {
+            return Err(AT.into());
+        }
         url.set_fragment(None);
         url.set_username("").map_err(|()| FORM)?;
         url.set_password(None).map_err(|()| FORM)?;
@@ -150,6 +156,21 @@ mod tests {
         assert!(!format!("{value:?}").contains("YXBw"));
         assert_eq!(address.url().as_str(), "https://h/in?a=b");
         assert_eq!(Address::parse("https://h/").unwrap().credentials(), None);
+    }
+
+    #[test]
+    fn a_piece_of_a_password_is_never_taken_for_the_host() {
+        let error = Address::parse("https://u:s3@cr3t/tail@host/").unwrap_err();
+        assert!(error.contains("write %40"), "{error}");
+        assert!(!error.contains("cr3t"), "{error}");
+        // The last one before the path ends the password; without a password a path may have one.
+        for (text, place) in [
+            ("https://u:s3@cr3t-tail@host/", "host:443"),
+            ("https://u:p@host/?to=a@b", "host:443"),
+            ("https://host/@hook", "host:443"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().place(), place, "{text}");
+        }
     }
 
     #[test]

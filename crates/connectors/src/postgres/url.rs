@@ -13,6 +13,10 @@ use super::tls::{self, Roots, Verify};
 
 const FORM: &str = "is not a PostgreSQL URL: write postgres://user:password@host:5432/database, with special characters in the password as %XX";
 
+/// A second `@` belongs to the user or the password: the client library would take what is behind the first for
+/// the host, which is shown.
+const AT: &str = "has more than one @: in the user and the password write %40 for it";
+
 /// A checked connection string.
 #[derive(Clone)]
 pub(super) struct Url {
@@ -32,6 +36,9 @@ impl Url {
     /// What is wrong, without quoting any of it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        if is_url && has_stray_at(text) {
+            return Err(AT.into());
+        }
         let parts = if is_url { url_parts } else { pair_parts };
         let (rest, ssl) = parts(text).ok_or(FORM)?;
         let mut config: tokio_postgres::Config = rest.parse().map_err(|_| FORM)?;
@@ -131,6 +138,13 @@ fn mode(mode: Option<&str>, has_root: bool) -> Result<(SslMode, Verify), String>
             "has an unknown sslmode: write disable, allow, prefer, require, verify-ca or verify-full".into(),
         ),
     }
+}
+
+/// Whether an `@` stands where host, port and database should. What follows a `?` may have one.
+fn has_stray_at(text: &str) -> bool {
+    let behind = text.split_once('@').map_or("", |(_, behind)| behind);
+    let place = behind.split('?').next().unwrap_or_default();
+    place.contains('@')
 }
 
 /// Takes the TLS settings out of a URL's query.
@@ -276,6 +290,21 @@ mod tests {
         assert_eq!((mode, verify), (SslMode::Require, Verify::Chain));
         assert_eq!(roots, Roots::File("/a b.pem".into()));
         assert_eq!(config.get_application_name(), Some("forebay"));
+    }
+
+    #[test]
+    fn an_at_in_a_password_is_refused_unquoted_and_taken_as_40() {
+        for text in [
+            "postgres://u:s3@cr3t-tail@host/db",
+            "postgresql://u:s3@cr3t/tail@host/db",
+            "postgres://u@cr3t:cr3t@host:5432/db?sslmode=require",
+        ] {
+            let error = Url::parse(text).map(|url| url.place()).unwrap_err();
+            assert!(error.contains("write %40"), "{error}");
+            assert!(!error.contains("cr3t"), "{error}");
+        }
+        let good = Url::parse("postgres://u:s3%40cr3t@host/db?application_name=a@b").unwrap();
+        assert_eq!(good.place(), "host:5432");
     }
 
     #[test]

@@ -268,18 +268,17 @@ impl Worker {
         let most = self.route.policies.parked_max;
         // The board knows of those that were brought back, this worker of those since the last count.
         let parked = self.parked.max(self.route.board.parked());
-        if parked + held < most {
+        let at_most = parked + held >= most;
+        self.route.board.show_at_parked_max(at_most);
+        if !at_most {
             if self.overparked.has_passed() {
                 tracing::info!(route = %self.route.name, "the route reads on");
             }
             return true;
         }
-        let detail = format!(
-            "{parked} events are parked and {held} held: at parked_max ({most}) the route reads no further"
-        );
         if self.overparked.is_worth_a_line("parked") {
-            tracing::warn!(route = %self.route.name, "{detail}");
-            self.show_error(Cause::new("parked max", detail));
+            tracing::warn!(route = %self.route.name, parked, held, parked_max = most,
+                "so many events are parked and held that the route reads no further");
         }
         false
     }

@@ -218,10 +218,12 @@ async fn a_backlog_at_its_limit_refuses_its_sources_and_no_others() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(backlogs.admits(&a).unwrap_err().0.as_str(), "r");
     assert!(backlogs.admits(&b).is_ok());
+    assert!(rig.status("r").await.full && !rig.status("other").await.full);
     fake.set_up(true);
     rig.until("r", |status| status.ledger.delivered == 100)
         .await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(backlogs.admits(&a).is_ok());
+    assert!(!rig.status("r").await.full);
     rig.stop().await;
 }

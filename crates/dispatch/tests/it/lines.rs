@@ -122,3 +122,30 @@ async fn statuses_that_cannot_be_refreshed_say_so_and_the_log_once_a_minute() {
     assert_eq!(status.last_error, None);
     rig.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_on_is_a_line_at_once_and_then_one_a_minute_with_the_rest() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let memory = Memory::new(&["r"]);
+    let fake = Fake::new(LIMITS);
+    fake.script(|_, _| {
+        Act::Say(Outcome::Reject {
+            cause: Cause::new("http 422", "no"),
+        })
+    });
+    let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
+    memory.journal.add("a", 1);
+    rig.until("r", |status| status.ledger.dead == 1).await;
+    assert_eq!(lines.count(), 1);
+    memory.journal.add("a", 500);
+    rig.until("r", |status| status.ledger.dead == 501).await;
+    assert_eq!(lines.count(), 0);
+    // Those that came in between are told of without another.
+    tokio::time::sleep(Duration::from_secs(62)).await;
+    assert_eq!(lines.count(), 1);
+    hour(&memory).await;
+    let count = lines.count();
+    assert!((50..=70).contains(&count), "{count}");
+    rig.stop().await;
+}

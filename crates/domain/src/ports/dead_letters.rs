@@ -103,6 +103,9 @@ pub struct DeadPage {
 pub struct DeadGroup {
     /// Their route.
     pub route: RouteName,
+    /// All of them are of a route that was retired.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
     /// Why they were given up.
     pub reason: Reason,
     /// What their causes have in common.

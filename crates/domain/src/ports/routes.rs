@@ -65,9 +65,15 @@ pub struct RouteStatus {
     pub ledger: Ledger,
     /// [`Ledger::imbalance`] of two independent counts; always 0.
     pub imbalance: i64,
-    /// Of the pending events, those that wait behind a parked one of the same key.
+    /// Of the pending events, those that wait behind a parked one: of the same key, or of any in strict order.
     #[serde(default)]
     pub held: u64,
+    /// Its `max_backlog` is reached, and new events of its sources are refused.
+    #[serde(default)]
+    pub full: bool,
+    /// So many of its events are parked and held that it reads no further.
+    #[serde(default)]
+    pub at_parked_max: bool,
     /// Everything through here is settled.
     pub cursor: Seq,
     /// The age of the oldest event that is not settled; 0 when there is none.

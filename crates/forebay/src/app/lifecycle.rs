@@ -18,7 +18,7 @@ pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -
         .iter()
         .filter(|route| !config.routes.contains_key(&route.name))
     {
-        retire_if_settled(config, stores, route, clock).await?;
+        retire_if_settled(config, stores, route, &registered, clock).await?;
     }
     for (name, route) in &config.routes {
         if let Some(record) = registered.iter().find(|known| known.name == *name) {
@@ -77,6 +77,7 @@ async fn retire_if_settled(
     config: &Config,
     stores: &Stores,
     route: &RouteRecord,
+    registered: &[RouteRecord],
     clock: &dyn Clock,
 ) -> Outcome {
     let name = &route.name;
@@ -92,16 +93,14 @@ async fn retire_if_settled(
         tracing::info!(route = %name, "a route that the configuration no longer has was settled and is retired");
         return Ok(());
     }
-    let others: Vec<&str> = config
-        .routes
-        .keys()
-        .map(domain::RouteName::as_str)
-        .collect();
-    let example = others.first().copied().unwrap_or("NEW-NAME");
+    // What it may have become: a route that state has not met.
+    let is_new = |name: &&domain::RouteName| registered.iter().all(|known| known.name != **name);
+    let example = config.routes.keys().find(is_new);
+    let example = example.map_or("NEW-NAME", domain::RouteName::as_str);
     Err(Failure::say(
         Exit::Usage,
         format!(
-            "route {name} is not in the configuration any more, but it has {pending} pending, {} parked and {} dead events. If it has a new name: `forebay routes rename {name} {example}`. If it is to end: `forebay routes retire {name} --pending dead-letter` (or discard). Or put it back",
+            "route {name} is not in the configuration any more, but it has {pending} pending, {} parked and {} dead events. If it has a new name: `forebay routes rename {name} {example}`. If it is to end: `forebay routes retire {name} --pending dead-letter` keeps all of them as dead letters, `--pending discard` discards them all. Or put it back",
             route.parked, route.dead
         ),
     ))

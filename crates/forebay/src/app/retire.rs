@@ -15,6 +15,55 @@ const STEP: BatchLimit = BatchLimit {
     bytes: 16 << 20,
 };
 
+/// What a route holds that has not been settled for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holds {
+    /// Events in the journal that it has not delivered.
+    pub pending: u64,
+    /// Events that wait for their next attempt.
+    pub parked: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+/// What the route holds, so that it can be said before anything is done.
+///
+/// # Errors
+/// Exit code 2 if there is no such route.
+pub async fn holds(stores: &Stores, name: &RouteName) -> Outcome<Holds> {
+    let record = record(&*stores.state, name).await?;
+    let sources = sources(stores, name).await?;
+    let stretches = record.unsettled(stores.journal.end());
+    Ok(Holds {
+        pending: stores.journal.count_in(&sources, stretches).await?,
+        parked: record.parked,
+        dead: record.dead,
+    })
+}
+
+/// The route as state knows it.
+///
+/// # Errors
+/// Exit code 2 with the routes there are, if it is none of them.
+pub async fn record(state: &dyn State, name: &RouteName) -> Outcome<RouteRecord> {
+    let routes = state.routes().await?;
+    if let Some(record) = routes.iter().find(|route| route.name == *name) {
+        return Ok(record.clone());
+    }
+    let known: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
+    let known = match known.is_empty() {
+        true => "none".to_owned(),
+        false => known.join(", "),
+    };
+    let error = format!("state knows no route {name}; it knows {known}");
+    Err(Failure::say(Exit::Usage, error))
+}
+
+async fn sources(stores: &Stores, name: &RouteName) -> Outcome<SourceSet> {
+    let sources = stores.state.route_sources(name).await?;
+    Ok(sources.into_iter().collect())
+}
+
 /// Settles everything pending, then retires the route. Returns how many events were pending. A crash in
 /// between leaves the route with fewer pending events; running it again goes on.
 ///
@@ -26,18 +75,8 @@ pub async fn retire(
     fate: RetireFate,
     clock: &dyn Clock,
 ) -> Outcome<u64> {
-    let routes = stores.state.routes().await?;
-    let Some(mut record) = routes.iter().find(|route| route.name == *name).cloned() else {
-        let known: Vec<String> = routes.iter().map(|route| route.name.to_string()).collect();
-        let error = format!("state knows no route {name}; it knows {}", known.join(", "));
-        return Err(Failure::say(Exit::Usage, error));
-    };
-    let sources: SourceSet = stores
-        .state
-        .route_sources(name)
-        .await?
-        .into_iter()
-        .collect();
+    let mut record = record(&*stores.state, name).await?;
+    let sources = sources(stores, name).await?;
     let mut moved = 0;
     let end = stores.journal.end();
     if record.cursor < end {

@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_secs(30);
 
 /// Validate the configuration, and with --connect reach every destination
 ///
-/// Names the first mistake (exit code 2), and warns of secrets that are too short. Nothing is bound, opened or
+/// Names one mistake at a time (exit code 2), and warns of secrets that are too short. Nothing is bound, opened or
 /// delivered. With --connect a destination's table is made if it is not there.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -63,7 +63,7 @@ async fn connect(config: &Config) -> Outcome {
             Ok(Err(error)) => {
                 unreachable += 1;
                 output::line(&format!(
-                    "destination {name} ({kind}): not reached: {} {}",
+                    "destination {name} ({kind}): not reached: {}: {}",
                     error.cause.code, error.cause.detail
                 ))?;
             }

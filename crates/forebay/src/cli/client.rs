@@ -149,7 +149,11 @@ impl Client {
         if status.is_success() {
             return Ok(value);
         }
+        if value["code"] == "no-such-source" {
+            return Err(self.ingest());
+        }
         let detail = value["detail"].as_str().unwrap_or("no reason was given");
+        let detail = in_commands(detail);
         let remedy = match (status, &self.token) {
             (StatusCode::UNAUTHORIZED, None) => "; set FOREBAY_ADMIN_TOKEN to server.admin_token",
             (StatusCode::UNAUTHORIZED, Some(_)) => {
@@ -164,13 +168,25 @@ impl Client {
             }
             _ => Exit::Failed,
         };
-        Err(Failure::say(
-            exit,
-            format!(
+        let error = match exit {
+            Exit::Usage => format!("{detail} (said by the server at {})", self.place),
+            _ => format!(
                 "the server at {} answered {status}: {detail}{remedy}",
                 self.place
             ),
-        ))
+        };
+        Err(Failure::say(exit, error))
+    }
+
+    /// Forebay's other listener answered.
+    fn ingest(&self) -> Failure {
+        Failure::say(
+            Exit::Unreachable,
+            format!(
+                "{} is where events are posted (server.listen), not the admin API: name server.admin with --admin-url or FOREBAY_ADMIN_URL",
+                self.place
+            ),
+        )
     }
 
     /// Whoever answered does not speak as the admin API does, in JSON whatever it says.
@@ -196,6 +212,24 @@ impl Client {
     }
 }
 
+/// The server's words are for whoever asks its API; the same for whoever types commands.
+fn in_commands(detail: &str) -> String {
+    const COMMANDS: [(&str, &str); 4] = [
+        ("GET /api/v1/events/", "forebay events show "),
+        (
+            "GET /api/v1/redrives lists",
+            "`forebay dlq redrive --status` lists",
+        ),
+        ("GET /api/v1/routes lists", "`forebay routes list` lists"),
+        ("the query parameter `", "`--"),
+    ];
+    let mut detail = detail.to_owned();
+    for (said, command) in COMMANDS {
+        detail = detail.replace(said, command);
+    }
+    detail
+}
+
 /// Why a request has no answer. What the client says first ("error sending request") says nothing; the
 /// system's own word is at the bottom.
 pub fn cause(error: &reqwest::Error) -> String {
@@ -211,7 +245,24 @@ pub fn cause(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::server_url;
+    use super::{in_commands, server_url};
+
+    #[test]
+    fn what_the_api_says_is_told_in_commands() {
+        for (said, told) in [
+            (
+                "there is no redrive 9; GET /api/v1/redrives lists those there are",
+                "there is no redrive 9; `forebay dlq redrive --status` lists those there are",
+            ),
+            (
+                "the query parameter `state` must be one of pending",
+                "`--state` must be one of pending",
+            ),
+            ("as it is", "as it is"),
+        ] {
+            assert_eq!(in_commands(said), told);
+        }
+    }
 
     #[test]
     fn a_server_is_named_by_scheme_and_host() {

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. What asks a running server goes
 //! through its admin API ([`client`]); what looks at files needs the server stopped, and says so.
 
+mod ask;
 mod bench;
 mod check;
 mod client;
@@ -12,6 +13,7 @@ mod events;
 mod input;
 mod journal;
 mod output;
+mod parse;
 mod routes;
 mod send;
 mod serve;

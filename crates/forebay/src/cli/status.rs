@@ -68,7 +68,10 @@ fn show(status: &Value) -> std::io::Result<()> {
         routes.iter().map(row),
     )?;
     for route in routes {
-        notes(route)?;
+        let name = output::text(route, "name");
+        for note in notes(route) {
+            output::line(&format!("{name}: {note}"))?;
+        }
     }
     Ok(())
 }
@@ -94,86 +97,127 @@ fn row(route: &Value) -> Vec<String> {
 }
 
 /// What a route's row has no room for.
-fn notes(route: &Value) -> std::io::Result<()> {
-    let name = output::text(route, "name");
-    if let Some(error) = route["last_error"].as_object() {
-        let error = Value::Object(error.clone());
-        output::line(&format!(
-            "{name}: last error {} at {}: {}",
-            output::text(&error, "code"),
-            output::time(&error, "at"),
-            output::text(&error, "detail"),
-        ))?;
+fn notes(route: &Value) -> Vec<String> {
+    let mut notes = Vec::new();
+    let error = &route["last_error"];
+    if error.is_object() {
+        notes.push(format!("last error {}", what_when(error)));
+    }
+    if route["full"] == true {
+        notes.push(
+            "full: as many events wait as max_backlog allows, and new ones of its sources are told 503 (route-full)".into(),
+        );
+    }
+    if route["at_parked_max"] == true {
+        notes.push(
+            "at parked_max: so many events are parked and held that it reads no further".into(),
+        );
     }
     let held = route["held"].as_u64().unwrap_or_default();
     if held > 0 {
-        output::line(&format!(
-            "{name}: {held} of the pending events are held: they wait behind a parked one of the same key"
-        ))?;
+        notes.push(format!(
+            "{held} of the pending events are held: they wait behind a parked one"
+        ));
     }
     if route["next_probe_at"].is_string() {
-        output::line(&format!(
-            "{name}: {} since {}, next probe {}",
+        let next = match route["paused"] == true {
+            true => "no probe while it is paused".to_owned(),
+            false => format!("next probe {}", output::time(route, "next_probe_at")),
+        };
+        notes.push(format!(
+            "{} since {}, {next}",
             output::text(route, "breaker"),
             output::time(route, "breaker_since"),
-            output::time(route, "next_probe_at"),
-        ))?;
+        ));
     }
     for export in route["exports"].as_array().into_iter().flatten() {
-        self::export(&name, export)?;
+        notes.extend(self::export(export));
     }
     if route["imbalance"].as_i64().unwrap_or_default() != 0 {
-        output::line(&format!(
-            "{name}: the ledger does not balance by {}: this is a defect, please report it",
+        notes.push(format!(
+            "the ledger does not balance by {}: this is a defect, please report it",
             route["imbalance"]
-        ))?;
+        ));
     }
-    for finding in route["findings"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        output::line(&format!("{name}: {finding}"))?;
-    }
-    Ok(())
+    let findings = route["findings"].as_array().into_iter().flatten();
+    notes.extend(findings.filter_map(Value::as_str).map(str::to_owned));
+    notes
 }
 
 /// A dead-letter target, if there is something to say of it.
-fn export(route: &str, export: &Value) -> std::io::Result<()> {
+fn export(export: &Value) -> Vec<String> {
     let target = output::text(export, "target");
     let count = |key: &str| export[key].as_u64().unwrap_or_default();
     let away = export["breaker"].as_str() != Some("passing");
+    let mut notes = Vec::new();
     if count("pending") > 0 || away {
         let state = match away {
             true => format!(", which is {}", output::text(export, "breaker")),
             false => String::new(),
         };
-        output::line(&format!(
-            "{route}: {} dead letters wait for {target}{state}",
+        notes.push(format!(
+            "{} dead letters wait for {target}{state}",
             count("pending")
-        ))?;
+        ));
     }
     if count("refused") > 0 {
-        output::line(&format!(
-            "{route}: {} dead letters stay here because {target} would not take them: `forebay dlq show ID` says why",
+        notes.push(format!(
+            "{} dead letters stay here because {target} would not take them: `forebay dlq show ID` says why",
             count("refused")
-        ))?;
+        ));
     }
     let error = &export["last_error"];
     if error.is_object() && (away || count("refused") > 0) {
-        output::line(&format!(
-            "{route}: {target}'s last error {} at {}: {}",
-            output::text(error, "code"),
-            output::time(error, "at"),
-            output::text(error, "detail"),
-        ))?;
+        notes.push(format!("{target}'s last error {}", what_when(error)));
     }
-    Ok(())
+    notes
+}
+
+/// An error's code, time and words.
+fn what_when(error: &Value) -> String {
+    format!(
+        "{} at {}: {}",
+        output::text(error, "code"),
+        output::time(error, "at"),
+        output::text(error, "detail"),
+    )
 }
 
 fn bytes(value: &Value) -> String {
     value
         .as_u64()
         .map_or("-".into(), |bytes| domain::ByteSize(bytes).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_holds_a_route_up_is_said_while_it_lasts() {
+        assert_eq!(notes(&json!({ "held": 0, "full": false })), [""; 0]);
+        let notes = notes(&json!({ "full": true, "at_parked_max": true, "held": 3 }));
+        for (note, words) in notes
+            .iter()
+            .zip(["route-full", "parked_max", "3 of the pending"])
+        {
+            assert!(note.contains(words), "{note}");
+        }
+        assert_eq!(notes.len(), 3);
+    }
+
+    #[test]
+    fn a_paused_route_has_no_next_probe() {
+        let at = "2026-11-24T03:41:12Z";
+        let mut route = json!({ "breaker": "tripped", "breaker_since": at, "next_probe_at": at });
+        assert_eq!(
+            notes(&route),
+            [format!("tripped since {at}, next probe {at}")]
+        );
+        route["paused"] = true.into();
+        let paused = format!("tripped since {at}, no probe while it is paused");
+        assert_eq!(notes(&route), [paused]);
+    }
 }

@@ -24,7 +24,7 @@ const HEAD: &str = "\
 <!-- Made from the code by a test. To change it, change crates/forebay/src/config/reference and run
      FOREBAY_UPDATE=1 cargo test -p forebay reference -->
 
-One TOML file. `forebay check` reads it and names the first mistake, with file, line, key and what would be right;
+One TOML file. `forebay check` reads it and names one mistake at a time, with file, line, key and what would be right;
 `serve` does the same before it binds a port, and exits with code 2. A key that is not on this page is refused.
 [config/forebay.example.toml](../config/forebay.example.toml) is a whole file to start from.
 
@@ -51,7 +51,7 @@ made of `a-z`, `0-9`, `.`, `_`, `-`, starts with a letter or digit, and has at m
 ";
 
 const OTHER_VARIABLES: &str = "\
-The commands that ask a running server (`status`, `events`, `routes list|pause|resume`, `sources`) read two more:
+The commands that ask a running server (`status`, `events`, `dlq`, `routes list|pause|resume`, `sources list`) read two more:
 
 | variable | what |
 |---|---|
@@ -182,7 +182,11 @@ fn defaults(section: &Section) -> Value {
         "[sources.NAME]" => serde_json::to_value(SourceOptions::default()),
         "respond = { … }" => serde_json::to_value(RespondOptions::default()),
         "[routes.NAME]" => {
-            Ok(json!({ "order": Order::default(), "on_outage": OnOutage::default() }))
+            let parked_max = dispatch::RoutePolicies::default().parked_max;
+            Ok(json!({
+                "order": Order::default(), "on_outage": OnOutage::default(),
+                "parked_max": parked_max,
+            }))
         }
         "breaker = { … }" => serde_json::to_value(BreakerPolicy::default()),
         "dead_letter = { … }" => serde_json::to_value(DeadLetterPolicy::default()),

@@ -79,7 +79,7 @@ pub(super) fn grouping(filter: &DeadFilter, limit: usize) -> (String, Vec<Value>
         .push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     let text = format!(
         "SELECT name, reason, fingerprint, count(*) AS letters, max(letter) AS newest,
-                min(last_failure_at), max(last_failure_at)
+                min(last_failure_at), max(last_failure_at), min(retired_at IS NOT NULL)
          FROM routes CROSS JOIN dead INDEXED BY {BY_CAUSE} ON dead.route = routes.id
          {} GROUP BY name, reason, fingerprint ORDER BY letters DESC, newest DESC LIMIT ?{}",
         wanted.text,
@@ -94,6 +94,7 @@ fn group(connection: &Connection, row: &Row<'_>) -> Result<DeadGroup, CallError>
     let example = example(connection, newest)?;
     Ok(DeadGroup {
         route: route_name(row, 0)?,
+        retired: row.get(7)?,
         reason: read_reason(&reason)?,
         fingerprint: row.get(2)?,
         example: format!("{}: {}", example.code, example.detail),

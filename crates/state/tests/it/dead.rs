@@ -123,7 +123,11 @@ pub(crate) async fn a_filter_leaves_out_what_does_not_fit<S: Store>() {
             1 => Reason::RetriesExhausted,
             _ => Reason::Rejected,
         };
-        let fingerprint = ["sqlstate #: violated", "http #: oops", "http #: no field #"];
+        let fingerprint = [
+            "sqlstate 23514: violated",
+            "http 500: oops",
+            "http 422: no field #",
+        ];
         let fingerprint = fingerprint[usize::try_from(seq % 3).unwrap()];
         let time = at(i64::try_from(if seq == 40 { 5 } else { seq }).unwrap());
         filter.route.as_ref().is_none_or(|of| of == name)
@@ -137,7 +141,7 @@ pub(crate) async fn a_filter_leaves_out_what_does_not_fit<S: Store>() {
     };
     let routes = [None, Some(one.clone()), Some(route("nobody"))];
     let reasons = [None, Some(Reason::Rejected), Some(Reason::Outage)];
-    let prints = [None, Some("http #: oops"), Some("http #: no field #")];
+    let prints = [None, Some("http 500: oops"), Some("http 422: no field #")];
     let times = [
         (None, None),
         (Some(at(5)), None),
@@ -200,7 +204,7 @@ pub(crate) async fn causes_are_grouped_and_the_newest_letter_is_the_example<S: S
         .iter()
         .find(|group| group.route == one && group.code == "http 422")
         .unwrap();
-    assert_eq!(of_fields.fingerprint, "http #: no field #");
+    assert_eq!(of_fields.fingerprint, "http 422: no field #");
     assert_eq!(of_fields.example, "http 422: no field 59");
     assert_eq!(of_fields.example_id, stored(59).id);
     assert_eq!(of_fields.reason, Reason::Rejected);

@@ -95,6 +95,12 @@ async fn write() {
         .unwrap();
 }
 
+/// With the fingerprint that causes had then.
+fn as_it_was(mut park: domain::ports::Park) -> domain::ports::Park {
+    park.cause.fingerprint = "http #: oops".into();
+    park
+}
+
 const INSTALLATION: &str = "6f1c1c0e-9f43-4b0e-8a44-0c6a35a8d0b1";
 
 #[tokio::test]
@@ -130,7 +136,7 @@ async fn a_store_of_version_1_opens_with_everything_it_holds() {
         .due(&name, at(60), &[], TEN, DueOrder::LongestFirst)
         .await
         .unwrap();
-    assert_eq!(due[0].park, park(9, 2, 60));
+    assert_eq!(due[0].park, as_it_was(park(9, 2, 60)));
     assert_eq!(state.find(stored(12).id).await.unwrap(), Some(stored(12)));
 }
 
@@ -184,7 +190,7 @@ async fn a_store_of_version_2_gets_its_dead_letters_numbered_by_when_they_failed
         .await
         .unwrap();
     let due: Vec<_> = due.into_iter().map(|row| row.park).collect();
-    assert_eq!(due, [park(9, 2, 60), park(17, 1, 70)]);
+    assert_eq!(due, [park(9, 2, 60), park(17, 1, 70)].map(as_it_was));
     assert_eq!(state.redrives(None, 10).await.unwrap(), []);
 }
 

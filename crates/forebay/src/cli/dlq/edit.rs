@@ -17,7 +17,7 @@ use crate::exit::{Exit, Failure, Outcome};
 pub(super) struct EditArgs {
     /// Put this one dead letter back with the bytes of a file ("-": standard input) as its body. The body it had is kept:
     /// `forebay dlq history` shows it
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["reason", "after", "before", "fingerprint", "all", "rate", "dry_run", "no_wait", "status", "cancel"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reason", "after", "before", "group", "all", "rate", "dry_run", "no_wait", "status", "cancel"])]
     body: Option<PathBuf>,
     /// Why, for the history
     #[arg(long, value_name = "TEXT", requires = "body")]

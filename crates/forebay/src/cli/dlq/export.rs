@@ -14,11 +14,11 @@ use domain::{DestinationName, Envelope, EventId, Reason, RouteName, SourceName, 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::select::{FilterArgs, request};
+use super::select::{FilterArgs, GroupArgs, must_be_a_group, request};
 use super::{PAGE, letters, page, progress};
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::output;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 
 /// Write dead letters with their bodies as one JSON object a line, the newest first
 ///
@@ -29,12 +29,17 @@ pub struct Args {
     admin: AdminArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Only with this fingerprint of the cause, as `dlq list --group` shows it
-    #[arg(long, value_name = "TEXT", visible_alias = "group")]
-    fingerprint: Option<String>,
+    #[command(flatten)]
+    group: GroupArgs,
+    /// All there are, which it is without a filter as well
+    #[arg(long, conflicts_with_all = ["route", "reason", "after", "before", "group"])]
+    all: bool,
     /// Where to; - is standard output. A new file is readable by its owner alone
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Write over the file if it is there
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs it.
@@ -42,10 +47,13 @@ pub fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let to_stdout = args.output == Path::new("-");
     let exported = crate::cli::runtime()?.block_on(async {
-        let matched = count(&client, args).await?;
+        let (matched, selection) = count(&client, args).await?;
+        if matched == 0 {
+            must_be_a_group(&client, &selection).await?;
+        }
         let mut target = match to_stdout {
             true => Target::Stdout,
-            false => Target::open(&args.output)?,
+            false => Target::open(&args.output, args.force)?,
         };
         let exported = export(&client, args, matched, &mut target).await?;
         target.finish()?;
@@ -63,16 +71,17 @@ pub fn run(args: &Args) -> Outcome {
 
 /// How many there are, for the progress. Asked first, so that a filter that cannot be is refused before a file
 /// is made.
-async fn count(client: &Client, args: &Args) -> Outcome<u64> {
-    let selection = Selection::Filter(args.filter.filter(args.fingerprint.as_ref()));
+async fn count(client: &Client, args: &Args) -> Outcome<(u64, Selection)> {
+    let selection = Selection::Filter(args.filter.filter(args.group.group.as_ref()));
     let counting = request(&selection, [("dry_run", json!(true))])?;
     let counted = client.post_json("/api/v1/dlq/purge", &counting).await?;
-    Ok(counted["matched"].as_u64().unwrap_or_default())
+    let matched = counted["matched"].as_u64().unwrap_or_default();
+    Ok((matched, selection))
 }
 
 async fn export(client: &Client, args: &Args, matched: u64, target: &mut Target) -> Outcome<u64> {
     let destinations = destinations(client).await?;
-    let mut query = args.filter.query(args.fingerprint.as_ref());
+    let mut query = args.filter.query(args.group.group.as_ref());
     query.push(("include", "body".into()));
     let bar = progress::bar(matched);
     let (mut exported, mut cursor) = (0, None);
@@ -164,7 +173,17 @@ enum Target {
 }
 
 impl Target {
-    fn open(path: &Path) -> Outcome<Self> {
+    /// A file that is there may be the only copy of letters that were purged since: it is not written over
+    /// unasked. What is no file (a pipe, `/dev/null`) keeps nothing.
+    fn open(path: &Path, force: bool) -> Outcome<Self> {
+        let is_there = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+        if is_there && !force {
+            let error = format!(
+                "{} is there already: name another file, or write over it with --force; nothing was exported",
+                path.display()
+            );
+            return Err(Failure::say(Exit::Usage, error));
+        }
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
         let file = options.open(path);

@@ -1,11 +1,13 @@
 //! `forebay dlq list`
 
-use serde_json::Value;
+use domain::ports::Selection;
+use serde_json::{Value, json};
 
-use super::select::FilterArgs;
+use super::select::{FilterArgs, request};
 use super::{PAGE, page, route};
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::output;
+use crate::cli::parse::at_least_one;
 use crate::exit::Outcome;
 
 /// List dead letters, the newest first, or what they died of
@@ -19,14 +21,26 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     fingerprint: Option<String>,
     /// One line for each cause, with how many letters there are of it
-    #[arg(long)]
-    group: bool,
+    #[arg(long, value_name = "", num_args = 0..=1, default_missing_value = "", value_parser = no_value, hide_possible_values = true)]
+    group: Option<NoValue>,
     /// At most so many letters, or causes
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     limit: u32,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// `--group` alone.
+#[derive(Debug, Clone, Copy)]
+struct NoValue;
+
+/// Other commands take a fingerprint there, so that one may follow here as well.
+fn no_value(text: &str) -> Result<NoValue, String> {
+    match text.is_empty() {
+        true => Ok(NoValue),
+        false => Err("--group takes no value here, it lists all groups; --fingerprint TEXT lists the letters of one".into()),
+    }
 }
 
 const LETTERS: [&str; 6] = ["last failed", "id", "route", "reason", "attempts", "error"];
@@ -43,36 +57,52 @@ const GROUPS: [&str; 6] = [
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
+    let grouped = args.group.is_some();
     let found = crate::cli::runtime()?.block_on(async {
-        match args.group {
+        match grouped {
             true => causes(&client, args).await,
             false => gather(&client, args).await,
         }
     })?;
     if args.json {
-        output::json_lines(&found)?;
-    } else if args.group {
-        output::table(&GROUPS, found.iter().map(group))?;
+        output::json_lines(&found.values)?;
+    } else if grouped {
+        output::table(&GROUPS, found.values.iter().map(group))?;
     } else {
-        output::table(&LETTERS, found.iter().map(letter))?;
+        output::table(&LETTERS, found.values.iter().map(letter))?;
+    }
+    if let Some(rest) = found.rest.filter(|_| !args.json) {
+        eprintln!("{rest}");
     }
     Ok(())
 }
 
-async fn causes(client: &Client, args: &Args) -> Outcome<Vec<Value>> {
+/// What is listed, and a word of what is not.
+struct Found {
+    values: Vec<Value>,
+    rest: Option<String>,
+}
+
+async fn causes(client: &Client, args: &Args) -> Outcome<Found> {
     let mut query = args.filter.query(args.fingerprint.as_ref());
-    let limit = args.limit as usize;
-    query.push(("limit", limit.min(PAGE).to_string()));
+    let limit = (args.limit as usize).min(PAGE);
+    // One more than is shown tells whether there are more.
+    query.push(("limit", (limit + 1).min(PAGE).to_string()));
     let mut answer = client.get("/api/v1/dlq/groups", &query).await?;
     let mut groups = match answer["groups"].take() {
         Value::Array(groups) => groups,
         _ => Vec::new(),
     };
+    let more = groups.len() > limit;
     groups.truncate(limit);
-    Ok(groups)
+    let rest = format!("only the {limit} largest groups are shown; --limit shows more");
+    Ok(Found {
+        values: groups,
+        rest: more.then_some(rest),
+    })
 }
 
-async fn gather(client: &Client, args: &Args) -> Outcome<Vec<Value>> {
+async fn gather(client: &Client, args: &Args) -> Outcome<Found> {
     let query = args.filter.query(args.fingerprint.as_ref());
     let (mut letters, mut cursor) = (Vec::new(), None);
     let limit = args.limit as usize;
@@ -83,7 +113,23 @@ async fn gather(client: &Client, args: &Args) -> Outcome<Vec<Value>> {
             break;
         }
     }
-    Ok(letters)
+    let rest = match cursor {
+        Some(_) => rest(client, args, letters.len()).await?,
+        None => None,
+    };
+    Ok(Found {
+        values: letters,
+        rest,
+    })
+}
+
+/// How many there are beside those shown, if there are any.
+async fn rest(client: &Client, args: &Args, shown: usize) -> Outcome<Option<String>> {
+    let selection = Selection::Filter(args.filter.filter(args.fingerprint.as_ref()));
+    let counting = request(&selection, [("dry_run", json!(true))])?;
+    let counted = client.post_json("/api/v1/dlq/purge", &counting).await?;
+    let all = counted["matched"].as_u64().unwrap_or_default();
+    Ok((all > shown as u64).then(|| format!("{shown} of {all} shown; --limit {all} for all")))
 }
 
 fn letter(letter: &Value) -> Vec<String> {
@@ -100,7 +146,7 @@ fn letter(letter: &Value) -> Vec<String> {
 fn group(group: &Value) -> Vec<String> {
     vec![
         output::text(group, "count"),
-        output::text(group, "route"),
+        route(group),
         output::text(group, "reason"),
         output::time(group, "last_at"),
         output::text(group, "example_id"),

@@ -1,12 +1,11 @@
 //! `forebay dlq purge`
 
-use std::io::{IsTerminal, Write};
-
 use domain::ports::Selection;
 use serde_json::{Value, json};
 
-use super::select::{SelectArgs, request};
+use super::select::{SelectArgs, must_be_a_group, request};
 use super::{letters, progress};
+use crate::cli::ask;
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::output;
 use crate::exit::{Exit, Failure, Outcome};
@@ -39,7 +38,7 @@ pub fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let selection = args.select.selection("purge")?;
     let asks = !args.yes && !args.dry_run;
-    if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+    if asks && !ask::can_ask() {
         let error = "purging cannot be undone, and there is no terminal to ask on: add --yes, or --dry-run to count; nothing was done";
         return Err(Failure::say(Exit::Usage, error));
     }
@@ -47,11 +46,15 @@ pub fn run(args: &Args) -> Outcome {
     let counting = request(&selection, [("dry_run", json!(true))])?;
     let counted = runtime.block_on(client.post_json(PURGE, &counting))?;
     let matched = counted["matched"].as_u64().unwrap_or_default();
+    if matched == 0 {
+        runtime.block_on(must_be_a_group(&client, &selection))?;
+    }
     if args.dry_run {
         let line = format!("{} would be discarded", letters(matched));
         return tell(&json!({ "matched": matched }), &line, args.json);
     }
-    if matched > 0 && asks && !agreed(matched)? {
+    let question = format!("Discard {} for good?", letters(matched));
+    if matched > 0 && asks && !ask::agreed(&question)? {
         return Err(Failure::say(Exit::Failed, "nothing was discarded"));
     }
     let purged = match matched {
@@ -60,14 +63,6 @@ pub fn run(args: &Args) -> Outcome {
     };
     let line = format!("{} discarded", letters(purged));
     tell(&json!({ "purged": purged }), &line, args.json)
-}
-
-fn agreed(matched: u64) -> Outcome<bool> {
-    eprint!("Discard {} for good? [y/N] ", letters(matched));
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Discards what was counted, one request after the other.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use domain::ports::Selection;
 use serde_json::{Value, json};
 
 use super::edit::EditArgs;
-use super::select::{SelectArgs, request};
+use super::select::{SelectArgs, must_be_a_group, request};
 use super::{letters, progress};
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::output;
+use crate::cli::parse::at_least_one;
 use crate::exit::{Exit, Failure, Outcome};
 
 const REDRIVES: &str = "/api/v1/redrives";
@@ -24,6 +26,9 @@ const LISTED: &str = "50";
 /// Ids, filters or --all say which; letters of retired routes stay where they are. The server goes on with it
 /// by itself, also over a restart. What is buried after it began, its own failures too, is not its business.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "forebay dlq redrive [OPTIONS] <ID>...\n       forebay dlq redrive [OPTIONS] <--route NAME|--reason REASON|--group FINGERPRINT|--after TIME|--before TIME>...\n       forebay dlq redrive [OPTIONS] --all\n       forebay dlq redrive --status [JOB]\n       forebay dlq redrive --cancel JOB"
+)]
 pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
@@ -32,7 +37,7 @@ pub struct Args {
     #[command(flatten)]
     edit: EditArgs,
     /// At most so many a second [default: as fast as the routes take them]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     rate: Option<u32>,
     /// Only say how many it would be
     #[arg(long)]
@@ -41,10 +46,10 @@ pub struct Args {
     #[arg(long)]
     no_wait: bool,
     /// Show how far a redrive is, or list the last ones
-    #[arg(long, value_name = "JOB", num_args = 0..=1, conflicts_with_all = ["ids", "route", "reason", "after", "before", "fingerprint", "all", "rate", "dry_run", "no_wait", "cancel"])]
+    #[arg(long, value_name = "JOB", num_args = 0..=1, conflicts_with_all = ["ids", "route", "reason", "after", "before", "group", "all", "rate", "dry_run", "no_wait", "cancel"])]
     status: Option<Option<u64>>,
     /// End a redrive; what it has put back stays so
-    #[arg(long, value_name = "JOB", conflicts_with_all = ["ids", "route", "reason", "after", "before", "fingerprint", "all", "rate", "dry_run", "no_wait"])]
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["ids", "route", "reason", "after", "before", "group", "all", "rate", "dry_run", "no_wait"])]
     cancel: Option<u64>,
     /// One JSON object a line
     #[arg(long)]
@@ -60,9 +65,7 @@ pub fn run(args: &Args) -> Outcome {
         return show(&jobs, args.json);
     }
     if let Some(job) = args.cancel {
-        let path = format!("{REDRIVES}/{job}");
-        let ended = runtime.block_on(client.delete(&path))?;
-        return tell(&ended, args.json);
+        return runtime.block_on(cancel(&client, job, args.json));
     }
     if args.edit.is_meant() {
         let (ids, route) = args.select.one();
@@ -75,16 +78,22 @@ pub fn run(args: &Args) -> Outcome {
     ];
     let request = request(&selection, more)?;
     let begun = runtime.block_on(client.post_json(REDRIVES, &request))?;
+    let matched = begun["matched"].as_u64().unwrap_or_default();
+    if matched == 0 {
+        runtime.block_on(must_be_a_group(&client, &selection))?;
+    }
     if args.dry_run {
         return counted(&begun, args.json);
     }
-    let matched = begun["matched"].as_u64().unwrap_or_default();
-    if args.no_wait || matched == 0 {
+    if matched == 0 {
+        return nothing(&selection, args.json);
+    }
+    if args.no_wait {
         return tell(&begun, args.json);
     }
     let ended = runtime.block_on(async {
         tokio::select! {
-            ended = wait(&client, &begun) => ended,
+            ended = wait(&client, &begun) => ended.map_err(|failure| lost(&failure, &begun)),
             _ = tokio::signal::ctrl_c() => Err(left(&begun)),
         }
     })?;
@@ -130,6 +139,53 @@ fn left(begun: &Value) -> Failure {
     Failure::say(Exit::Failed, error)
 }
 
+/// The server went away, or no longer answers. The job is on its disk.
+fn lost(failure: &Failure, begun: &Value) -> Failure {
+    let id = &begun["id"];
+    let error = format!(
+        "{failure}. Redrive {id} is not lost: the server goes on with it, after a restart too; `forebay dlq redrive --status {id}` shows how far it is"
+    );
+    Failure::say(failure.exit, error)
+}
+
+/// Ends a job, if it has not ended.
+async fn cancel(client: &Client, job: u64, json: bool) -> Outcome {
+    let path = format!("{REDRIVES}/{job}");
+    let before = client.get(&path, &[]).await?;
+    let ended = client.delete(&path).await?;
+    if before["status"] == "running" {
+        return tell(&ended, json);
+    }
+    if json {
+        output::json_lines([&ended])?;
+    } else {
+        let moved = letters(ended["moved"].as_u64().unwrap_or_default());
+        output::line(&format!(
+            "redrive {job} had ended before ({}, {moved} put back): there was nothing to cancel",
+            output::text(&ended, "status")
+        ))?;
+    }
+    Ok(())
+}
+
+/// Nothing matched, and no job was made.
+fn nothing(selection: &Selection, json: bool) -> Outcome {
+    if let Selection::Ids(ids) = selection {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let error = format!(
+            "nothing was put back: of no running route is one of these a dead letter: {}; `forebay events show ID` says what became of one",
+            ids.join(", ")
+        );
+        return Err(Failure::say(Exit::Usage, error));
+    }
+    if json {
+        let done = json!({ "matched": 0, "moved": 0, "status": "done" });
+        return Ok(output::json_lines([&done])?);
+    }
+    output::line("no dead letter of a running route matches: nothing to put back")?;
+    Ok(())
+}
+
 fn counted(answer: &Value, json: bool) -> Outcome {
     let matched = answer["matched"].as_u64().unwrap_or_default();
     match json {
@@ -147,9 +203,6 @@ fn tell(job: &Value, json: bool) -> Outcome {
     let count = |name: &str| job[name].as_u64().unwrap_or_default();
     let (id, matched, moved) = (&job["id"], count("matched"), letters(count("moved")));
     match job["status"].as_str().unwrap_or_default() {
-        "running" if matched == 0 => {
-            output::line("no dead letter of a running route matches: nothing to put back")?;
-        }
         "running" => {
             output::line(&format!("redrive {id} has begun with {}", letters(matched)))?;
             eprintln!("`forebay dlq redrive --status {id}` shows how far it is");

@@ -3,7 +3,10 @@
 use clap::builder::PossibleValuesParser;
 use domain::ports::{DeadFilter, Selection};
 use domain::{EventId, Reason, RouteName, Timestamp};
+use serde_json::json;
 
+use crate::cli::client::Client;
+use crate::cli::parse::{event_id, time};
 use crate::exit::{Exit, Failure, Outcome};
 
 /// The most ids of one request.
@@ -18,21 +21,16 @@ pub(super) struct FilterArgs {
     /// Only given up for this reason
     #[arg(long, value_name = "REASON", value_parser = reasons())]
     reason: Option<String>,
-    /// Only last failed at or after this time, as in 2026-01-31T12:00:00Z
+    /// Only last failed at or after this time: 2026-01-31T12:00:00Z, a date, or how long ago, as 1h or 2d
     #[arg(long, value_name = "TIME", value_parser = time)]
     after: Option<Timestamp>,
-    /// Only last failed before this time, as in 2026-01-31T12:00:00Z
+    /// Only last failed before this time: 2026-01-31T12:00:00Z, a date, or how long ago, as 1h or 2d
     #[arg(long, value_name = "TIME", value_parser = time)]
     before: Option<Timestamp>,
 }
 
 fn reasons() -> PossibleValuesParser {
     PossibleValuesParser::new(Reason::ALL.map(Reason::as_str))
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    let wrong = |_| "it must be a time as in 2026-01-31T12:00:00Z".into();
-    text.parse().map_err(wrong)
 }
 
 impl FilterArgs {
@@ -71,16 +69,23 @@ impl FilterArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct SelectArgs {
     /// Of these events, on every route that they are dead on
-    #[arg(value_name = "ID", conflicts_with_all = ["route", "reason", "after", "before", "fingerprint", "all"])]
+    #[arg(value_name = "ID", value_parser = event_id)]
     ids: Vec<EventId>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Only with this fingerprint of the cause, as `dlq list --group` shows it
-    #[arg(long, value_name = "TEXT", visible_alias = "group")]
-    fingerprint: Option<String>,
+    #[command(flatten)]
+    group: GroupArgs,
     /// All there are
-    #[arg(long, conflicts_with_all = ["route", "reason", "after", "before", "fingerprint"])]
+    #[arg(long, conflicts_with_all = ["route", "reason", "after", "before", "group"])]
     all: bool,
+}
+
+/// The group of causes, as those commands call it that change or export something.
+#[derive(Debug, clap::Args)]
+pub(super) struct GroupArgs {
+    /// Only of this group: the fingerprint of the cause, as `dlq list --group` shows it
+    #[arg(long, value_name = "FINGERPRINT", visible_alias = "fingerprint")]
+    pub(super) group: Option<String>,
 }
 
 impl SelectArgs {
@@ -98,11 +103,18 @@ impl SelectArgs {
             let error = format!("at most {MAX_IDS} ids at once; filters select any number");
             return Err(Failure::say(Exit::Usage, error));
         }
+        let filter = self.filter.filter(self.group.group.as_ref());
+        let filters = filter != DeadFilter::default() || self.all;
+        if !self.ids.is_empty() && filters {
+            let error = format!(
+                "ids cannot be used with --all or a filter (--route, --reason, --group, --after, --before): they {verb} an event on every route that it is dead on; leave out the one or the other; nothing was done"
+            );
+            return Err(Failure::say(Exit::Usage, error));
+        }
         if !self.ids.is_empty() {
             return Ok(Selection::Ids(self.ids.clone()));
         }
-        let filter = self.filter.filter(self.fingerprint.as_ref());
-        if filter == DeadFilter::default() && !self.all {
+        if !filters {
             let error = format!(
                 "say which dead letters to {verb}: ids, or --route, --reason, --group, --after or --before, or --all; nothing was done"
             );
@@ -122,4 +134,31 @@ pub(super) fn request(
         request[name] = value;
     }
     Ok(request)
+}
+
+/// Nothing matched: whether that is because there is no such group at all, be it misspelt or eaten by the shell.
+///
+/// # Errors
+/// Exit code 2 if so.
+pub(super) async fn must_be_a_group(client: &Client, selection: &Selection) -> Outcome {
+    let Selection::Filter(DeadFilter {
+        fingerprint: Some(group),
+        ..
+    }) = selection
+    else {
+        return Ok(());
+    };
+    let alone = Selection::Filter(DeadFilter {
+        fingerprint: Some(group.clone()),
+        ..DeadFilter::default()
+    });
+    let counting = request(&alone, [("dry_run", json!(true))])?;
+    let counted = client.post_json("/api/v1/dlq/purge", &counting).await?;
+    if counted["matched"].as_u64().unwrap_or_default() > 0 {
+        return Ok(());
+    }
+    let error = format!(
+        "no dead letter is of the group {group:?}: `forebay dlq list --group` shows those there are; write one in single quotes, whole; nothing was done"
+    );
+    Err(Failure::say(Exit::Usage, error))
 }

@@ -12,6 +12,7 @@ use super::route;
 use crate::cli::client::AdminArgs;
 use crate::cli::events;
 use crate::cli::output;
+use crate::cli::parse::event_id;
 use crate::exit::Outcome;
 
 /// Show one dead letter: headers, body, and why it was given up
@@ -20,6 +21,7 @@ pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     /// The event's id
+    #[arg(value_parser = event_id)]
     id: EventId,
     /// That of this route, if the event is dead on several; the newest otherwise
     #[arg(long, value_name = "NAME")]

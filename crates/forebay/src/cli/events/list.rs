@@ -1,10 +1,12 @@
 //! `forebay events list`
 
+use domain::Timestamp;
 use serde_json::Value;
 
 use super::{HEADER, row};
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::output;
+use crate::cli::parse::{at_least_one, time};
 use crate::exit::Outcome;
 
 /// The most that one request gives.
@@ -24,14 +26,14 @@ pub struct Args {
     /// Only in this state on a route: pending, delivered, parked, dead or discarded
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
-    /// Only received at or after this time, as in 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    after: Option<String>,
-    /// Only received before this time, as in 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME")]
-    before: Option<String>,
+    /// Only received at or after this time: 2026-01-31T12:00:00Z, a date, or how long ago, as 1h or 2d
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    after: Option<Timestamp>,
+    /// Only received before this time: 2026-01-31T12:00:00Z, a date, or how long ago, as 1h or 2d
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    before: Option<Timestamp>,
     /// At most so many events
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     limit: u32,
     /// One JSON object a line
     #[arg(long)]
@@ -52,15 +54,15 @@ pub fn run(args: &Args) -> Outcome {
 
 async fn gather(client: &Client, args: &Args) -> Outcome<Vec<Value>> {
     let filters = [
-        ("source", &args.source),
-        ("route", &args.route),
-        ("state", &args.state),
-        ("after", &args.after),
-        ("before", &args.before),
+        ("source", args.source.clone()),
+        ("route", args.route.clone()),
+        ("state", args.state.clone()),
+        ("after", args.after.map(|after| after.to_string())),
+        ("before", args.before.map(|before| before.to_string())),
     ];
     let filters: Vec<(&str, String)> = filters
         .into_iter()
-        .filter_map(|(key, value)| Some((key, value.clone()?)))
+        .filter_map(|(key, value)| Some((key, value?)))
         .collect();
     let mut events: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;

@@ -1,5 +1,6 @@
 //! `forebay events show`
 
+use domain::{Clock, SystemClock, Timestamp};
 use serde_json::Value;
 
 use crate::cli::client::AdminArgs;
@@ -22,12 +23,19 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let path = format!("/api/v1/events/{}", args.id);
-    let event = crate::cli::runtime()?.block_on(client.get(&path, &[]))?;
+    let runtime = crate::cli::runtime()?;
+    let event = runtime.block_on(client.get(&path, &[]))?;
     if args.json {
         output::json_lines([&event])?;
-    } else {
-        show(&event)?;
+        return Ok(());
     }
+    // When a parked event is tried again depends on its route as well.
+    let mut fates = event["routes"].as_array().into_iter().flatten();
+    let routes = match fates.any(|fate| fate["due_at"].is_string()) {
+        true => runtime.block_on(client.get("/api/v1/routes", &[]))?,
+        false => Value::Null,
+    };
+    show(&event, &routes["routes"])?;
     Ok(())
 }
 
@@ -57,7 +65,7 @@ pub(in crate::cli) fn show_request(event: &Value) -> std::io::Result<()> {
     Ok(())
 }
 
-fn show(event: &Value) -> std::io::Result<()> {
+fn show(event: &Value, routes: &Value) -> std::io::Result<()> {
     show_request(event)?;
     for (label, value) in [
         ("id", output::text(event, "id")),
@@ -68,7 +76,12 @@ fn show(event: &Value) -> std::io::Result<()> {
     ] {
         output::line(&format!("{label:10} {value}"))?;
     }
+    let now = SystemClock.now();
     for route in event["routes"].as_array().into_iter().flatten() {
+        let running = routes.as_array().into_iter().flatten();
+        let running = running
+            .into_iter()
+            .find(|found| found["name"] == route["route"]);
         let when = match output::text(route, "at") {
             none if none == "-" => String::new(),
             at => format!(" at {at}"),
@@ -77,31 +90,100 @@ fn show(event: &Value) -> std::io::Result<()> {
             "route {}: {}{when}{}",
             output::text(route, "route"),
             output::text(route, "state"),
-            why(route)
+            why(route, running, now)
         ))?;
     }
     Ok(())
 }
 
 /// What a parked event or a dead letter has to say for itself.
-fn why(route: &Value) -> String {
-    let Some(attempts) = route["attempts"].as_u64() else {
-        return String::new();
+fn why(fate: &Value, route: Option<&Value>, now: Timestamp) -> String {
+    let mut why = match fate["attempts"].as_u64() {
+        None => return String::new(),
+        Some(0) => " with no attempt spent".to_owned(),
+        Some(1) => " after 1 attempt".to_owned(),
+        Some(more) => format!(" after {more} attempts"),
     };
-    let mut why = format!(" after {attempts} attempts");
-    if route["reason"].is_string() {
-        why += &format!(" ({})", output::text(route, "reason"));
+    if fate["reason"].is_string() {
+        why += &format!(" ({})", output::text(fate, "reason"));
     }
-    if route["due_at"].is_string() {
-        why += &format!(", next at {}", output::time(route, "due_at"));
+    if fate["due_at"].is_string() {
+        why += &format!(", {}", next(fate, route, now));
     }
-    let cause = &route["cause"];
+    let cause = &fate["cause"];
     if cause.is_object() {
         why += &format!(
-            ": {} {}",
+            ": {}: {}",
             output::text(cause, "code"),
             output::text(cause, "detail")
         );
     }
     why
+}
+
+/// When a parked event is tried again.
+fn next(fate: &Value, route: Option<&Value>, now: Timestamp) -> String {
+    let is = |name: &str, value: Value| route.is_some_and(|route| route[name] == value);
+    if is("paused", true.into()) {
+        return "next once the route is resumed".into();
+    }
+    if is("breaker", "tripped".into()) || is("breaker", "probing".into()) {
+        return "next once the destination is back".into();
+    }
+    let due: Option<Timestamp> = fate["due_at"].as_str().and_then(|due| due.parse().ok());
+    match due.is_some_and(|due| due <= now) {
+        true => "next as soon as it is its turn".into(),
+        false => format!("next at {}", output::time(fate, "due_at")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_parked_event_says_what_its_next_attempt_waits_for() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let parked = |attempts: u64, due: &str| json!({ "attempts": attempts, "due_at": due });
+        let (past, future) = ("2026-01-31T11:00:00Z", "2026-01-31T13:00:00Z");
+        let tripped = json!({ "breaker": "tripped", "paused": false });
+        let paused = json!({ "breaker": "tripped", "paused": true });
+        let passing = json!({ "breaker": "passing", "paused": false });
+        for (attempts, due, route, wanted) in [
+            (
+                0,
+                past,
+                &tripped,
+                " with no attempt spent, next once the destination is back",
+            ),
+            (
+                1,
+                past,
+                &paused,
+                " after 1 attempt, next once the route is resumed",
+            ),
+            (
+                2,
+                past,
+                &passing,
+                " after 2 attempts, next as soon as it is its turn",
+            ),
+            (
+                2,
+                future,
+                &passing,
+                " after 2 attempts, next at 2026-01-31T13:00:00Z",
+            ),
+        ] {
+            assert_eq!(why(&parked(attempts, due), Some(route), now), wanted);
+        }
+        let dead = json!({ "attempts": 1, "reason": "rejected", "cause": { "code": "http 422", "detail": "no" } });
+        assert_eq!(
+            why(&dead, None, now),
+            " after 1 attempt (rejected): http 422: no"
+        );
+        assert_eq!(why(&json!({ "state": "pending" }), None, now), "");
+    }
 }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use domain::ports::RetireFate;
-use domain::{RouteName, SystemClock};
+use domain::{Clock, RouteName, SystemClock};
 use prometheus_client::registry::Registry;
 
-use crate::app::retire;
+use crate::app::retire::{self, Holds};
 use crate::app::stores::{self, OpenFlags, Stores};
+use crate::cli::ask;
 use crate::cli::serve::ConfigArgs;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// End a route that the configuration no longer has (the server must be stopped)
 ///
-/// State keeps its dead letters, with those that this makes, unless --pending is discard.
+/// With --pending dead-letter state keeps its dead letters, and those that this makes. With --pending discard
+/// they go as well: that is asked about on a terminal, and needs --yes elsewhere.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -23,13 +25,16 @@ pub struct Args {
     /// What becomes of its pending and parked events
     #[arg(long, value_enum, value_name = "FATE")]
     pending: Pending,
+    /// Do not ask before dead letters are discarded
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Pending {
-    /// They become dead letters with the reason `retired`
+    /// They become dead letters with the reason `retired`; dead letters stay
     DeadLetter,
-    /// They are discarded, and counted so; dead letters go too
+    /// They are discarded, and counted so; dead letters are discarded, too
     Discard,
 }
 
@@ -59,17 +64,59 @@ pub fn run(args: &Args) -> Outcome {
             &mut Registry::default(),
         )
         .await?;
-        let retired = retire::retire(&stores, &args.name, fate, &*clock).await;
+        let retired = retire(args, &stores, fate, &*clock).await;
         stores.close().await?;
-        let moved = retired?;
-        eprintln!(
-            "route {} is retired; {moved} pending events {}",
-            args.name,
-            match fate {
-                RetireFate::DeadLetter => "became dead letters",
-                RetireFate::Discard => "were discarded",
-            }
-        );
+        let held = retired?;
+        eprintln!("{}", told(&args.name, fate, held));
         Ok(())
     })
+}
+
+/// Asks if that is due, and ends the route. What it held.
+async fn retire(
+    args: &Args,
+    stores: &Stores,
+    fate: RetireFate,
+    clock: &dyn Clock,
+) -> Outcome<Holds> {
+    let held = retire::holds(stores, &args.name).await?;
+    if fate == RetireFate::Discard && held.dead > 0 && !args.yes {
+        let Holds {
+            pending,
+            parked,
+            dead,
+        } = held;
+        let name = &args.name;
+        if !ask::can_ask() {
+            let error = format!(
+                "route {name} has {pending} pending and {parked} parked events and {dead} dead letters, and --pending discard discards them all; there is no terminal to ask on: add --yes, or keep them with --pending dead-letter; nothing was done"
+            );
+            return Err(Failure::say(Exit::Usage, error));
+        }
+        let question = format!(
+            "Discard {pending} pending and {parked} parked events and {dead} dead letters of route {name} for good?"
+        );
+        if !ask::agreed(&question)? {
+            return Err(Failure::say(Exit::Failed, "nothing was discarded"));
+        }
+    }
+    let pending = retire::retire(stores, &args.name, fate, clock).await?;
+    Ok(Holds { pending, ..held })
+}
+
+/// What became of what the route held.
+fn told(name: &RouteName, fate: RetireFate, held: Holds) -> String {
+    let Holds {
+        pending,
+        parked,
+        dead,
+    } = held;
+    match fate {
+        RetireFate::DeadLetter => format!(
+            "route {name} is retired; {pending} pending events and {parked} parked ones became dead letters, and its {dead} dead letters stay"
+        ),
+        RetireFate::Discard => format!(
+            "route {name} is retired; {pending} pending events, {parked} parked ones and {dead} dead letters were discarded"
+        ),
+    }
 }

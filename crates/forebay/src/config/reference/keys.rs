@@ -239,13 +239,13 @@ pub(super) const SECTIONS: &[Section] = &[
             key("breaker", "table", "", "When answers are taken for an outage. See below."),
             key("dead_letter", "table", "", "Where dead letters go, and how long they are kept. See below."),
             key("parked_max", "integer", "at least 1",
-                "Events that wait for a retry or behind one. At so many the route reads no further, and says so.")
-                .by_default("100000").edges(&["1"], &["0"]),
+                "Events that wait for a retry or behind one. At so many the route reads no further, and `status` says so while it lasts. What it has read by then may still be parked: at most `dispatch.window_events` more.")
+                .edges(&["1"], &["0"]),
             key("max_backlog", "integer", "at least 1",
-                "Events of the route that may wait in the journal, so that a route whose destination is away does not fill it for the others. No limit unless set.")
+                "Events of the route that may wait in the journal, so that a route whose destination is away does not fill it for the others. No limit unless set. Requests under way at that moment are taken, so that it may be passed by as many as there are at once; with `dead_letter` also by what comes in during the second or so between two counts.")
                 .edges(&["1"], &["0"]),
             key("on_full", "string", "`refuse`, `dead_letter`; with `max_backlog`; the last not with an order",
-                "What happens at `max_backlog`. `refuse`: new events of its sources are told 503. `dead_letter`: the oldest become dead letters.")
+                "What happens at `max_backlog`. `refuse`, which it is unless set: new events of its sources are told 503. `dead_letter`: the oldest become dead letters.")
                 .edges(&[], &["\"drop\""]),
         ],
     },
@@ -273,7 +273,7 @@ pub(super) const SECTIONS: &[Section] = &[
         about: "When answers to single events are taken for an outage of the whole destination.",
         keys: &[
             key("run", "integer", "0 to 1000",
-                "So many different events in a row that were answered 401, 403, 404 or 5xx, with none delivered between, are an outage: they go back to where they were, with no attempt spent. 0 switches that off, and so does `on_outage = \"retry\"`.")
+                "So many different events in a row that were answered 401, 403, 404, 3xx or 5xx, with none delivered between, are an outage: they go back to where they were, with no attempt spent. Fewer are taken one by one, and a restart forgets a run that is not over. 502, 503 and 504 are an outage at the first. 0 switches that off, and so does `on_outage = \"retry\"`.")
                 .edges(&["0", "1000"], &["1001"]),
         ],
     },

@@ -69,7 +69,9 @@ pub(super) fn is_required(section: &Section, key: &Key) -> bool {
     let mut sample = sample();
     let table = at(&mut sample, section.at).as_object_mut().unwrap();
     table.remove(key.name).is_some()
-        && read(&sample).is_err_and(|error| error.reason.contains("missing field"))
+        && read(&sample).is_err_and(|error| {
+            error.reason.contains("missing field") || error.reason.starts_with("has no type")
+        })
 }
 
 /// Whether the scheme cannot do without the key, whatever else there is.

@@ -8,7 +8,7 @@ use super::{data, json};
 use crate::rig::{self, count};
 
 /// Refuses an amount that is not positive, and a name that is long.
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 [sources.shop]
 type = "http"
 verify = { scheme = "none" }
@@ -24,13 +24,13 @@ to = "orders-db"
 const TABLE: &str = "CREATE TABLE orders (id TEXT PRIMARY KEY,
     amount INTEGER NOT NULL CHECK (amount > 0), name TEXT CONSTRAINT short CHECK (length(name) < 10))";
 
-const NO_AMOUNT: &str = r#"{"amount":0,"name":"a"}"#;
-const LONG_NAME: &str = r#"{"amount":1,"name":"much too long"}"#;
-const SHORT: &str = "sqlite #: constraint failed: short";
+pub(super) const NO_AMOUNT: &str = r#"{"amount":0,"name":"a"}"#;
+pub(super) const LONG_NAME: &str = r#"{"amount":1,"name":"much too long"}"#;
+pub(super) const SHORT: &str = "sqlite 275: constraint failed: short";
 
 /// A server whose route `orders` has given up on six events without an amount and then on three with a long
 /// name.
-async fn with_dead_letters() -> Result<Forebay> {
+pub(super) async fn with_dead_letters() -> Result<Forebay> {
     let launch = rig::forebay(CONFIG);
     let orders = rusqlite::Connection::open(launch.dir().join("orders.db")).unwrap();
     orders.execute_batch(TABLE).unwrap();
@@ -40,12 +40,12 @@ async fn with_dead_letters() -> Result<Forebay> {
     Ok(forebay)
 }
 
-fn dead(status: &Value) -> u64 {
+pub(super) fn dead(status: &Value) -> u64 {
     count(status, "orders", "dead")
 }
 
 /// Posts events with this body and waits until the route has settled them.
-async fn post(forebay: &Forebay, body: &str, times: u64) -> Result<()> {
+pub(super) async fn post(forebay: &Forebay, body: &str, times: u64) -> Result<()> {
     let before = forebay.status().await?["accepted"].as_u64().unwrap();
     let url = forebay.ingest("/in/shop");
     for _ in 0..times {

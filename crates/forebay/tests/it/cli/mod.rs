@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod dlq;
 mod journal;
+mod retired;
 mod send;
 mod serve;
 

@@ -35,10 +35,14 @@ async fn a_route_renamed_in_the_file_is_refused_until_state_is_told() -> Result<
     // Refused is refused: asking again changes nothing.
     world.refused(&words).await?;
 
-    let output = world
-        .offline(&["routes", "rename", "nobody", "new-name"])
-        .await?;
-    assert_eq!(output.code, Some(2), "{output:?}");
+    for (from, to, words) in [
+        ("nobody", "new-name", "it knows old-name"),
+        ("old-name", "other", "there is new-name"),
+    ] {
+        let output = world.offline(&["routes", "rename", from, to]).await?;
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.stderr.contains(words), "{output:?}");
+    }
     let output = world
         .offline(&["routes", "rename", "old-name", "new-name"])
         .await?;
