@@ -27,7 +27,7 @@ const LISTED: &str = "50";
 /// by itself, also over a restart. What is buried after it began, its own failures too, is not its business.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "forebay dlq redrive [OPTIONS] <ID>...\n       forebay dlq redrive [OPTIONS] <--route NAME|--reason REASON|--group FINGERPRINT|--after TIME|--before TIME>...\n       forebay dlq redrive [OPTIONS] --all\n       forebay dlq redrive --status [JOB]\n       forebay dlq redrive --cancel JOB"
+    override_usage = "forebay dlq redrive [OPTIONS] <ID>...\n       forebay dlq redrive [OPTIONS] <--route NAME|--reason REASON|--group FINGERPRINT|--after TIME|--before TIME>...\n       forebay dlq redrive [OPTIONS] --all\n       forebay dlq redrive [OPTIONS] <ID> --body FILE [--note TEXT]\n       forebay dlq redrive --status [JOB]\n       forebay dlq redrive --cancel JOB"
 )]
 pub struct Args {
     #[command(flatten)]
