@@ -81,10 +81,9 @@ impl Exporter {
             stop.clone(),
         );
         let page = self.page_limit();
-        let most = page.events;
         let mut grows = true;
         while !stop.is_cancelled() {
-            if grows && round.wants_more(most) {
+            if grows && round.wants_more(page) {
                 self.buried.borrow_and_update();
                 let next = self.letters(round.last().unwrap_or(after), page);
                 let Some(letters) = stop.run_until_cancelled(next).await else {
@@ -97,7 +96,7 @@ impl Exporter {
             if round.is_empty() {
                 self.wait().await;
             } else {
-                round.run(most, grows, &mut self.buried).await;
+                round.run(page, grows, &mut self.buried).await;
             }
             // Whoever waited or worked may have been told of more, or kept from what may go by now.
             grows = true;
@@ -106,7 +105,7 @@ impl Exporter {
                 self.note(through, unexportable).await;
             }
         }
-        round.run(0, false, &mut self.buried).await;
+        round.run(page, false, &mut self.buried).await;
         if let Some((through, unexportable)) = round.through() {
             self.note(through, unexportable).await;
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::policy::{Backoff, MAX_RETRY_AFTER, ProbePolicy, RetryPolicy};
-use domain::ports::{BreakerState, Delivery, DestinationLimits, Letter, Unexportable};
+use domain::ports::{BatchLimit, BreakerState, Delivery, DestinationLimits, Letter, Unexportable};
 use domain::{BatchOutcome, Cause, Clock, HumanDuration, Outcome, Unavailable};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,6 +45,10 @@ struct Open {
 /// How often whoever runs it is back in control: to note how far the target has come, and to look for more.
 const BACK: Duration = Duration::from_millis(200);
 
+/// How many pages' bytes may be in hand: a few large letters that the target does not take must not keep it from being
+/// offered the others, by which it is told whether it is the letters or the target.
+const PAGES_IN_HAND: usize = 4;
+
 /// What a task reports.
 enum Done {
     Attempt(Vec<Open>, BatchOutcome),
@@ -67,6 +71,8 @@ pub(super) struct Round {
     waiting: VecDeque<Open>,
     /// The letters in hand, and whether each is dealt with.
     letters: BTreeMap<Letter, bool>,
+    /// What those that are not dealt with take in memory.
+    bytes: usize,
     unexportable: Vec<Unexportable>,
     tasks: JoinSet<Done>,
 }
@@ -85,6 +91,7 @@ impl Round {
             throttles: 0,
             waiting: VecDeque::new(),
             letters: BTreeMap::new(),
+            bytes: 0,
             unexportable: Vec::new(),
             tasks: JoinSet::new(),
         }
@@ -95,6 +102,7 @@ impl Round {
         let now = Instant::now();
         for (letter, delivery) in page {
             self.letters.insert(letter, false);
+            self.bytes += delivery.stored.event.weight();
             self.waiting.push_back(Open {
                 letter,
                 delivery,
@@ -118,8 +126,8 @@ impl Round {
     }
 
     /// Whether more letters should be at hand: few are left that were never tried. While the target takes nothing all
-    /// were, and no more are taken than `most`.
-    pub(super) fn wants_more(&self, most: usize) -> bool {
+    /// were, and no more are taken than `most`, in events and in bytes.
+    pub(super) fn wants_more(&self, most: BatchLimit) -> bool {
         let untried = self
             .waiting
             .iter()
@@ -129,7 +137,8 @@ impl Round {
             .limits
             .batch_events
             .saturating_mul(self.limits.concurrency);
-        untried < enough.max(1) && self.letters.len() <= most
+        let room = self.letters.len() <= most.events && self.bytes < PAGES_IN_HAND * most.bytes;
+        untried < enough.max(1) && room
     }
 
     /// Delivers what is in hand, until all is dealt with, or more is wanted (at most `most`), or a moment has passed;
@@ -137,7 +146,7 @@ impl Round {
     /// `more` changes.
     pub(super) async fn run(
         &mut self,
-        most: usize,
+        most: BatchLimit,
         mut grows: bool,
         more: &mut watch::Receiver<u64>,
     ) {
@@ -301,7 +310,7 @@ impl Round {
         let went_away = unavailable.is_some();
         for (open, told) in batch.into_iter().zip(outcome.outcomes) {
             match told {
-                Outcome::Delivered => self.done(open.letter),
+                Outcome::Delivered => self.done(&open),
                 Outcome::NotDone if went_away => self.left(open, size, was_passing, &unavailable),
                 Outcome::NotDone => self.waiting.push_front(open),
                 Outcome::Throttled { after } => {
@@ -375,14 +384,16 @@ impl Round {
         self.waiting.push_back(open);
     }
 
-    fn done(&mut self, letter: Letter) {
-        self.letters.insert(letter, true);
+    fn done(&mut self, open: &Open) {
+        self.letters.insert(open.letter, true);
+        let weight = open.delivery.stored.event.weight();
+        self.bytes = self.bytes.saturating_sub(weight);
     }
 
     fn give_up(&mut self, open: &Open, cause: Cause) {
         tracing::warn!(target = %self.target.name, event = %open.delivery.stored.id, %cause,
             "a dead-letter target does not take this letter; it stays in the dead-letter queue, marked so");
-        self.done(open.letter);
+        self.done(open);
         self.unexportable.push(Unexportable {
             letter: open.letter,
             cause,

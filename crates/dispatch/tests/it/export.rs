@@ -265,3 +265,23 @@ async fn a_letter_that_dies_again_is_exported_again_and_a_purged_one_is_nobodys_
     .await;
     rig.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn large_letters_in_hand_are_bounded_and_one_that_is_not_taken_keeps_nobody_waiting() {
+    let memory = Memory::new(&["r"]);
+    let (fake, target) = (Fake::new(LIMITS), Fake::new(LIMITS));
+    target.script(|seq, _| match seq {
+        1 => answers_404(),
+        _ => delivered(),
+    });
+    let rig = rejecting(&memory, &fake, &[("target", &target)]).await;
+    for _ in 0..40 {
+        memory.journal.add_large("a", 9 << 20);
+    }
+    rig.until("r", |status| {
+        status.exports[0].refused == 1 && status.exports[0].pending == 0
+    })
+    .await;
+    assert_eq!(target.delivered().len(), 39);
+    rig.stop().await;
+}

@@ -70,13 +70,6 @@ impl Importer {
             jobs: Arc::default(),
         }
     }
-
-    /// Ends all that run: what is under way is finished or comes again.
-    pub fn stop(&self) {
-        for job in lock(&self.jobs).iter() {
-            job.stop.cancel();
-        }
-    }
 }
 
 fn lock(jobs: &Mutex<Vec<Job>>) -> MutexGuard<'_, Vec<Job>> {
