@@ -1,4 +1,4 @@
-//! Event ids (UUIDv7, given in journal order) and the installation id.
+//! Event ids (UUIDv7, given in journal order), and the ids of subscriptions and of the installation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -145,6 +145,44 @@ impl fmt::Debug for InstallationId {
 }
 
 impl FromStr for InstallationId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// The id of a subscription: a UUIDv7, so that ids sort by when they were given.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SubscriptionId(Uuid);
+
+impl SubscriptionId {
+    /// A fresh one. Two of the same millisecond are in no particular order.
+    #[must_use]
+    pub fn new(now: Timestamp, random: &mut impl Rng) -> Self {
+        Self(IdGenerator::resume_after(None).next(now, random).as_uuid())
+    }
+
+    /// The id as a number: where it is in the order of ids.
+    #[must_use]
+    pub const fn as_u128(&self) -> u128 {
+        self.0.as_u128()
+    }
+}
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for SubscriptionId {
     type Err = uuid::Error;
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
         Uuid::parse_str(text).map(Self)

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod routes;
 pub mod sources;
 pub mod state;
+pub mod subscriptions;
 
 pub use archive::{Archive, EventPage, EventQuery};
 pub use dead_letters::{
@@ -32,6 +33,10 @@ pub use sources::{SourceStatus, Sources};
 pub use state::{
     Bury, Counters, DeliveredRange, DueOrder, Fate, KnownSource, Park, Parked, Resolution,
     RetireFate, RouteRecord, SettledRange, Settlement, State, StateError, TakeBack,
+};
+pub use subscriptions::{
+    Deleted, Leftover, NoSubscriptions, Subscription, SubscriptionError, SubscriptionRequest,
+    SubscriptionStatus, Subscriptions,
 };
 
 /// Answers "can it accept durably, now" for `/readyz`, and nothing else.

@@ -128,6 +128,12 @@ pub trait Backlogs: Send + Sync {
     /// [`RouteFull`] with the first that has none.
     fn admits(&self, source: &SourceName) -> Result<(), RouteFull>;
 
+    /// Whether any route takes the events of the source at all. Where subscriptions are enabled it may be that
+    /// none does yet, and what nobody takes is not to be acknowledged.
+    fn taken(&self, _source: &SourceName) -> bool {
+        true
+    }
+
     /// One event of the source became durable.
     fn accepted(&self, source: &SourceName);
 }
