@@ -31,6 +31,11 @@ impl Alarm {
         self.stop_workers.cancel();
     }
 
+    /// Ends the workers.
+    pub(crate) const fn stop_workers(&self) -> &CancellationToken {
+        &self.stop_workers
+    }
+
     /// Shows the reason.
     pub(crate) fn heard(&self) -> watch::Receiver<Option<String>> {
         self.failure.subscribe()

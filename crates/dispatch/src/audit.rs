@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::backlog::Count;
 use crate::metrics::Metrics;
+use crate::roster::Change;
 use crate::route::{Committed, Ports, Route};
 use crate::trouble::Trouble;
 
@@ -34,8 +35,13 @@ const COUNT_EXPORTS: Duration = Duration::from_secs(2);
 /// What was refreshed this short a while ago is not refreshed again for somebody who asks.
 const FRESH: Duration = Duration::from_millis(50);
 
-/// Somebody who waits for fresh statuses.
-pub(crate) type Asked = oneshot::Sender<()>;
+/// What the auditor is told.
+pub(crate) enum Asked {
+    /// Somebody waits for fresh statuses.
+    Fresh(oneshot::Sender<()>),
+    /// A route comes or goes.
+    Change(Change),
+}
 
 /// What status shows, refreshed by the auditor.
 pub(crate) type Statuses = Arc<Mutex<Vec<RouteStatus>>>;
@@ -83,20 +89,8 @@ impl Auditor {
         statuses: Statuses,
         metrics: Metrics,
     ) -> Self {
-        let part = |route: &Arc<Route>| Part {
-            route: Arc::clone(route),
-            audited: route.record.cursor,
-            accepted: 0,
-            kept: route.record.ranges.clone(),
-            drift: 0,
-            rows: 0,
-            recounted: None,
-            exports_counted: None,
-            uncounted: Trouble::default(),
-            oldest: None,
-        };
         Self {
-            parts: routes.iter().map(part).collect(),
+            parts: routes.iter().map(Part::new).collect(),
             ports,
             settled,
             asked,
@@ -117,7 +111,8 @@ impl Auditor {
                 () = settled.notified() => self.audit().await,
                 _ = tick.tick() => self.refresh().await,
                 asked = self.asked.recv() => match asked {
-                    Some(asked) => {
+                    Some(Asked::Change(change)) => self.change(change).await,
+                    Some(Asked::Fresh(asked)) => {
                         let fresh = self.refreshed.is_some_and(|at| at.elapsed() < FRESH);
                         if !fresh {
                             self.refresh().await;
@@ -127,6 +122,20 @@ impl Auditor {
                     }
                     None => return,
                 },
+            }
+        }
+    }
+
+    /// What is committed of a route that goes is released before it has gone, and nothing of it afterwards.
+    async fn change(&mut self, change: Change) {
+        match change {
+            Change::Come(route) => self.parts.push(Part::new(&route)),
+            Change::Go(name, done) => {
+                self.audit().await;
+                self.parts.retain(|part| part.route.name != name);
+                self.lock().retain(|status| status.name != name);
+                // Whoever asked may have gone.
+                let _ = done.send(());
             }
         }
     }
@@ -228,6 +237,21 @@ impl Auditor {
 }
 
 impl Part {
+    fn new(route: &Arc<Route>) -> Self {
+        Self {
+            route: Arc::clone(route),
+            audited: route.record.cursor,
+            accepted: 0,
+            kept: route.record.ranges.clone(),
+            drift: 0,
+            rows: 0,
+            recounted: None,
+            exports_counted: None,
+            uncounted: Trouble::default(),
+            oldest: None,
+        }
+    }
+
     async fn audit(&mut self, committed: &Committed, ports: &Ports) {
         let (seen, before) = (committed.accepted - self.accepted, self.drift);
         let stretch = SeqRange {
@@ -302,7 +326,7 @@ impl Part {
     ) -> Result<RouteStatus, JournalError> {
         // What was read as lost and is not committed yet waits like the rest.
         let lost = self.route.committed().lost.clone();
-        let stretches = record.unsettled(end);
+        let stretches = record.unsettled(end.min(self.route.until));
         let mut pending = 0;
         if lost.is_empty() {
             let sources = &self.route.sources;
@@ -314,7 +338,8 @@ impl Part {
             }
         }
         if let (Some(backlog), Some(counted)) = (&self.route.backlog, counted) {
-            backlog.end_count(counted, pending);
+            let bytes = ports.journal.bytes_after(record.cursor);
+            backlog.end_count(counted, pending, bytes);
             // A worker that is to bury what is too much looks again.
             self.route.board.look_again();
         }

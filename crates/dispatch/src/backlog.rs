@@ -5,19 +5,21 @@
 //! route's worker settles is taken off.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::policy::OnFull;
 use domain::ports::{Backlogs, RouteFull};
 use domain::{RouteName, SourceName};
 
-use crate::route::BacklogPolicy;
+use crate::route::{BacklogMax, BacklogPolicy};
 
 /// One route's backlog.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     policy: BacklogPolicy,
+    /// The most pending events; where the limit is in bytes, as many as that were at the last count.
+    max: AtomicU64,
     /// Pending events at the last count.
     counted: AtomicU64,
     /// Accepted since, less what was settled since.
@@ -32,8 +34,13 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Full until it is counted for the first time would refuse without need: it begins as empty.
     pub(crate) fn new(policy: BacklogPolicy) -> Self {
+        let max = match policy.max {
+            BacklogMax::Events(max) => max,
+            BacklogMax::JournalBytes(_) => u64::MAX,
+        };
         Self {
             policy,
+            max: AtomicU64::new(max),
             counted: AtomicU64::new(0),
             since: AtomicI64::new(0),
             uncommitted: AtomicI64::new(0),
@@ -47,9 +54,13 @@ impl Backlog {
         counted.saturating_add_signed(self.since.load(Ordering::Relaxed))
     }
 
+    fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
+
     /// Whether new events are turned away because of it.
     pub(crate) fn refuses(&self) -> bool {
-        self.policy.on_full == OnFull::Refuse && self.pending() >= self.policy.max
+        self.policy.on_full == OnFull::Refuse && self.pending() >= self.max()
     }
 
     /// How many events are to be buried, so that the rest is within the limit, by a count that began after
@@ -57,7 +68,7 @@ impl Backlog {
     pub(crate) fn excess(&self, after: u64) -> u64 {
         let is_fresh = self.ended.load(Ordering::Relaxed) > after;
         match self.policy.on_full {
-            OnFull::DeadLetter if is_fresh => self.pending().saturating_sub(self.policy.max),
+            OnFull::DeadLetter if is_fresh => self.pending().saturating_sub(self.max()),
             OnFull::DeadLetter | OnFull::Refuse => 0,
         }
     }
@@ -89,8 +100,16 @@ impl Backlog {
         }
     }
 
-    /// So many events are pending.
-    pub(crate) fn end_count(&self, count: Count, pending: u64) {
+    /// So many events are pending, and so much of the journal is behind the route's cursor.
+    pub(crate) fn end_count(&self, count: Count, pending: u64, bytes: u64) {
+        if let BacklogMax::JournalBytes(limit) = self.policy.max {
+            let share = u128::from(pending) * u128::from(limit) / u128::from(bytes.max(1));
+            let max = match bytes > limit {
+                true => u64::try_from(share).unwrap_or(u64::MAX),
+                false => u64::MAX,
+            };
+            self.max.store(max, Ordering::Relaxed);
+        }
         self.counted.store(pending, Ordering::Relaxed);
         self.since.fetch_sub(count.since, Ordering::Relaxed);
         self.ended.store(count.number, Ordering::Relaxed);
@@ -105,41 +124,85 @@ pub(crate) struct Count {
     since: i64,
 }
 
-/// The backlogs that have a limit, by source.
+/// What is asked of the routes of one source.
+#[derive(Debug, Default)]
+struct OfSource {
+    /// All routes that take from it.
+    routes: Vec<RouteName>,
+    /// Those whose backlogs have a limit.
+    limited: Vec<(RouteName, Arc<Backlog>)>,
+}
+
+/// The backlogs that have a limit, by source. Read with every request, written when routes come and go.
 #[derive(Debug, Default)]
 pub(crate) struct LimitedBacklogs {
-    by_source: HashMap<SourceName, Vec<(RouteName, Arc<Backlog>)>>,
+    by_source: RwLock<HashMap<SourceName, OfSource>>,
 }
 
 impl LimitedBacklogs {
     /// Adds a route that takes from `sources`.
     pub(crate) fn add(
-        &mut self,
+        &self,
         route: &RouteName,
         sources: &[SourceName],
-        backlog: &Arc<Backlog>,
+        backlog: Option<&Arc<Backlog>>,
     ) {
+        let mut by_source = self
+            .by_source
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         for source in sources {
-            let routes = self.by_source.entry(source.clone()).or_default();
-            routes.push((route.clone(), Arc::clone(backlog)));
+            let of_source = by_source.entry(source.clone()).or_default();
+            of_source.routes.push(route.clone());
+            let limited = backlog.map(|backlog| (route.clone(), Arc::clone(backlog)));
+            of_source.limited.extend(limited);
         }
+    }
+
+    /// Takes a route out.
+    pub(crate) fn remove(&self, route: &RouteName) {
+        let mut by_source = self
+            .by_source
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for of_source in by_source.values_mut() {
+            of_source.routes.retain(|name| name != route);
+            of_source.limited.retain(|(name, _)| name != route);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<SourceName, OfSource>> {
+        self.by_source
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Backlogs for LimitedBacklogs {
     fn admits(&self, source: &SourceName) -> Result<(), RouteFull> {
-        let Some(routes) = self.by_source.get(source) else {
-            return Ok(());
-        };
-        let full = routes.iter().find(|(_, backlog)| backlog.refuses());
+        let by_source = self.read();
+        let limited = by_source.get(source).map(|of_source| &of_source.limited);
+        let full = limited
+            .into_iter()
+            .flatten()
+            .find(|(_, backlog)| backlog.refuses());
         match full {
             Some((route, _)) => Err(RouteFull(route.clone())),
             None => Ok(()),
         }
     }
 
+    fn taken(&self, source: &SourceName) -> bool {
+        let by_source = self.read();
+        by_source
+            .get(source)
+            .is_some_and(|of_source| !of_source.routes.is_empty())
+    }
+
     fn accepted(&self, source: &SourceName) {
-        for (_, backlog) in self.by_source.get(source).into_iter().flatten() {
+        let by_source = self.read();
+        let limited = by_source.get(source).map(|of_source| &of_source.limited);
+        for (_, backlog) in limited.into_iter().flatten() {
             backlog.since.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -150,11 +213,12 @@ mod tests {
     use super::*;
 
     fn with(max: u64, on_full: OnFull) -> (LimitedBacklogs, Arc<Backlog>, SourceName) {
+        let max = BacklogMax::Events(max);
         let backlog = Arc::new(Backlog::new(BacklogPolicy { max, on_full }));
         let source = SourceName::new("s").unwrap();
-        let mut all = LimitedBacklogs::default();
+        let all = LimitedBacklogs::default();
         let route = RouteName::new("r").unwrap();
-        all.add(&route, std::slice::from_ref(&source), &backlog);
+        all.add(&route, std::slice::from_ref(&source), Some(&backlog));
         (all, backlog, source)
     }
 
@@ -170,7 +234,7 @@ mod tests {
         assert_eq!(all.admits(&SourceName::new("other").unwrap()), Ok(()));
         let count = backlog.begin_count();
         all.accepted(&source);
-        backlog.end_count(count, 0);
+        backlog.end_count(count, 0, 0);
         assert_eq!(backlog.pending(), 1, "what came during the count stays");
         assert_eq!(all.admits(&source), Ok(()));
         assert_eq!(backlog.excess(0), 0);
@@ -181,7 +245,7 @@ mod tests {
         for on_full in [OnFull::DeadLetter, OnFull::Refuse] {
             let (all, backlog, source) = with(2, on_full);
             let count = backlog.begin_count();
-            backlog.end_count(count, 0);
+            backlog.end_count(count, 0, 0);
             for _ in 0..5 {
                 all.accepted(&source);
                 backlog.settled(1);
@@ -200,10 +264,44 @@ mod tests {
         }
         let count = backlog.begin_count();
         assert_eq!(backlog.excess(0), 0, "nothing is counted yet");
-        backlog.end_count(count, 5);
+        backlog.end_count(count, 5, 0);
         assert_eq!(backlog.excess(0), 3);
         assert_eq!(backlog.excess(backlog.begun()), 0, "not twice by one count");
         backlog.settled(3);
         assert_eq!(backlog.excess(0), 0);
+    }
+
+    #[test]
+    fn of_a_limit_in_bytes_as_many_events_are_left_as_lie_in_them() {
+        let max = BacklogMax::JournalBytes(1000);
+        let on_full = OnFull::DeadLetter;
+        let backlog = Backlog::new(BacklogPolicy { max, on_full });
+        let excess = |pending, bytes| {
+            let count = backlog.begin_count();
+            backlog.end_count(count, pending, bytes);
+            backlog.excess(0)
+        };
+        assert_eq!(excess(50, 1000), 0);
+        assert_eq!(excess(50, 2000), 25, "half of them are too much");
+        assert_eq!(
+            excess(0, 9000),
+            0,
+            "others' events are none of its business"
+        );
+        assert_eq!(excess(10, 0), 0);
+    }
+
+    #[test]
+    fn a_source_is_taken_as_long_as_a_route_takes_it() {
+        let all = LimitedBacklogs::default();
+        let [source, other] = ["s", "t"].map(|name| SourceName::new(name).unwrap());
+        let [first, second] = ["a", "b"].map(|name| RouteName::new(name).unwrap());
+        assert!(!all.taken(&source));
+        all.add(&first, std::slice::from_ref(&source), None);
+        all.add(&second, &[source.clone(), other.clone()], None);
+        all.remove(&first);
+        assert!(all.taken(&source) && all.taken(&other));
+        all.remove(&second);
+        assert!(!all.taken(&source) && !all.taken(&other));
     }
 }

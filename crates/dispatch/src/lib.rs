@@ -15,12 +15,14 @@ mod book;
 mod breaker;
 mod burials;
 mod completion;
+mod control;
 mod export;
 pub mod metrics;
 pub mod options;
 mod outbox;
 mod recovery;
 mod redrive;
+mod roster;
 mod route;
 mod settler;
 pub mod sources;
@@ -29,39 +31,38 @@ mod trouble;
 mod window;
 mod worker;
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use domain::ports::{Backlogs, Destination, Routes};
-use domain::{DestinationName, RouteName};
+use domain::RouteName;
+use domain::ports::{Backlogs, Routes};
 use futures_util::FutureExt;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use control::{Control, ControlError};
 pub use export::TargetSpec;
 pub use metrics::Metrics;
 pub use options::Options;
-pub use route::{BacklogPolicy, Ports, RoutePolicies, RouteSpec};
+pub use route::{BacklogMax, BacklogPolicy, Ports, RoutePolicies, RouteSpec};
 pub use sources::change_sources;
 
 use alarm::Alarm;
 use audit::Auditor;
-use backlog::{Backlog, LimitedBacklogs};
-use board::Board;
-use export::{Exporter, Target};
-use outbox::{Bell, Outbox};
+use control::Shared;
+use outbox::Bell;
 use redrive::Redriver;
-use route::{Committed, Damage, Route};
+use roster::Roster;
 use settler::Settler;
 use status::RunningRoutes;
-use worker::Worker;
 
 /// Callers that may wait for fresh statuses at once.
 const ASKING: usize = 64;
+
+/// Changes of the routes that may be under way at once.
+const CHANGES: usize = 8;
 
 /// The part of a shutdown's time that is kept for the last commit.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
@@ -69,150 +70,116 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// All running routes. Dropping it abandons what is in flight, as a crash would.
 #[derive(Debug)]
 pub struct Dispatch {
-    routes: Arc<RunningRoutes>,
-    workers: JoinSet<()>,
+    control: Control,
     settler: JoinSet<()>,
     auditor: JoinSet<()>,
     redriver: JoinSet<()>,
-    backlogs: Arc<LimitedBacklogs>,
-    stop_workers: CancellationToken,
     stop_settler: CancellationToken,
-    alarm: Alarm,
 }
 
 impl Dispatch {
     /// Starts a worker a route. The routes must be registered in state, and `options` validated. Must
     /// be called within a tokio runtime.
     #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a handle, handed over like the other parts"
-    )]
     pub fn start(options: Options, routes: Vec<RouteSpec>, ports: Ports, metrics: Metrics) -> Self {
         let bell = Arc::new(Bell::default());
         let settled = Arc::new(Notify::new());
-        let stop_workers = CancellationToken::new();
-        let alarm = Alarm::new(stop_workers.clone());
-        let mut slots = HashMap::new();
-        let window = options.window(routes.len());
-        let damage = Arc::new(Damage::default());
-        let routes: Vec<Arc<Route>> = routes
-            .into_iter()
-            .map(|spec| {
-                let damage = Arc::clone(&damage);
-                let outbox = Outbox::new(Arc::clone(&bell), window.events);
-                Arc::new(open(spec, outbox, damage, &mut slots, &ports, &metrics))
-            })
-            .collect();
-
-        let mut backlogs = LimitedBacklogs::default();
-        for route in &routes {
-            if let Some(backlog) = &route.backlog {
-                backlogs.add(&route.name, &route.source_names, backlog);
-            }
-        }
+        let alarm = Alarm::new(CancellationToken::new());
         let (ask, asked) = mpsc::channel(ASKING);
+        let (change, changes) = mpsc::channel(CHANGES);
         let statuses = audit::Statuses::default();
-        let redriver = Redriver::new(
+        let running = Arc::new(RunningRoutes {
+            roster: Arc::new(Roster::default()),
+            ports: ports.clone(),
+            statuses: Arc::clone(&statuses),
+            ask,
+        });
+        let shared = Shared::new(
+            Arc::clone(&running),
+            options.shares(),
+            Arc::clone(&bell),
+            change,
+            metrics.clone(),
+            alarm.clone(),
+        );
+        let control = Control::new(shared);
+        let routes = control.open_all(routes);
+        let interval = options.settle_interval.0;
+        let settler = Settler::new(
             &routes,
+            changes,
             ports.clone(),
-            Arc::clone(&ports.redrive_begun),
-            Arc::clone(&statuses),
+            bell,
+            interval,
+            alarm.clone(),
+            Arc::clone(&settled),
         );
         let auditor = Auditor::new(
             &routes,
             ports.clone(),
-            Arc::clone(&settled),
+            settled,
             asked,
             Arc::clone(&statuses),
-            metrics.clone(),
+            metrics,
         );
-        let settler = Settler::new(
-            &routes,
-            ports.clone(),
-            bell,
-            options.settle_interval.0,
-            alarm.clone(),
-            settled,
-        );
+        let begun = Arc::clone(&ports.redrive_begun);
+        let redriver = Redriver::new(Arc::clone(&running.roster), ports, begun, statuses);
         let mut dispatch = Self {
-            workers: JoinSet::new(),
+            control,
             settler: JoinSet::new(),
             auditor: JoinSet::new(),
             redriver: JoinSet::new(),
-            backlogs: Arc::new(backlogs),
-            stop_workers,
             stop_settler: CancellationToken::new(),
-            alarm,
-            routes: Arc::new(RunningRoutes {
-                routes,
-                ports,
-                statuses,
-                ask,
-            }),
         };
-        dispatch.spawn(options, settler, auditor, redriver);
+        for route in &routes {
+            // Just made: nothing has stopped it.
+            let _ = dispatch.control.spawn(route);
+        }
+        let settler = settler.run(dispatch.stop_settler.clone());
+        let watched = |task, what: &str| watched(task, what.to_owned(), alarm.clone());
+        dispatch
+            .settler
+            .spawn(watched(settler.boxed(), "the settler"));
+        dispatch
+            .auditor
+            .spawn(watched(auditor.run().boxed(), "the auditor"));
+        dispatch
+            .redriver
+            .spawn(watched(redriver.run().boxed(), "the redriver"));
         dispatch
     }
 
-    fn spawn(&mut self, options: Options, settler: Settler, auditor: Auditor, redriver: Redriver) {
-        let RunningRoutes { routes, ports, .. } = &*self.routes;
-        let window = options.window(routes.len());
-        for route in routes {
-            let stop = self.stop_workers.clone();
-            let worker = Worker::new(Arc::clone(route), ports.clone(), window, stop);
-            let what = format!("the worker of route {}", route.name);
-            self.workers
-                .spawn(watched(worker.run(), what, self.alarm.clone()));
-            for target in &route.targets {
-                let (target, stop) = (Arc::clone(target), self.stop_workers.clone());
-                let what = format!("the exports of route {} to {}", route.name, target.name);
-                let exporter = Exporter::new(Arc::clone(route), target, ports.clone(), stop);
-                self.workers
-                    .spawn(watched(exporter.run(), what, self.alarm.clone()));
-            }
-        }
-        let settler = settler.run(self.stop_settler.clone());
-        self.settler
-            .spawn(watched(settler, "the settler".into(), self.alarm.clone()));
-        self.auditor.spawn(watched(
-            auditor.run(),
-            "the auditor".into(),
-            self.alarm.clone(),
-        ));
-        self.redriver.spawn(watched(
-            redriver.run(),
-            "the redriver".into(),
-            self.alarm.clone(),
-        ));
+    /// Lets routes come and go while the others run on.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// The routes as admin sees and switches them. Works on after [`Dispatch::stop`], showing what was
     /// last known.
     #[must_use]
     pub fn routes(&self) -> Arc<dyn Routes> {
-        Arc::clone(&self.routes) as Arc<dyn Routes>
+        Arc::clone(self.control.running()) as Arc<dyn Routes>
     }
 
     /// The limits of what waits, for ingest to ask.
     #[must_use]
     pub fn backlogs(&self) -> Arc<dyn Backlogs> {
-        Arc::clone(&self.backlogs) as Arc<dyn Backlogs>
+        Arc::clone(self.control.backlogs()) as Arc<dyn Backlogs>
     }
 
     /// Where to put what is found to be set up weaker at a route's destination than Forebay promises:
     /// whoever looked shows it in the route's status. `None`: no such route.
     #[must_use]
     pub fn findings(&self, route: &RouteName) -> Option<watch::Sender<Vec<String>>> {
-        let mut routes = self.routes.routes.iter();
-        let found = routes.find(|running| running.name == *route);
+        let found = self.control.running().roster.find(route);
         found.map(|route| route.findings.clone())
     }
 
     /// Shows why nothing more can be settled, once that is so. The process must then end.
     #[must_use]
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
-        self.alarm.heard()
+        self.control.alarm().heard()
     }
 
     /// Starts nothing new, waits for what is in flight, abandons what has not ended in time, and
@@ -220,17 +187,7 @@ impl Dispatch {
     pub async fn stop(mut self, deadline: Duration) {
         let reserve = LAST_COMMIT.min(deadline / 4);
         self.redriver.abort_all();
-        self.stop_workers.cancel();
-        let ended = async { while self.workers.join_next().await.is_some() {} };
-        if tokio::time::timeout(deadline.saturating_sub(reserve), ended)
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "attempts under way are abandoned; their events are delivered after the next start"
-            );
-            self.workers.shutdown().await;
-        }
+        self.control.stop(deadline.saturating_sub(reserve)).await;
         self.stop_settler.cancel();
         let settled = async { while self.settler.join_next().await.is_some() {} };
         if tokio::time::timeout(reserve, settled).await.is_err() {
@@ -241,69 +198,15 @@ impl Dispatch {
     }
 }
 
-impl std::fmt::Debug for RunningRoutes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<&RouteName> = self.routes.iter().map(|route| &route.name).collect();
-        f.debug_tuple("RunningRoutes").field(&names).finish()
-    }
-}
-
-fn open(
-    spec: RouteSpec,
-    outbox: Outbox,
-    damage: Arc<Damage>,
-    slots: &mut HashMap<DestinationName, Arc<Semaphore>>,
-    ports: &Ports,
-    metrics: &Metrics,
-) -> Route {
-    let mut slots_of = |name: &DestinationName, destination: &dyn Destination| {
-        let concurrency = destination.limits().concurrency;
-        let concurrency = concurrency.clamp(1, Semaphore::MAX_PERMITS);
-        let slots = slots
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(concurrency)));
-        Arc::clone(slots)
-    };
-    let now = ports.clock.now();
-    let targets = spec.targets.into_iter().map(|target| {
-        let slots = slots_of(&target.name, &*target.destination);
-        Arc::new(Target::new(target, slots, now))
-    });
-    let targets = targets.collect();
-    let slots = slots_of(&spec.destination_name, &*spec.destination);
-    Route {
-        metrics: metrics.of(&spec.name),
-        backlog: spec
-            .policies
-            .backlog
-            .map(|policy| Arc::new(Backlog::new(policy))),
-        name: spec.name,
-        policies: spec.policies,
-        sources: spec.sources,
-        source_names: spec.source_names,
-        destination: spec.destination,
-        destination_name: spec.destination_name,
-        findings: watch::Sender::default(),
-        slots,
-        targets,
-        buried: watch::Sender::new(0),
-        burials: std::sync::Mutex::default(),
-        open_run: std::sync::Mutex::new(None),
-        proved: AtomicBool::new(false),
-        board: Arc::new(Board::new(spec.record.paused, now)),
-        outbox,
-        damage,
-        committed: std::sync::Mutex::new(Committed {
-            cursor: spec.record.cursor,
-            ..Committed::default()
-        }),
-        record: spec.record,
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        self.control.abandon();
     }
 }
 
 /// Runs a task of ours; if it panics, that is a defect which must end the process and not one route
 /// in silence.
-async fn watched(task: impl Future<Output = ()>, what: String, alarm: Alarm) {
+pub(crate) async fn watched(task: impl Future<Output = ()>, what: String, alarm: Alarm) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         alarm.raise(format!(
             "{what} panicked: a defect; what is not settled is delivered after a restart"

@@ -43,13 +43,31 @@ pub struct DestinationLabel {
 
 /// A route's name as a label value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RouteValue(pub RouteName);
+pub enum RouteValue {
+    /// A route with metrics of its own.
+    Named(RouteName),
+    /// All others: subscriptions past the hundredth.
+    TheRest,
+}
 
 impl EncodeLabelValue for RouteValue {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        encoder.write_str(self.0.as_str())
+        encoder.write_str(match self {
+            Self::Named(name) => name.as_str(),
+            Self::TheRest => "subscriptions",
+        })
     }
 }
+
+/// What may come of an attempt.
+const OUTCOMES: [&str; 6] = [
+    "delivered",
+    "retry",
+    "throttled",
+    "reject",
+    "not-done",
+    "unavailable",
+];
 
 /// Handles to the metrics of all routes.
 #[derive(Debug, Clone, Default)]
@@ -140,11 +158,58 @@ impl Metrics {
         })
     }
 
+    /// The handles of routes that are too many for names of their own: their counts are in one, and what they show
+    /// of now in none.
+    pub(crate) fn of_the_rest(&self) -> RouteMetrics {
+        RouteMetrics {
+            pending: Gauge::default(),
+            parked: Gauge::default(),
+            dead_now: Gauge::default(),
+            oldest_pending: Gauge::default(),
+            breaker: Gauge::default(),
+            imbalance: Gauge::default(),
+            ..self.labelled(RouteValue::TheRest)
+        }
+    }
+
+    /// Shows nothing of a route any more.
+    pub(crate) fn forget(&self, route: &RouteName) {
+        let route = RouteValue::Named(route.clone());
+        let label = RouteLabel {
+            route: route.clone(),
+        };
+        for gauges in [
+            &self.pending,
+            &self.parked,
+            &self.dead_now,
+            &self.breaker,
+            &self.imbalance,
+        ] {
+            gauges.remove(&label);
+        }
+        self.oldest_pending.remove(&label);
+        self.delivered.remove(&label);
+        for outcome in OUTCOMES {
+            self.attempts.remove(&OutcomeLabel {
+                route: route.clone(),
+                outcome,
+            });
+        }
+        for reason in Reason::ALL {
+            self.dead.remove(&ReasonLabel {
+                route: route.clone(),
+                reason: reason.as_str(),
+            });
+        }
+    }
+
     /// The handles of one route.
     pub(crate) fn of(&self, route: &RouteName) -> RouteMetrics {
-        let label = RouteLabel {
-            route: RouteValue(route.clone()),
-        };
+        self.labelled(RouteValue::Named(route.clone()))
+    }
+
+    fn labelled(&self, route: RouteValue) -> RouteMetrics {
+        let label = RouteLabel { route };
         let attempts = |outcome| {
             self.attempts.get_or_create_owned(&OutcomeLabel {
                 route: label.route.clone(),

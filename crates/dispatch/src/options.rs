@@ -1,6 +1,9 @@
 //! The `[dispatch]` section of the configuration: how much is read ahead, and how often progress is
 //! written down.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use domain::{ByteSize, HumanDuration};
 use serde::{Deserialize, Serialize};
 
@@ -47,12 +50,35 @@ impl Options {
         Ok(())
     }
 
-    /// What each of `routes` may hold.
-    pub(crate) fn window(&self, routes: usize) -> WindowLimit {
-        let bytes = usize::try_from(self.window_bytes.0).unwrap_or(usize::MAX);
-        WindowLimit {
+    /// What all routes may hold together.
+    pub(crate) fn shares(&self) -> Shares {
+        Shares {
             events: self.window_events.max(1),
-            bytes: bytes / routes.max(1),
+            bytes: usize::try_from(self.window_bytes.0).unwrap_or(usize::MAX),
+            routes: Arc::default(),
+        }
+    }
+}
+
+/// The memory of all routes, and how many of them share it now.
+#[derive(Debug, Clone)]
+pub(crate) struct Shares {
+    events: usize,
+    bytes: usize,
+    routes: Arc<AtomicUsize>,
+}
+
+impl Shares {
+    /// So many routes share it from now on.
+    pub(crate) fn set_routes(&self, routes: usize) {
+        self.routes.store(routes, Ordering::Relaxed);
+    }
+
+    /// What one route may hold now.
+    pub(crate) fn limit(&self) -> WindowLimit {
+        WindowLimit {
+            events: self.events,
+            bytes: self.bytes / self.routes.load(Ordering::Relaxed).max(1),
         }
     }
 }

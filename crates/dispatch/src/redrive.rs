@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 use crate::audit::Statuses;
 use crate::recovery::{Ramp, Recoveries};
-use crate::route::{Ports, Route};
+use crate::roster::Roster;
+use crate::route::Ports;
 use crate::trouble::Trouble;
 
 /// Letters that one step moves at most.
@@ -34,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(30);
 
 /// The task of all redrives.
 pub(crate) struct Redriver {
-    routes: Vec<Arc<Route>>,
+    roster: Arc<Roster>,
     ports: Ports,
     letters: Arc<dyn DeadLetters>,
     /// Rung when a redrive was begun.
@@ -51,14 +52,14 @@ pub(crate) struct Redriver {
 
 impl Redriver {
     pub(crate) fn new(
-        routes: &[Arc<Route>],
+        roster: Arc<Roster>,
         ports: Ports,
         begun: Arc<Notify>,
         statuses: Statuses,
     ) -> Self {
         Self {
-            routes: routes.to_vec(),
-            recoveries: Recoveries::new(routes),
+            recoveries: Recoveries::new(&roster.all()),
+            roster,
             letters: Arc::clone(&ports.dead_letters),
             ports,
             begun,
@@ -148,7 +149,7 @@ impl Redriver {
             .step_redrive(job.id, limit as usize, self.ports.clock.now())
             .await?;
         let Some(step) = step else { return Ok(now) };
-        for route in &self.routes {
+        for route in &*self.roster.all() {
             if step.routes.contains(&route.name) {
                 route.board.bring();
             }
@@ -208,7 +209,7 @@ impl Redriver {
 
     /// Never so many that the route would read no further because of them.
     fn enough(&self, route: &RouteName) -> u64 {
-        let running = self.routes.iter().find(|running| running.name == *route);
+        let running = self.roster.find(route);
         running.map_or(ENOUGH, |route| {
             ENOUGH.min(route.policies.parked_max.div_ceil(2))
         })

@@ -61,10 +61,19 @@ impl Default for RoutePolicies {
 /// The limit of a route's events in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogPolicy {
-    /// The most pending events.
-    pub max: u64,
+    /// The most that may wait.
+    pub max: BacklogMax,
     /// What happens at it.
     pub on_full: OnFull,
+}
+
+/// The most that may wait of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BacklogMax {
+    /// So many pending events.
+    Events(u64),
+    /// As many as lie in so many bytes of the journal.
+    JournalBytes(u64),
 }
 
 /// A route to run.
@@ -85,6 +94,10 @@ pub struct RouteSpec {
     pub targets: Vec<TargetSpec>,
     /// Where state says it stands (from `State::routes` at the start).
     pub record: RouteRecord,
+    /// It takes no event after this one: it is to end. `None`: it goes on.
+    pub until: Option<Seq>,
+    /// Whether the metrics show it under its own name: one of very many is counted among the rest.
+    pub has_own_metrics: bool,
 }
 
 impl std::fmt::Debug for RouteSpec {
@@ -156,6 +169,8 @@ pub(crate) struct Route {
     pub(crate) destination_name: DestinationName,
     /// As it was at the start.
     pub(crate) record: RouteRecord,
+    /// It takes no event after this one.
+    pub(crate) until: Seq,
     /// What is set up weaker at the destination than Forebay promises; shown in status.
     pub(crate) findings: watch::Sender<Vec<String>>,
     /// Batches in flight to the destination, of all routes.

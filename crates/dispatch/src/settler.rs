@@ -9,9 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Cause;
 use domain::ports::{SettledRange, Settlement, StateError};
-use tokio::sync::Notify;
+use domain::{Cause, RouteName};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,7 @@ use crate::alarm::Alarm;
 use crate::book::Book;
 use crate::completion::Completion;
 use crate::outbox::Bell;
+use crate::roster::Change;
 use crate::route::{Ports, Route};
 use crate::trouble::Trouble;
 
@@ -38,6 +39,9 @@ struct Part {
 /// The settler of all routes.
 pub(crate) struct Settler {
     parts: Vec<Part>,
+    changes: mpsc::Receiver<Change>,
+    /// Routes that go with the next commit, and who waits for it.
+    leaving: Vec<(RouteName, oneshot::Sender<()>)>,
     ports: Ports,
     bell: Arc<Bell>,
     interval: Duration,
@@ -60,21 +64,17 @@ enum Take {
 impl Settler {
     pub(crate) fn new(
         routes: &[Arc<Route>],
+        changes: mpsc::Receiver<Change>,
         ports: Ports,
         bell: Arc<Bell>,
         interval: Duration,
         alarm: Alarm,
         settled: Arc<Notify>,
     ) -> Self {
-        let part = |route: &Arc<Route>| Part {
-            book: Book::new(route.record.cursor, &route.record.ranges),
-            kept: route.record.ranges.clone(),
-            route: Arc::clone(route),
-            progress: Completion::default(),
-            rows: Completion::default(),
-        };
         Self {
-            parts: routes.iter().map(part).collect(),
+            parts: routes.iter().map(Part::new).collect(),
+            changes,
+            leaving: Vec::new(),
             ports,
             bell,
             interval,
@@ -93,20 +93,40 @@ impl Settler {
             tokio::select! {
                 () = bell.work.notified() => {}
                 () = sleep_until(self.rows_again) => {}
+                Some(change) = self.changes.recv() => self.change(change),
                 () = stop.cancelled() => break,
             }
-            tokio::select! {
-                () = sleep_until(Some(last.map_or_else(Instant::now, |last| last + self.interval))) => {}
-                () = bell.urgent.notified() => {}
-                () = stop.cancelled() => break,
+            if self.leaving.is_empty() {
+                tokio::select! {
+                    () = sleep_until(Some(last.map_or_else(Instant::now, |last| last + self.interval))) => {}
+                    () = bell.urgent.notified() => {}
+                    () = stop.cancelled() => break,
+                }
             }
             last = Some(Instant::now());
             if self.commit().await.is_err() {
                 return;
             }
+            self.let_go();
         }
         self.rows_again = None;
         let _ = self.commit().await;
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Come(route) => self.parts.push(Part::new(&route)),
+            Change::Go(name, done) => self.leaving.push((name, done)),
+        }
+    }
+
+    /// After a commit: what state did not take of a route that goes is as if the process had ended before it.
+    fn let_go(&mut self) {
+        for (name, done) in self.leaving.drain(..) {
+            self.parts.retain(|part| part.route.name != name);
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
     }
 
     /// Takes what is done and commits it.
@@ -202,6 +222,16 @@ impl Settler {
 struct Failed;
 
 impl Part {
+    fn new(route: &Arc<Route>) -> Self {
+        Self {
+            book: Book::new(route.record.cursor, &route.record.ranges),
+            kept: route.record.ranges.clone(),
+            route: Arc::clone(route),
+            progress: Completion::default(),
+            rows: Completion::default(),
+        }
+    }
+
     /// The step that takes the route's completions, and the book as it will be then.
     fn step(&self, take: Take) -> Option<(Settlement, Book)> {
         let rows = (take == Take::All).then_some(&self.rows);

@@ -9,14 +9,15 @@ use domain::ports::{RouteControlError, RouteStatus, Routes};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Asked, Statuses};
-use crate::route::{Ports, Route};
+use crate::roster::Roster;
+use crate::route::Ports;
 
 /// The longest that somebody who asks waits for a fresh answer before getting the last one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A handle to all routes; cheap to share.
 pub(crate) struct RunningRoutes {
-    pub(crate) routes: Vec<Arc<Route>>,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) ports: Ports,
     pub(crate) statuses: Statuses,
     pub(crate) ask: mpsc::Sender<Asked>,
@@ -27,7 +28,7 @@ impl Routes for RunningRoutes {
     async fn statuses(&self) -> Vec<RouteStatus> {
         let (asked, answer) = oneshot::channel();
         let fresh = async {
-            if self.ask.send(asked).await.is_ok() {
+            if self.ask.send(Asked::Fresh(asked)).await.is_ok() {
                 // An error is an auditor that ended: what was last known is all there is.
                 let _ = answer.await;
             }
@@ -41,7 +42,8 @@ impl Routes for RunningRoutes {
     }
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<(), RouteControlError> {
-        let route = self.routes.iter().find(|route| route.name.as_str() == name);
+        let all = self.roster.all();
+        let route = all.iter().find(|route| route.name.as_str() == name);
         let route = route.ok_or_else(|| RouteControlError::Unknown(name.to_owned()))?;
         // First for good, then for now: a crash in between must not forget what was answered.
         self.ports.state.set_paused(&route.name, paused).await?;
@@ -51,8 +53,16 @@ impl Routes for RunningRoutes {
     }
 
     fn brought(&self, route: &RouteName) {
-        if let Some(route) = self.routes.iter().find(|running| running.name == *route) {
+        if let Some(route) = self.roster.find(route) {
             route.board.bring();
         }
+    }
+}
+
+impl std::fmt::Debug for RunningRoutes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = self.roster.all();
+        let names: Vec<&RouteName> = all.iter().map(|route| &route.name).collect();
+        f.debug_tuple("RunningRoutes").field(&names).finish()
     }
 }

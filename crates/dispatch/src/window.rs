@@ -52,6 +52,11 @@ impl Window {
         }
     }
 
+    /// Changes the limit. What is over it stays until it is settled.
+    pub(crate) fn resize(&mut self, limit: WindowLimit) {
+        self.limit = limit;
+    }
+
     /// How much may be read now, at most a batch; `None` while the window is full.
     pub(crate) fn room(&self, batch: BatchLimit) -> Option<BatchLimit> {
         let events = self.limit.events.saturating_sub(self.events);

@@ -169,6 +169,22 @@ impl Room {
             + spares
     }
 
+    /// About how many bytes of the segments lie after `seq`: of the one that holds it, the part that its numbers are.
+    #[must_use]
+    pub fn bytes_after(&self, seq: Seq) -> u64 {
+        let after = |segment: &Arc<Segment>| {
+            let (first, last) = (segment.first().0, segment.last().0);
+            let all = (last + 1).saturating_sub(first);
+            let left = last.saturating_sub(seq.0).min(all);
+            if all == 0 {
+                return 0;
+            }
+            let bytes = u128::from(segment.data_end()) * u128::from(left) / u128::from(all);
+            u64::try_from(bytes).unwrap_or(u64::MAX)
+        };
+        self.inner().segments.values().map(after).sum()
+    }
+
     /// A spare from the pool.
     #[must_use]
     pub fn take_spare(&self) -> Option<Spare> {

@@ -23,6 +23,7 @@ pub mod schema;
 mod settle;
 mod sources;
 mod store;
+mod subscriptions;
 
 pub use error::OpenError;
 pub use metrics::Metrics;

@@ -125,6 +125,15 @@ pub(crate) fn rename(
             format!("there is a route {to} already; retire it first, or choose another name");
         return Err(StateError::Conflict(taken).into());
     }
+    let is_subscription: bool = transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM subscriptions WHERE route = ?1)",
+        [route],
+        |row| row.get(0),
+    )?;
+    if is_subscription {
+        let taken = format!("route {from} is a subscription, and has its name from that");
+        return Err(StateError::Conflict(taken).into());
+    }
     transaction.execute(
         "UPDATE routes SET name = ?2 WHERE id = ?1",
         params![route, to.as_str()],
@@ -145,15 +154,7 @@ pub(crate) fn retire(
     let route = route_key(&transaction, name)?;
     let moved = match fate {
         RetireFate::DeadLetter => {
-            transaction.execute(
-                "INSERT INTO dead (route, seq, event_id, event, attempts, reason, first_failure_at, last_failure_at,
-                                   cause_code, cause_detail, fingerprint, redrives, order_key)
-                 SELECT route, seq, event_id, event, attempts, ?2, first_failure_at, last_failure_at,
-                        cause_code, cause_detail, fingerprint, redrives, order_key
-                 FROM parked WHERE route = ?1",
-                params![route, Reason::Retired.as_str()],
-            )?;
-            transaction.execute("DELETE FROM parked WHERE route = ?1", [route])?;
+            bury_parked(&transaction, route)?;
             0
         }
         RetireFate::Discard => {
@@ -166,6 +167,20 @@ pub(crate) fn retire(
         params![route, now.as_microsecond(), int(moved as u64)],
     )?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Makes all parked events of a route dead letters, as those of a retired one.
+pub(crate) fn bury_parked(transaction: &Connection, route: i64) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO dead (route, seq, event_id, event, attempts, reason, first_failure_at, last_failure_at,
+                           cause_code, cause_detail, fingerprint, redrives, order_key)
+         SELECT route, seq, event_id, event, attempts, ?2, first_failure_at, last_failure_at,
+                cause_code, cause_detail, fingerprint, redrives, order_key
+         FROM parked WHERE route = ?1 ORDER BY seq",
+        params![route, Reason::Retired.as_str()],
+    )?;
+    transaction.execute("DELETE FROM parked WHERE route = ?1", [route])?;
     Ok(())
 }
 

@@ -310,6 +310,10 @@ impl Journal for World {
         unreachable!("admin never releases")
     }
 
+    fn bytes_after(&self, _: Seq) -> u64 {
+        0
+    }
+
     async fn count(&self, _: &SourceSet, _: Seq, _: Seq) -> Result<u64, JournalError> {
         unreachable!("admin never counts")
     }

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, Attempted, Batch, LiveMark, Marks};
 use crate::breaker::Breaker;
-use crate::options::WindowLimit;
+use crate::options::Shares;
 use crate::route::{Ports, Route};
 use crate::trouble::Trouble;
 use crate::window::{Waiting, Window};
@@ -68,6 +68,7 @@ pub(crate) struct Worker {
     ports: Ports,
     limits: DestinationLimits,
     reading: Reading,
+    shares: Shares,
     window: Window,
     due: DueQueue,
     /// Whether the last batch was of parked events: live ones and those take turns.
@@ -112,7 +113,7 @@ impl Worker {
     pub(crate) fn new(
         route: Arc<Route>,
         ports: Ports,
-        window: WindowLimit,
+        shares: Shares,
         stop: CancellationToken,
     ) -> Self {
         let record = &route.record;
@@ -131,7 +132,8 @@ impl Worker {
             overfull: Trouble::default(),
             overparked: Trouble::default(),
             reading: Reading::new(&route),
-            window: Window::new(window, record.cursor, &record.ranges),
+            window: Window::new(shares.limit(), record.cursor, &record.ranges),
+            shares,
             due: DueQueue::new(record.parked, ports.clock.now()),
             due_had_turn: false,
             under_way: VecDeque::new(),
@@ -217,6 +219,7 @@ impl Worker {
             self.put_back(aside);
         }
         self.bury_by_rule(now);
+        self.window.resize(self.shares.limit());
         if self.may_read()
             && let Some(limit) = self.window.room(read)
         {

@@ -22,6 +22,8 @@ pub(super) struct Reading {
     sources: SourceSet,
     /// Everything through here was read.
     through: Seq,
+    /// Nothing after this is the route's.
+    until: Seq,
     idle: Option<Box<dyn Reader>>,
     under_way: Option<BoxFuture<'static, Came>>,
     failed: bool,
@@ -33,6 +35,7 @@ impl Reading {
         Self {
             sources: route.sources.clone(),
             through: route.record.cursor,
+            until: route.until,
             idle: None,
             under_way: None,
             failed: false,
@@ -51,7 +54,7 @@ impl Reading {
 
     /// Begins a read unless one is under way. After a failure it rests first.
     pub(super) fn begin(&mut self, route: &Route, ports: &Ports, limit: BatchLimit) {
-        if self.under_way.is_some() {
+        if self.under_way.is_some() || self.through >= self.until {
             return;
         }
         let journal = Arc::clone(&ports.journal);
@@ -87,10 +90,25 @@ impl Reading {
         let came = reading.await;
         self.under_way = None;
         self.idle = came.reader;
-        match &came.read {
+        let read = came.read.map(|batch| cut(batch, self.until));
+        match &read {
             Ok(batch) => self.through = self.through.max(batch.through),
             Err(_) => self.failed = true,
         }
-        came.read
+        read
     }
+}
+
+/// The batch less what comes after `until`.
+fn cut(mut batch: ReadBatch, until: Seq) -> ReadBatch {
+    if batch.through <= until {
+        return batch;
+    }
+    batch.through = until;
+    batch.events.retain(|stored| stored.seq <= until);
+    batch.damaged.retain(|lost| lost.first <= until);
+    if let Some(lost) = batch.damaged.last_mut() {
+        lost.last = lost.last.min(until);
+    }
+    batch
 }

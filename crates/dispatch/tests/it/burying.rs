@@ -166,7 +166,7 @@ async fn a_backlog_that_is_too_long_loses_its_oldest_to_the_dead_letters_and_no_
     fake.set_up(false);
     let policies = RoutePolicies {
         backlog: Some(BacklogPolicy {
-            max: 100,
+            max: dispatch::BacklogMax::Events(100),
             on_full: OnFull::DeadLetter,
         }),
         ..RoutePolicies::default()
@@ -199,7 +199,7 @@ async fn a_backlog_at_its_limit_refuses_its_sources_and_no_others() {
     let up = Fake::new(LIMITS);
     let policies = RoutePolicies {
         backlog: Some(BacklogPolicy {
-            max: 100,
+            max: dispatch::BacklogMax::Events(100),
             on_full: OnFull::Refuse,
         }),
         ..RoutePolicies::default()

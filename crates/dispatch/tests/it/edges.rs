@@ -112,7 +112,7 @@ async fn a_route_that_keeps_up_buries_nothing() {
     let fake = Fake::new(LIMITS);
     let policies = RoutePolicies {
         backlog: Some(BacklogPolicy {
-            max: 50,
+            max: dispatch::BacklogMax::Events(50),
             on_full: OnFull::DeadLetter,
         }),
         ..fixed(Order::None)

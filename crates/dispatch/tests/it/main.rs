@@ -13,6 +13,7 @@ mod rig;
 mod world;
 
 mod burying;
+mod coming;
 mod control;
 mod corners;
 mod edges;

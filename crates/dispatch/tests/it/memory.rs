@@ -217,6 +217,10 @@ impl Journal for JournalHandle {
         assert!(before <= Some(cursor), "a release goes forward");
     }
 
+    fn bytes_after(&self, seq: Seq) -> u64 {
+        (self.end().0.saturating_sub(seq.0)) * 100
+    }
+
     async fn count(
         &self,
         sources: &SourceSet,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use dispatch::{Dispatch, Metrics, Options, Ports, RoutePolicies, RouteSpec, TargetSpec};
 use domain::DestinationName;
-use domain::ports::{Archive, DeadLetters, Destination, Exports, Journal, RouteStatus, State};
+use domain::ports::{
+    Archive, DeadLetters, Destination, Exports, Journal, RouteRecord, RouteStatus, State,
+};
 use domain::{Clock, SourceName, SystemClock};
 use prometheus_client::registry::Registry;
 
@@ -32,6 +34,29 @@ impl<'a> Wanted<'a> {
             targets: Vec::new(),
         }
     }
+
+    /// What dispatch is given of it, standing where state says.
+    pub(crate) fn spec(&self, records: &[RouteRecord]) -> RouteSpec {
+        let names = self.sources.iter();
+        let names: Vec<_> = names
+            .map(|source| SourceName::new(source).unwrap())
+            .collect();
+        let record = records
+            .iter()
+            .find(|record| record.name.as_str() == self.name);
+        RouteSpec {
+            name: name(self.name),
+            policies: self.policies.clone(),
+            targets: self.targets.clone(),
+            sources: names.iter().cloned().collect(),
+            source_names: names,
+            destination: Arc::clone(self.destination) as Arc<dyn Destination>,
+            destination_name: DestinationName::new(&format!("to-{}", self.name)).unwrap(),
+            record: record.expect("the route is registered").clone(),
+            until: None,
+            has_own_metrics: true,
+        }
+    }
 }
 
 /// A route `r` from `a` to the destination, over a journal and a state in memory.
@@ -53,26 +78,7 @@ impl Rig {
         let records = ports.state.routes().await.unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let routes = wanted.iter().map(|wanted| {
-            let names: Vec<_> = wanted
-                .sources
-                .iter()
-                .map(|source| SourceName::new(source).unwrap())
-                .collect();
-            let record = records
-                .iter()
-                .find(|record| record.name.as_str() == wanted.name);
-            RouteSpec {
-                name: name(wanted.name),
-                policies: wanted.policies.clone(),
-                targets: wanted.targets.clone(),
-                sources: names.iter().cloned().collect(),
-                source_names: names,
-                destination: Arc::clone(wanted.destination) as Arc<dyn Destination>,
-                destination_name: DestinationName::new(&format!("to-{}", wanted.name)).unwrap(),
-                record: record.expect("the route is registered").clone(),
-            }
-        });
+        let routes = wanted.iter().map(|wanted| wanted.spec(&records));
         Self {
             dispatch: Dispatch::start(options, routes.collect(), ports, metrics),
             registry,

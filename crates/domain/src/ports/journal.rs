@@ -132,6 +132,9 @@ pub trait Journal: Send + Sync {
     /// Files that every route has released may now be recycled.
     fn release(&self, route: &RouteName, cursor: Seq);
 
+    /// About how many bytes the journal takes for what comes after `seq`, whosever it is. Cheap.
+    fn bytes_after(&self, seq: Seq) -> u64;
+
     /// Counts the events of `sources` with `after < seq <= through`, from the journal's own indexes
     /// and independently of anything dispatch did. Lost events in damaged stretches are not in it.
     ///

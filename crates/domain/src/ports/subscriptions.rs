@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::StateError;
-use crate::{Ledger, RouteName, SourceName, SubscriptionId};
+use crate::{Ledger, RouteName, Seq, SourceName, SubscriptionId};
 
 /// What somebody subscribes to, and where it goes. Its form was checked; its addresses and its source were not.
 #[derive(Clone, PartialEq, Eq)]
@@ -191,6 +191,54 @@ pub trait Subscriptions: Send + Sync {
         id: SubscriptionId,
         leftover: Option<Leftover>,
     ) -> Result<Deleted, SubscriptionError>;
+}
+
+/// A subscription as state has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionRecord {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// As it was last created or replaced.
+    pub request: SubscriptionRequest,
+    /// The route that it is.
+    pub route: RouteName,
+    /// It was deleted, and takes no event after this one.
+    pub until: Option<Seq>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was created, or last replaced.
+    pub updated_at: Timestamp,
+}
+
+/// Subscriptions in state. One goes when its route is retired ([`super::State::retire_route`]).
+#[async_trait]
+pub trait SubscriptionRecords: Send + Sync {
+    /// All of them, by id.
+    async fn subscriptions(&self) -> Result<Vec<SubscriptionRecord>, StateError>;
+
+    /// Stores one that is new and registers its route, which takes the events of `sources` after `start`.
+    ///
+    /// # Errors
+    /// [`StateError::Conflict`] if there is a route of that name, or a subscription.
+    async fn add_subscription(
+        &self,
+        record: SubscriptionRecord,
+        start: Seq,
+        sources: Vec<SourceName>,
+    ) -> Result<(), StateError>;
+
+    /// Stores what has changed of one: its request, until when it takes events.
+    ///
+    /// # Errors
+    /// [`StateError::UnknownRoute`] if there is none, [`StateError::Conflict`] if its new name is another's.
+    async fn change_subscription(&self, record: SubscriptionRecord) -> Result<(), StateError>;
+
+    /// Makes all parked events of the route dead letters, with the reason `retired`. To be called while it does not
+    /// run.
+    ///
+    /// # Errors
+    /// [`StateError::UnknownRoute`].
+    async fn bury_parked(&self, route: &RouteName) -> Result<(), StateError>;
 }
 
 /// No subscriptions: every call says that they are disabled.

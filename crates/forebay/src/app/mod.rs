@@ -243,6 +243,8 @@ async fn start_dispatch(
             destination: Arc::clone(&destination.port),
             destination_name: route.to.clone(),
             record,
+            until: None,
+            has_own_metrics: true,
         });
     }
     let ports = dispatch::Ports {

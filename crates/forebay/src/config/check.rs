@@ -317,7 +317,7 @@ fn route(options: &RouteOptions) -> Route {
             breaker: options.breaker,
             parked_max: options.parked_max,
             backlog: options.max_backlog.map(|max| dispatch::BacklogPolicy {
-                max,
+                max: dispatch::BacklogMax::Events(max),
                 on_full: options.on_full.unwrap_or(OnFull::Refuse),
             }),
             dead_letters: options.dead_letter.clone(),

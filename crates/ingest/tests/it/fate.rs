@@ -85,6 +85,10 @@ impl Journal for Decided {
         Err(JournalError("not here".into()))
     }
     fn release(&self, _: &RouteName, _: Seq) {}
+    fn bytes_after(&self, _: Seq) -> u64 {
+        0
+    }
+
     async fn count(&self, _: &SourceSet, _: Seq, _: Seq) -> Result<u64, JournalError> {
         Ok(0)
     }

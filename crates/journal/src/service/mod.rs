@@ -213,6 +213,10 @@ impl Journal for EmbeddedJournal {
         }
     }
 
+    fn bytes_after(&self, seq: Seq) -> u64 {
+        self.shared.room.bytes_after(seq)
+    }
+
     async fn count(
         &self,
         sources: &SourceSet,

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use domain::ports::{DeadLetters, DeadQuery, DueOrder, Exports, Fate, Letter, State};
+use domain::ports::{
+    DeadLetters, DeadQuery, DueOrder, Exports, Fate, Letter, State, SubscriptionRecords,
+};
 use domain::{Reason, Seq};
 
 use crate::contract::{Store, imbalance};
@@ -84,6 +86,8 @@ async fn write() {
         .unwrap();
     let all = domain::ports::Selection::Filter(domain::ports::DeadFilter::default());
     state.begin_redrive(&all, Some(5), at(10)).await.unwrap();
+    state.exported(exported()).await.unwrap();
+    state.redrive_edited(edit()).await.unwrap();
     state.checkpoint(PATIENT).await.unwrap();
     drop(state);
     let target = rusqlite::Connection::open(file.path()).unwrap();
@@ -93,6 +97,32 @@ async fn write() {
             [fixture(state::schema::VERSION).to_str().unwrap()],
         )
         .unwrap();
+}
+
+/// What a target has had: letter 2 and 3, and 1 it would not take.
+fn exported() -> domain::ports::Exported {
+    domain::ports::Exported {
+        route: route("to-db"),
+        target: domain::DestinationName::new("sqs").unwrap(),
+        through: Letter(3),
+        unexportable: vec![domain::ports::Unexportable {
+            letter: Letter(1),
+            cause: domain::Cause::new("too-large", "the queue takes 256 KiB"),
+        }],
+        at: at(11),
+    }
+}
+
+/// Event 16 with another body, parked again.
+fn edit() -> domain::ports::Edit {
+    domain::ports::Edit {
+        id: stored(16).id,
+        route: Some(route("to-db")),
+        body: "mended".into(),
+        by: "an operator".into(),
+        note: Some("a comma was missing".into()),
+        at: at(12),
+    }
 }
 
 /// With the fingerprint that causes had then.
@@ -214,4 +244,25 @@ async fn a_store_of_version_3_has_exported_nothing_and_goes_on_with_its_redrive(
     assert_eq!(position, Letter(0));
     let letters = state.letters_after(&name, position, TEN).await.unwrap();
     assert_eq!(letters.len(), 4);
+}
+
+#[tokio::test]
+async fn a_store_of_version_4_keeps_its_exports_and_edits_and_has_no_subscriptions() {
+    let file = SqliteFile::fresh().await;
+    std::fs::copy(fixture(4), file.path()).unwrap();
+    let state = file.open().await;
+    let name = route("to-db");
+    assert_eq!(state.imbalance(&name).await.unwrap(), 0);
+    let done = exported();
+    let position = state.export_position(&name, &done.target).await.unwrap();
+    assert_eq!(position, done.through);
+    let counts = state.export_counts(&name, &done.target).await.unwrap();
+    assert_eq!((counts.refused, counts.pending), (1, 1));
+    let history = state.history(stored(16).id).await.unwrap();
+    let [entry] = &*history else {
+        panic!("{history:?}")
+    };
+    assert_eq!((&*entry.by, entry.at), ("an operator", at(12)));
+    assert_eq!(entry.before, stored(16).event.body);
+    assert_eq!(state.subscriptions().await.unwrap(), []);
 }

@@ -16,3 +16,4 @@ mod model;
 mod redrives;
 mod samples;
 mod sqlite;
+mod subscriptions;

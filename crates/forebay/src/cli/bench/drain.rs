@@ -321,6 +321,8 @@ impl Backlog {
             destination,
             destination_name: DestinationName::new("bench")?,
             record,
+            until: None,
+            has_own_metrics: true,
         };
         let metrics = dispatch::Metrics::register(&mut Registry::default());
         let begun = Instant::now();
