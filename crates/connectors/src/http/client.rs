@@ -3,6 +3,7 @@
 //! What may change while Forebay runs (a URL or a signing secret in a file) is read again from time to time, before a
 //! request and off the runtime.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::address::Address;
+use super::guard::{self, LookUp, Resolver};
 use super::options::{Config, Given};
 use super::sign::Signer;
 use super::{error, headers, tls};
@@ -43,7 +45,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Blocks on files.
-    fn read(config: &Config) -> Result<Self, Wrong> {
+    pub(super) fn read(config: &Config) -> Result<Self, Wrong> {
         let address = match &config.endpoint {
             Given::Here(address) => address.clone(),
             Given::File(path) => {
@@ -86,6 +88,8 @@ struct Held {
 pub(super) struct Client {
     http: reqwest::Client,
     tls: Arc<ClientConfig>,
+    /// Where a guard has to judge what a name leads to.
+    resolver: Option<Resolver>,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     held: Mutex<Held>,
@@ -106,17 +110,23 @@ impl Client {
         } else {
             RootCertStore::empty()
         };
-        Self::trusting(roots, target, config, clock).map_err(|why| (key, why))
+        Self::trusting(roots, target, config, clock, guard::by_system()).map_err(|why| (key, why))
     }
 
-    fn trusting(
+    pub(super) fn trusting(
         roots: RootCertStore,
         target: Target,
         config: Arc<Config>,
         clock: Arc<dyn Clock>,
+        look_up: Arc<LookUp>,
     ) -> Result<Self, String> {
         let tls = tls::config(roots)?;
-        let http = reqwest::Client::builder()
+        let resolver = config.guard.map(|guard| Resolver::new(guard, look_up));
+        let mut builder = reqwest::Client::builder();
+        if let Some(resolver) = &resolver {
+            builder = builder.dns_resolver(resolver.clone());
+        }
+        let http = builder
             .tls_backend_preconfigured(tls.clone())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -135,6 +145,7 @@ impl Client {
         Ok(Self {
             http,
             tls: Arc::new(tls),
+            resolver,
             config,
             clock,
             held: Mutex::new(Held {
@@ -144,11 +155,19 @@ impl Client {
         })
     }
 
-    /// The target now.
+    /// The target now, if the guard lets it through.
     ///
     /// # Errors
-    /// A file can no longer be read, or holds what it should not.
-    pub(super) async fn target(&self) -> Result<Arc<Target>, Unavailable> {
+    /// A file can no longer be read, or holds what it should not; or nothing may be sent there.
+    async fn target(&self) -> Result<Arc<Target>, Unavailable> {
+        let target = self.read_target().await?;
+        match self.config.guard {
+            Some(guard) => guard.admits(&target.address).map(|()| target),
+            None => Ok(target),
+        }
+    }
+
+    async fn read_target(&self) -> Result<Arc<Target>, Unavailable> {
         let files = matches!(self.config.endpoint, Given::File(_))
             || matches!(self.config.signer, Some(Given::File(_)));
         let (target, read_at) = {
@@ -198,7 +217,7 @@ impl Client {
                     self.config.connect_timeout,
                 ));
             }
-            Ok(Err(error)) => return Err(outbound::gone(&address.place(), "url", &error)),
+            Ok(Err(error)) => return Err(gone(address, &error)),
             Err(_) => return Err(outbound::late(&address.place(), self.config.timeout)),
         };
         let after = error::retry_after(answer.headers(), self.clock.now());
@@ -217,7 +236,7 @@ impl Client {
         let address = &target.address;
         let place = address.place();
         let open = async {
-            let stream = TcpStream::connect((address.host(), address.port())).await?;
+            let stream = self.open(address).await?;
             if address.is_https() {
                 let name = ServerName::try_from(address.host().to_owned())
                     .map_err(std::io::Error::other)?;
@@ -230,9 +249,27 @@ impl Client {
         tokio::time::timeout(self.config.connect_timeout, open)
             .await
             .map_err(|_| outbound::late(&place, self.config.connect_timeout))?
-            .map_err(|error| outbound::gone(&place, "url", &error))?;
+            .map_err(|error| gone(address, &error))?;
         Ok(target)
     }
+
+    /// A connection by the same look-up that requests go by.
+    async fn open(&self, address: &Address) -> std::io::Result<TcpStream> {
+        let Some(resolver) = &self.resolver else {
+            return TcpStream::connect((address.host(), address.port())).await;
+        };
+        let found = resolver.addresses(address.host()).await?;
+        let found: Vec<SocketAddr> = found
+            .into_iter()
+            .map(|found| SocketAddr::new(found, address.port()))
+            .collect();
+        TcpStream::connect(&*found).await
+    }
+}
+
+/// Why there was no answer.
+fn gone(address: &Address, error: &(dyn std::error::Error + 'static)) -> Unavailable {
+    guard::refusal(error).unwrap_or_else(|| outbound::gone(&address.place(), "url", error))
 }
 
 /// Reads a short body to its end, so that its connection can be used again, and leaves a long one.
@@ -247,7 +284,7 @@ async fn drain(mut answer: Response) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::PathBuf;
 
     use domain::SystemClock;
@@ -258,7 +295,7 @@ mod tests {
     use super::*;
     use crate::http::Options;
 
-    fn delivery() -> Delivery {
+    pub(in crate::http) fn delivery() -> Delivery {
         use domain::{Event, EventId, Headers, Seq, SourceName, StoredEvent, Timestamp};
         let event = Event {
             source: SourceName::new("genesys").unwrap(),
@@ -294,7 +331,8 @@ mod tests {
                 .unwrap();
         }
         let target = Target::read(&config).unwrap();
-        Client::trusting(roots, target, config, Arc::new(SystemClock)).unwrap()
+        let clock = Arc::new(SystemClock);
+        Client::trusting(roots, target, config, clock, guard::by_system()).unwrap()
     }
 
     #[tokio::test]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::Destination;
-use domain::{HumanDuration, Secret};
+use domain::{Clock, HumanDuration, Secret};
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::address::Address;
 use super::destination::Http;
+use super::guard::Guard;
 use super::headers;
 use super::sign::{self, Signer};
 use crate::options::{Backend, BuildError, Context, OptionsError};
@@ -21,6 +22,12 @@ use crate::reference::OptionDoc;
 pub(crate) const KIND: &str = "http";
 
 const MAX_HEADERS: usize = 64;
+
+/// Requests at once unless the options say otherwise.
+const CONCURRENCY: u32 = 8;
+
+/// The longest that a guarded connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) const REFERENCE: &[OptionDoc] = &[
     OptionDoc {
@@ -135,7 +142,7 @@ impl Options {
                 ));
             }
         };
-        let concurrency = self.concurrency.unwrap_or(8);
+        let concurrency = self.concurrency.unwrap_or(CONCURRENCY);
         if !(1..=256).contains(&concurrency) {
             return Err(OptionsError::new("concurrency", "must be from 1 to 256"));
         }
@@ -157,6 +164,7 @@ impl Options {
             max_rate: self.max_rate,
             connect_timeout: wait("connect_timeout", self.connect_timeout, 5)?,
             timeout: wait("timeout", self.timeout, 10)?,
+            guard: None,
         })
     }
 
@@ -245,6 +253,52 @@ pub(crate) struct Config {
     pub(super) max_rate: Option<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
+    /// What the address may be, where it is not the operator who gave it.
+    pub(super) guard: Option<Guard>,
+}
+
+/// The destination of a subscription: posts to an address that was given by the API, under a guard. No headers of its
+/// own, no signature, no redirect, no proxy; at most 8 requests at once. Blocks on the system's
+/// certificates; connects to nothing.
+///
+/// What the guard refuses is not an error here, for the configuration may have changed since the address was taken: such
+/// a destination is unavailable (`private-address`, `plain-http`) until it changes back. [`Guard::check`] refuses it in
+/// time.
+///
+/// # Errors
+/// What is wrong with the URL, to be put behind its field's name, or why TLS cannot be set up.
+pub fn guarded(
+    url: &str,
+    guard: Guard,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Destination>, String> {
+    let everything = Guard {
+        allow_http: true,
+        allow_private: true,
+    };
+    let config = Config {
+        guard: Some(guard),
+        ..Config::to(everything.address(url)?, timeout)
+    };
+    let http = Http::new(config, clock).map_err(|(_, reason)| reason)?;
+    Ok(Arc::new(http))
+}
+
+impl Config {
+    /// As little as there can be: an address and a timeout.
+    pub(super) fn to(address: Address, timeout: Duration) -> Self {
+        Self {
+            endpoint: Given::Here(address),
+            headers: Vec::new(),
+            signer: None,
+            concurrency: CONCURRENCY as usize,
+            max_rate: None,
+            connect_timeout: timeout.min(CONNECT_TIMEOUT),
+            timeout,
+            guard: None,
+        }
+    }
 }
 
 impl Backend for Config {

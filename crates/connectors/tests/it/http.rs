@@ -7,8 +7,9 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use connectors::http::{Guard, guarded};
 use domain::ports::{Delivery, Destination};
-use domain::{Event, Headers, Outcome};
+use domain::{Event, Headers, Outcome, SystemClock};
 use serde_json::{Value, json};
 use testbed::endpoint::{Answer, Endpoint, Gate, Received};
 
@@ -384,4 +385,26 @@ async fn a_batch_has_an_outcome_an_event() {
         matches!(&told[3], Outcome::Retry { after: got, .. } if *got == after(30)),
         "{told:?}"
     );
+}
+
+#[tokio::test]
+async fn a_guarded_destination_posts_where_it_may_and_is_unavailable_where_it_may_not() {
+    let endpoint = Endpoint::start().await.unwrap();
+    let url = format!("{}hooks?key=1", endpoint.url());
+    let to = |allow_private| {
+        let guard = Guard {
+            allow_http: true,
+            allow_private,
+        };
+        let timeout = Duration::from_secs(10);
+        guarded(&url, guard, timeout, Arc::new(SystemClock)).unwrap()
+    };
+    let refused = to(false).deliver(&events(2)).await;
+    assert_eq!(refused.outcomes, vec![Outcome::NotDone; 2]);
+    assert_eq!(refused.unavailable.unwrap().cause.code, "private-address");
+    assert!(to(false).probe().await.is_err());
+    assert_eq!(endpoint.received().len(), 0);
+    to(true).probe().await.unwrap();
+    deliver_all(&*to(true), &events(1)).await;
+    assert_eq!(endpoint.received()[0].path, "/hooks?key=1");
 }
