@@ -34,6 +34,8 @@ pub(crate) enum Refused {
     AckTimeout,
     #[error("too many events of this source wait for where they go; nothing was stored, try again")]
     RouteFull,
+    #[error("nothing takes the events of this source yet; nothing was stored, try again")]
+    NoRoute,
     #[error("not confirmed; try again")]
     Append(AppendError),
 }
@@ -54,6 +56,7 @@ impl Refused {
             | Self::Busy
             | Self::AckTimeout
             | Self::RouteFull
+            | Self::NoRoute
             | Self::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -73,6 +76,7 @@ impl Refused {
             Self::Busy => "busy",
             Self::AckTimeout => "ack-timeout",
             Self::RouteFull => "route-full",
+            Self::NoRoute => "no-route",
             Self::Append(error) => error.code(),
         }
     }
@@ -81,9 +85,9 @@ impl Refused {
     pub(crate) fn retry_after(&self) -> Option<&'static str> {
         match self {
             Self::SourceRemoved => Some("60"),
-            Self::RouteFull | Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => {
-                Some("5")
-            }
+            Self::RouteFull
+            | Self::NoRoute
+            | Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => Some("5"),
             Self::Busy | Self::AckTimeout | Self::Append(_) => Some("2"),
             _ => None,
         }

@@ -176,13 +176,19 @@ impl Ingest {
     /// have the keys of. `true` once it is durable; `false` if an event with its key was durable already.
     ///
     /// # Errors
-    /// Why not, in words: its source is unknown or full, or the journal takes nothing.
+    /// Why not, in words: its source is unknown, full or on no route, or the journal takes nothing.
     pub async fn take_in(&self, source: &SourceName, event: Event) -> Result<bool, String> {
         let Some(source) = self.sources.get(source) else {
             return Err(format!("there is no source {source}"));
         };
         let full = self.ports.backlogs.admits(&source.name);
         full.map_err(|full| full.to_string())?;
+        self.taken(source).map_err(|_| {
+            format!(
+                "no route and no subscription takes the events of source {}",
+                source.name
+            )
+        })?;
         match self.admission.admit_known(source, event).await {
             Ok(admitted) => Ok(matches!(admitted, Admitted::Accepted(_))),
             Err(refused) => Err(refused.to_string()),
@@ -208,6 +214,7 @@ impl Ingest {
             tracing::debug!(source = %source.name, %full, "refused");
             return Err(Refused::RouteFull);
         }
+        self.taken(source)?;
         let received_at = self.ports.clock.now();
         // The head is in memory until the event is durable, and its body may take its time.
         let mut share = self.budget.share();
@@ -221,12 +228,22 @@ impl Ingest {
             remote: Some(peer.ip.clone()),
         };
         let verified = unverified.verify()?;
+        // The last subscription may have ended while the body came.
+        self.taken(source)?;
         let admitted = self.admission.admit(verified, &peer.patience).await?;
         drop(share);
         self.metrics
             .ack_seconds
             .observe(begun.elapsed().as_secs_f64());
         Ok(answer::admitted(source, admitted))
+    }
+
+    /// What nobody takes is not stored: it would be acknowledged and never delivered.
+    fn taken(&self, source: &Source) -> Result<(), Refused> {
+        match self.ports.backlogs.taken(&source.name) {
+            true => Ok(()),
+            false => Err(Refused::NoRoute),
+        }
     }
 
     /// What the request takes of the memory before its body.

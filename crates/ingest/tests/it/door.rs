@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{Archive, EventQuery, Journal, Readiness};
+use domain::ports::{Archive, Backlogs, EventQuery, Journal, Readiness, Unlimited};
 use domain::{Clock, SourceName, StoredEvent, SystemClock};
 use ingest::{
     Ingest, Limits, Listener, ListenerOptions, Metrics, Ports, Settings, SourceOptions, Window,
@@ -41,6 +41,16 @@ impl Door {
         journal: Arc<dyn Journal>,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        Self::open_before(sources, journal, Arc::new(Unlimited), change).await
+    }
+
+    /// With routes behind it that may refuse.
+    pub(crate) async fn open_before(
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        journal: Arc<dyn Journal>,
+        backlogs: Arc<dyn Backlogs>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings {
             limits: ListenerOptions::default().validate().unwrap(),
             ack_timeout: Duration::from_secs(30),
@@ -49,7 +59,7 @@ impl Door {
         let limits: Limits = settings.limits.clone();
         let ports = Ports {
             journal,
-            backlogs: Arc::new(domain::ports::Unlimited),
+            backlogs,
             readiness: Arc::new(AlwaysReady),
             clock: Arc::new(SystemClock),
         };

@@ -13,3 +13,4 @@ mod fate;
 mod good_input;
 mod http_details;
 mod memory;
+mod unrouted;
