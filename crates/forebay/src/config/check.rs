@@ -33,6 +33,7 @@ pub(super) fn check(
     let journal = file.journal.validate().map_err(at("journal"))?;
     file.state.validate().map_err(at("state"))?;
     file.dispatch.validate().map_err(at("dispatch"))?;
+    file.subscriptions.validate().map_err(at("subscriptions"))?;
     let level = file.log.validate();
     level.map_err(|reason| document.error(&["log", "level"], reason))?;
     let routes = routes(document, &file)?;
@@ -48,6 +49,7 @@ pub(super) fn check(
         state: file.state,
         dispatch: file.dispatch,
         routes,
+        subscriptions: file.subscriptions,
         sources: file.sources,
         destinations,
         warnings,
@@ -212,9 +214,10 @@ fn sources(
             );
             return Err(wrong(name, "max_body", reason));
         }
-        if !taken.contains(name) {
+        // A subscription may take it any time; until then it refuses its events.
+        if !(taken.contains(name) || file.subscriptions.enabled) {
             let reason = format!(
-                "no route takes this source's events: add {name:?} to a route's `from`, or take the source out"
+                "no route takes this source's events: add {name:?} to a route's `from`, set subscriptions.enabled if a subscription is to take them, or take the source out"
             );
             return Err(document.error(&["sources", name.as_str()], reason));
         }

@@ -29,7 +29,7 @@ use ingest::{Limits, SourceOptions};
 pub use asking::find_admin;
 pub use check::token_in;
 pub use error::ConfigError;
-pub use options::{LogFormat, LogOptions, Start, is_a_part};
+pub use options::{LogFormat, LogOptions, Start, SubscriptionOptions, is_a_part};
 
 use document::{Document, Origin};
 use options::SOURCE_TYPES;
@@ -74,6 +74,12 @@ pub struct Config {
     pub destinations: BTreeMap<DestinationName, BuiltDestination>,
     /// The `[routes.*]` sections.
     pub routes: BTreeMap<RouteName, Route>,
+    /// The `[subscriptions]` section.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "what makes subscriptions reads it")
+    )]
+    pub subscriptions: SubscriptionOptions,
     /// What holds together but is weaker than it should be.
     pub warnings: Vec<ConfigError>,
 }

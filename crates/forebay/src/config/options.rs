@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use connectors::DestinationOptions;
 use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnFull, OnOutage, Order, RetryPolicy};
@@ -55,6 +56,8 @@ pub(super) struct File {
     pub destinations: BTreeMap<DestinationName, DestinationOptions>,
     #[serde(default)]
     pub routes: BTreeMap<RouteName, RouteOptions>,
+    #[serde(default)]
+    pub subscriptions: SubscriptionOptions,
 }
 
 /// The `[server]` section.
@@ -181,6 +184,56 @@ pub(super) struct RouteOptions {
 
 fn parked_max() -> u64 {
     dispatch::RoutePolicies::default().parked_max
+}
+
+/// The `[subscriptions]` section: what may be subscribed by the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubscriptionOptions {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// Whether they may go to plain http.
+    pub allow_http: bool,
+    /// Whether they may go to addresses that are not of the public internet.
+    pub allow_private: bool,
+    /// The most there may be.
+    pub max: usize,
+    /// The longest that one request may take, connecting included.
+    pub timeout: HumanDuration,
+}
+
+impl Default for SubscriptionOptions {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            allow_http: false,
+            allow_private: false,
+            max: 100,
+            timeout: HumanDuration::from_secs(10),
+        }
+    }
+}
+
+/// The most that `max` may be: each is a route of its own, with a worker and a place in the journal.
+const MOST_SUBSCRIPTIONS: usize = 10_000;
+
+impl SubscriptionOptions {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The key and what would be right.
+    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+        if !(1..=MOST_SUBSCRIPTIONS).contains(&self.max) {
+            let reason =
+                format!("must be from 1 to {MOST_SUBSCRIPTIONS}; to have none, enabled = false");
+            return Err(("max", reason));
+        }
+        let timeout = self.timeout.0;
+        if !(Duration::from_millis(100)..=Duration::from_secs(30)).contains(&timeout) {
+            return Err(("timeout", "must be from 100ms to 30s".into()));
+        }
+        Ok(())
+    }
 }
 
 /// Where a new route begins.

@@ -15,7 +15,7 @@ use ingest::options::RespondOptions;
 use ingest::{ListenerOptions, SourceOptions};
 use serde_json::{Value, json};
 
-use super::options::{JOURNAL_KEYS, LogOptions, SERVER_KEYS, ServerOptions};
+use super::options::{JOURNAL_KEYS, LogOptions, SERVER_KEYS, ServerOptions, SubscriptionOptions};
 use keys::{Key, SCHEMES, SECTIONS, Section};
 
 const HEAD: &str = "\
@@ -191,6 +191,7 @@ fn defaults(section: &Section) -> Value {
         "breaker = { … }" => serde_json::to_value(BreakerPolicy::default()),
         "dead_letter = { … }" => serde_json::to_value(DeadLetterPolicy::default()),
         "retry = { … }" => serde_json::to_value(RetryPolicy::default()),
+        "[subscriptions]" => serde_json::to_value(SubscriptionOptions::default()),
         other => unreachable!("no defaults for {other}"),
     };
     value.unwrap()

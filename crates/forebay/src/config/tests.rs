@@ -157,6 +157,24 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
             with("order = \"none\"", "start = \"yesterday\""),
             "forebay.toml:16: routes.gc-to-db.start: must be \"now\", \"oldest\" or a time",
         ),
+        (
+            with("from = [\"gc\"]", "from = [\"gh\"]").replace(
+                "[destinations.db]",
+                "[sources.gh]\ntype = \"http\"\n[destinations.db]",
+            ),
+            "forebay.toml:6: sources.gc: no route takes this source's events: add \"gc\" to a route's `from`, set subscriptions.enabled",
+        ),
+        (
+            with(
+                "[journal]",
+                "[subscriptions]\nallow_https = true\n[journal]",
+            ),
+            "forebay.toml:5: subscriptions.allow_https: there is no such key; the keys here are `enabled`",
+        ),
+        (
+            with("[journal]", "[subscriptions]\nmax = 0\n[journal]"),
+            "forebay.toml:5: subscriptions.max: must be from 1 to 10000; to have none, enabled = false",
+        ),
     ];
     for (text, wanted) in cases {
         let error = error(&text);
@@ -167,6 +185,23 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
         assert!(!error.contains('\n'), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn where_subscriptions_are_enabled_a_source_need_not_be_on_a_route() {
+    let source = "[sources.gc]\ntype = \"http\"\n";
+    let none_yet = error(source);
+    assert!(none_yet.contains("subscriptions.enabled"), "{none_yet}");
+    let enabled = format!("{source}[subscriptions]\nenabled = true\n");
+    let config = read(&enabled).unwrap();
+    assert!(config.routes.is_empty() && config.sources.len() == 1);
+    let expected = SubscriptionOptions {
+        enabled: true,
+        ..SubscriptionOptions::default()
+    };
+    assert_eq!(config.subscriptions, expected);
+    assert!(!(expected.allow_http || expected.allow_private));
+    assert!(!read(WHOLE).unwrap().subscriptions.enabled);
 }
 
 /// A request whose body is as large as this, with a head as large as may be, is taken when it is alone.

@@ -224,7 +224,7 @@ pub(super) const SECTIONS: &[Section] = &[
         at: &["routes", "r"],
         about: "Takes events of one or more sources to one destination. Each route has its own place in the journal, so routes never wait for each other.",
         keys: &[
-            key("from", "list of strings", "sources; every source must be on some route", "The sources."),
+            key("from", "list of strings", "sources; every source must be on some route, unless subscriptions are enabled", "The sources."),
             key("to", "string", "a destination", "The destination.").edges(&["\"db\""], &["\"nowhere\""]),
             key("order", "string or table", "`none`, `strict`, or `{ key = \"/conversationId\" }`, a JSON pointer into the body",
                 "The order of delivery. `none`: as fast as it goes; an event that failed does not hold up the others. By key: events with the same value go one after the other, and what comes behind one that waits for a retry is held. `strict`: all of them do.")
@@ -290,6 +290,23 @@ pub(super) const SECTIONS: &[Section] = &[
             key("expire_after", "duration", "longer than 0s",
                 "When a dead letter that nobody dealt with is discarded, and counted so. Never unless set.")
                 .edges(&["\"1s\""], &["\"0s\""]),
+        ],
+    },
+    Section {
+        title: "[subscriptions]",
+        at: &["subscriptions"],
+        about: "What may be subscribed by the API, see [subscriptions](subscriptions.md). Each is a route to an HTTP endpoint that is made while Forebay runs.",
+        keys: &[
+            key("enabled", "boolean", "",
+                "Whether there may be subscriptions. With them a source need not be on a route: it answers 503 `no-route` until something takes its events."),
+            key("allow_http", "boolean", "",
+                "Whether a subscription may go to plain `http://`. Else to `https://` only."),
+            key("allow_private", "boolean", "",
+                "Whether a subscription may go to an address that is not of the public internet: loopback, private, link-local, carrier-grade NAT, unique-local and the like. Names are looked at each time a connection is opened."),
+            key("max", "integer", "1 to 10000", "The most subscriptions there may be, those that drain included.")
+                .edges(&["1", "10000"], &["0", "10001"]),
+            key("timeout", "duration", "100ms to 30s", "The longest that one request to a subscriber may take to its answer, connecting included. After it the attempt has failed.")
+                .edges(&["\"100ms\"", "\"30s\""], &["\"99ms\"", "\"31s\""]),
         ],
     },
 ];

@@ -16,6 +16,7 @@ pub(super) fn sample() -> Value {
         "sources": { "in": { "type": "http", "respond": {} } },
         "destinations": { "db": { "type": "sqlite" } },
         "routes": { "r": { "from": ["in"], "to": "db", "retry": {}, "breaker": {}, "dead_letter": {} } },
+        "subscriptions": {},
     })
 }
 

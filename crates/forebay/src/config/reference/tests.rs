@@ -28,7 +28,8 @@ fn every_key_that_is_taken_is_described_and_the_other_way_round() {
             "routes",
             "server",
             "sources",
-            "state"
+            "state",
+            "subscriptions"
         ]
     );
     for section in SECTIONS {
