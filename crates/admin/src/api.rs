@@ -6,13 +6,15 @@ use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::access::Access;
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{dlq, events, home, imports, openapi, probes, redrives, routes, sources, status};
+use crate::{
+    dlq, events, home, imports, openapi, probes, redrives, routes, sources, status, subscriptions,
+};
 
 /// One path and one method. The OpenAPI description has the same ones, and a test holds the two
 /// together.
@@ -65,6 +67,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         acts("/api/v1/routes/{name}/pause", post(routes::pause)),
         acts("/api/v1/routes/{name}/resume", post(routes::resume)),
         reads("/api/v1/sources", get(sources::list)),
+        reads(subscriptions::PATH, get(subscriptions::list)),
+        acts(subscriptions::PATH, post(subscriptions::create)),
+        reads(subscriptions::ONE, get(subscriptions::show)),
+        endpoint(Method::PUT, subscriptions::ONE, put(subscriptions::replace)),
+        ends(subscriptions::ONE, delete(subscriptions::delete)),
     ]
 }
 

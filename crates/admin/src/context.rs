@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::Clock;
-use domain::ports::{Archive, DeadLetters, Imports, Journal, Readiness, Routes, Sources, State};
+use domain::ports::{
+    Archive, DeadLetters, Imports, Journal, Readiness, Routes, Sources, State, Subscriptions,
+};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
@@ -32,6 +34,8 @@ pub struct Ports {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// What brings back what lies in queues outside.
     pub imports: Arc<dyn Imports>,
+    /// The routes that the API makes.
+    pub subscriptions: Arc<dyn Subscriptions>,
     /// Told of every redrive that was begun, so that whoever steps them need not look all the time.
     pub redrive_begun: Arc<Notify>,
     /// The answer of `/readyz`.

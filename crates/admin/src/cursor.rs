@@ -13,20 +13,36 @@ pub(crate) enum List {
     Events = 1,
     DeadLetters = 2,
     Redrives = 3,
+    Subscriptions = 4,
 }
 
 impl List {
     pub(crate) fn cursor(self, below: u64) -> String {
-        let mut bytes = [self as u8; 9];
-        bytes[1..].copy_from_slice(&below.to_be_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        self.pack(&below.to_be_bytes())
     }
 
     /// The number in a cursor of this list.
     pub(crate) fn read(self, text: &str) -> Option<u64> {
-        let bytes: [u8; 9] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        self.unpack(text).map(u64::from_be_bytes)
+    }
+
+    /// Of a list that goes by ids.
+    pub(crate) fn wide_cursor(self, below: u128) -> String {
+        self.pack(&below.to_be_bytes())
+    }
+
+    pub(crate) fn read_wide(self, text: &str) -> Option<u128> {
+        self.unpack(text).map(u128::from_be_bytes)
+    }
+
+    fn pack(self, number: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode([&[self as u8], number].concat())
+    }
+
+    fn unpack<const BYTES: usize>(self, text: &str) -> Option<[u8; BYTES]> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (list, number) = bytes.split_first()?;
-        let number = u64::from_be_bytes(number.try_into().ok()?);
+        let number = number.try_into().ok()?;
         (*list == self as u8).then_some(number)
     }
 }
@@ -42,6 +58,9 @@ mod tests {
             assert_eq!(List::Events.read(&cursor), Some(number));
             assert_eq!(List::DeadLetters.read(&cursor), None, "of another list");
         }
+        let wide = List::Subscriptions.wide_cursor(u128::MAX);
+        assert_eq!(List::Subscriptions.read_wide(&wide), Some(u128::MAX));
+        assert_eq!(List::Subscriptions.read(&wide), None, "too long");
         let cut = &List::Events.cursor(5)[..10];
         for odd in ["", "5", cut, "AAAAAAAAAAAA", "not base64!"] {
             assert_eq!(List::Events.read(odd), None, "{odd}");

@@ -19,6 +19,7 @@ const PAGE: &str = r#"<!doctype html>
 <dt><a href="/api/v1/redrives">/api/v1/redrives</a><dd>redrives; POST begins one, DELETE /api/v1/redrives/ID ends it
 <dt><a href="/api/v1/routes">/api/v1/routes</a><dd>routes; POST /api/v1/routes/NAME/pause or resume
 <dt><a href="/api/v1/sources">/api/v1/sources</a><dd>sources
+<dt><a href="/api/v2/notifications/webhooks">/api/v2/notifications/webhooks</a><dd>subscriptions; POST makes one, PUT and DELETE /api/v2/notifications/webhooks/ID replace and end it
 <dt><a href="/api/openapi.json">/api/openapi.json</a><dd>the whole API, described
 <dt><a href="/metrics">/metrics</a><dd>for Prometheus
 <dt><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a><dd>alive; able to accept events durably

@@ -1,6 +1,6 @@
 //! Floor 2: the admin listener, where operators and their scripts look and act.
 //!
-//! Owns the API under `/api/v1`, `/metrics`, the health probes, and the rules of who may ask
+//! Owns the API under `/api`, `/metrics`, the health probes, and the rules of who may ask
 //! ([`Access`]). Everything it shows it asks of the ports in [`Ports`]; it keeps nothing of its own and
 //! knows neither which journal nor which state stands behind them. Never shows a secret, and never
 //! logs what an event holds.
@@ -22,6 +22,7 @@ mod routes;
 mod server;
 mod sources;
 mod status;
+mod subscriptions;
 mod write_deadline;
 
 pub use access::{Access, AccessError};

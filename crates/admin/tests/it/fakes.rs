@@ -1,5 +1,7 @@
 //! Ports that answer from memory and record what they were asked.
 
+mod subscriptions;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,6 +24,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use state::SqliteState;
 use tokio::sync::Notify;
+
+pub(crate) use subscriptions::{FakeSubscriptions, subscription_id, troubles};
 
 pub(crate) fn at(second: u64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + i64::try_from(second).unwrap()).unwrap()
@@ -117,6 +121,7 @@ pub(crate) struct World {
     /// Dead letters are kept in a real state, in a folder of its own.
     letters: OnceLock<(tempfile::TempDir, Arc<SqliteState>)>,
     pub(crate) redrive_begun: Arc<Notify>,
+    pub(crate) subscriptions: Arc<FakeSubscriptions>,
 }
 
 impl World {
@@ -133,6 +138,7 @@ impl World {
             state: Arc::clone(self) as _,
             dead_letters: self.letters() as _,
             imports: Arc::new(FakeImports::default()) as _,
+            subscriptions: Arc::clone(&self.subscriptions) as _,
             redrive_begun: Arc::clone(&self.redrive_begun),
             readiness: Arc::clone(self) as _,
             journal_usage: Arc::new(|| JournalUsage {

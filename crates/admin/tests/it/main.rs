@@ -16,3 +16,4 @@ mod fakes;
 mod listener;
 mod redrives;
 mod stored;
+mod subscriptions;

@@ -11,13 +11,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use domain::Unavailable;
+use domain::ports::MAX_SUBSCRIPTION_URL_BYTES;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address::Address;
 use super::reserved;
-
-/// The longest URL taken, in bytes.
-pub const MAX_URL_BYTES: usize = 2048;
 
 /// What the configuration allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,9 +38,9 @@ impl Guard {
     }
 
     pub(super) fn address(self, url: &str) -> Result<Address, String> {
-        if url.len() > MAX_URL_BYTES {
+        if url.len() > MAX_SUBSCRIPTION_URL_BYTES {
             return Err(format!(
-                "is a URL of more than {MAX_URL_BYTES} bytes: write a shorter one"
+                "is a URL of more than {MAX_SUBSCRIPTION_URL_BYTES} bytes: write a shorter one"
             ));
         }
         let address = Address::parse(url)?;

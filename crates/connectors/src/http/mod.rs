@@ -16,6 +16,6 @@ mod reserved;
 mod sign;
 pub(crate) mod tls;
 
-pub use guard::{Guard, MAX_URL_BYTES};
+pub use guard::Guard;
 pub(crate) use options::{KIND, REFERENCE};
 pub use options::{Options, SignOptions, guarded};

@@ -35,8 +35,9 @@ pub use state::{
     RetireFate, RouteRecord, SettledRange, Settlement, State, StateError, TakeBack,
 };
 pub use subscriptions::{
-    Deleted, Leftover, NoSubscriptions, Subscription, SubscriptionError, SubscriptionRecord,
-    SubscriptionRecords, SubscriptionRequest, SubscriptionStatus, Subscriptions,
+    Deleted, Leftover, MAX_SUBSCRIPTION_URL_BYTES, NoSubscriptions, Subscription,
+    SubscriptionError, SubscriptionRecord, SubscriptionRecords, SubscriptionRequest,
+    SubscriptionStatus, Subscriptions,
 };
 
 /// Answers "can it accept durably, now" for `/readyz`, and nothing else.

@@ -13,6 +13,9 @@ use serde::Serialize;
 use super::StateError;
 use crate::{Ledger, RouteName, Seq, SourceName, SubscriptionId};
 
+/// The longest address of a subscription, in bytes.
+pub const MAX_SUBSCRIPTION_URL_BYTES: usize = 2048;
+
 /// What somebody subscribes to, and where it goes. Its form was checked; its addresses and its source were not.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SubscriptionRequest {

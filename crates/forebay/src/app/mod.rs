@@ -127,6 +127,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         state: stores.state.clone(),
         dead_letters: stores.state.clone(),
         imports,
+        subscriptions: Arc::new(domain::ports::NoSubscriptions),
         redrive_begun,
         readiness: gate.clone(),
         journal_usage: stores.usage(),

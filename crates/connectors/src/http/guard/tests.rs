@@ -53,7 +53,7 @@ fn a_url_is_judged_by_what_it_says() {
         assert!(why.contains(words), "{url}: {why}");
         assert!(!why.contains("hunter2"), "{url}: {why}");
     }
-    let long = format!("https://h/{}", "a".repeat(MAX_URL_BYTES));
+    let long = format!("https://h/{}", "a".repeat(MAX_SUBSCRIPTION_URL_BYTES));
     assert!(STRICT.check(&long).unwrap_err().contains("more than 2048"));
     for url in ["http://127.0.0.1:1/", "http://localhost/", "https://h/"] {
         PRIVATE.check(url).unwrap();
