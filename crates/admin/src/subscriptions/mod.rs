@@ -177,6 +177,7 @@ impl From<SubscriptionError> for Problem {
             Error::BadUrl { .. } => (StatusCode::BAD_REQUEST, "bad-field"),
             Error::NameTaken(_) => (StatusCode::CONFLICT, "name-taken"),
             Error::EventsPending(_) => (StatusCode::CONFLICT, "events-pending"),
+            Error::SourceHeld { .. } => (StatusCode::CONFLICT, "source-held"),
             Error::TooMany(_) => (StatusCode::CONFLICT, "too-many-subscriptions"),
             Error::Draining => (StatusCode::CONFLICT, "subscription-draining"),
             Error::State(error) => return error.clone().into(),

@@ -90,25 +90,11 @@ impl Reading {
         let came = reading.await;
         self.under_way = None;
         self.idle = came.reader;
-        let read = came.read.map(|batch| cut(batch, self.until));
+        let read = came.read.map(|batch| batch.through(self.until));
         match &read {
             Ok(batch) => self.through = self.through.max(batch.through),
             Err(_) => self.failed = true,
         }
         read
     }
-}
-
-/// The batch less what comes after `until`.
-fn cut(mut batch: ReadBatch, until: Seq) -> ReadBatch {
-    if batch.through <= until {
-        return batch;
-    }
-    batch.through = until;
-    batch.events.retain(|stored| stored.seq <= until);
-    batch.damaged.retain(|lost| lost.first <= until);
-    if let Some(lost) = batch.damaged.last_mut() {
-        lost.last = lost.last.min(until);
-    }
-    batch
 }

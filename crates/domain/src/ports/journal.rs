@@ -100,6 +100,23 @@ pub struct ReadBatch {
     pub through: Seq,
 }
 
+impl ReadBatch {
+    /// Less what comes after `end`.
+    #[must_use]
+    pub fn through(mut self, end: Seq) -> Self {
+        if self.through <= end {
+            return self;
+        }
+        self.through = end;
+        self.events.retain(|stored| stored.seq <= end);
+        self.damaged.retain(|lost| lost.first <= end);
+        if let Some(lost) = self.damaged.last_mut() {
+            lost.last = lost.last.min(end);
+        }
+        self
+    }
+}
+
 /// Reads a route's part of the journal in order, each event once.
 #[async_trait]
 pub trait Reader: Send {

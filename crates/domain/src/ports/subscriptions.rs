@@ -142,6 +142,16 @@ pub enum SubscriptionError {
         "the subscription was deleted and only delivers what was waiting; to have it end now, delete it with ?pending=dead-letter"
     )]
     Draining,
+    /// It was to take the events of another source, and some of the old one wait.
+    #[error(
+        "{waiting} events of source {of} are still waiting to be delivered: change \"source\" once they are, or subscribe anew and delete this one"
+    )]
+    SourceHeld {
+        /// Whose events wait.
+        of: SourceName,
+        /// How many.
+        waiting: u64,
+    },
     /// State could not do it.
     #[error(transparent)]
     State(#[from] StateError),

@@ -1,28 +1,37 @@
 //! The life of routes across starts: new ones are registered, settled ones that vanished are retired,
 //! and one that vanished with anything left stops the start.
 
-use domain::ports::{Archive, EventQuery, Journal, RetireFate, RouteRecord, State};
-use domain::{Clock, Seq, SourceName, SourceSet};
+use domain::ports::{
+    Archive, EventQuery, Journal, JournalError, RetireFate, RouteRecord, State, StateError,
+    SubscriptionRecord,
+};
+use domain::{Clock, RouteName, Seq, SourceName, SourceSet};
 
 use super::stores::{Past, Stores};
 use crate::config::{Config, Start};
 use crate::exit::{Exit, Failure, Outcome};
 
-/// Brings state's routes in line with the configuration's.
+/// Brings state's routes in line with the configuration's; those of subscriptions are none of its business.
 ///
 /// # Errors
 /// Exit code 2 when a route that the configuration no longer has holds anything.
-pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -> Outcome {
+pub async fn admit_routes(
+    config: &Config,
+    stores: &Stores,
+    subscriptions: &[SubscriptionRecord],
+    clock: &dyn Clock,
+) -> Outcome {
     let registered = stores.state.routes().await?;
+    let is_subscription = |name: &RouteName| subscriptions.iter().any(|one| one.route == *name);
     for route in registered
         .iter()
-        .filter(|route| !config.routes.contains_key(&route.name))
+        .filter(|route| !config.routes.contains_key(&route.name) && !is_subscription(&route.name))
     {
         retire_if_settled(config, stores, route, &registered, clock).await?;
     }
     for (name, route) in &config.routes {
         if let Some(record) = registered.iter().find(|known| known.name == *name) {
-            leaves_nothing_behind(stores, record, &route.from).await?;
+            leaves_nothing_behind(stores, &record.name, &route.from).await?;
         } else {
             // From here on nothing is reclaimed that the route may begin with.
             stores.journal.release(name, Seq::ZERO);
@@ -41,36 +50,58 @@ pub async fn admit_routes(config: &Config, stores: &Stores, clock: &dyn Clock) -
 
 /// A source that a route no longer takes must have nothing waiting on it: nobody would deliver that any
 /// more, and nobody would see it.
-async fn leaves_nothing_behind(
-    stores: &Stores,
-    route: &RouteRecord,
-    from: &[SourceName],
-) -> Outcome {
-    let before = stores.state.route_sources(&route.name).await?;
-    for source in before.iter().filter(|source| !from.contains(source)) {
-        let only: SourceSet = [source.clone()].into_iter().collect();
-        let waiting = waiting(stores, route, &only).await?;
-        if waiting > 0 {
-            let name = &route.name;
-            return Err(Failure::say(
-                Exit::Usage,
-                format!(
-                    "route {name} no longer takes source {source}, but {waiting} of its events wait on it: put {source} back into routes.{name}.from until `forebay status` shows them delivered, then take it out"
-                ),
-            ));
-        }
-    }
-    Ok(())
+async fn leaves_nothing_behind(stores: &Stores, name: &RouteName, from: &[SourceName]) -> Outcome {
+    let left = left_waiting(stores, name, from).await?;
+    let Some((source, waiting)) = left.into_iter().next() else {
+        return Ok(());
+    };
+    Err(Failure::say(
+        Exit::Usage,
+        format!(
+            "route {name} no longer takes source {source}, but {waiting} of its events wait on it: put {source} back into routes.{name}.from until `forebay status` shows them delivered, then take it out"
+        ),
+    ))
 }
 
-/// How many events of these sources the journal holds where the route has settled nothing.
-async fn waiting(stores: &Stores, route: &RouteRecord, sources: &SourceSet) -> Outcome<u64> {
-    let mut waiting = 0;
-    for stretch in route.unsettled(stores.journal.end()) {
-        let after = stretch.first.previous();
-        waiting += stores.journal.count(sources, after, stretch.last).await?;
+/// The sources that the route took and would take no more with these, of which events wait on it, and how many.
+///
+/// # Errors
+/// When either store cannot be read, or state knows no such route.
+pub async fn left_waiting(
+    stores: &Stores,
+    name: &RouteName,
+    from: &[SourceName],
+) -> anyhow::Result<Vec<(SourceName, u64)>> {
+    let routes = stores.state.routes().await?;
+    let route = routes.into_iter().find(|route| route.name == *name);
+    let route = route.ok_or_else(|| StateError::UnknownRoute(name.clone()))?;
+    let before = stores.state.route_sources(name).await?;
+    let mut left = Vec::new();
+    for source in before {
+        if from.contains(&source) {
+            continue;
+        }
+        let only: SourceSet = [source.clone()].into_iter().collect();
+        let waiting = waiting(stores, &route, &only, stores.journal.end()).await?;
+        if waiting > 0 {
+            left.push((source, waiting));
+        }
     }
-    Ok(waiting)
+    Ok(left)
+}
+
+/// How many events of these sources the journal holds through `end` where the route has settled nothing.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn waiting(
+    stores: &Stores,
+    route: &RouteRecord,
+    sources: &SourceSet,
+    end: Seq,
+) -> Result<u64, JournalError> {
+    let stretches = route.unsettled(end);
+    stores.journal.count_in(sources, stretches).await
 }
 
 async fn retire_if_settled(
@@ -83,7 +114,7 @@ async fn retire_if_settled(
     let name = &route.name;
     let sources = stores.state.route_sources(name).await?;
     let sources: SourceSet = sources.into_iter().collect();
-    let pending = waiting(stores, route, &sources).await?;
+    let pending = waiting(stores, route, &sources, stores.journal.end()).await?;
     if pending + route.parked + route.dead == 0 {
         stores
             .state
@@ -94,9 +125,9 @@ async fn retire_if_settled(
         return Ok(());
     }
     // What it may have become: a route that state has not met.
-    let is_new = |name: &&domain::RouteName| registered.iter().all(|known| known.name != **name);
+    let is_new = |name: &&RouteName| registered.iter().all(|known| known.name != **name);
     let example = config.routes.keys().find(is_new);
-    let example = example.map_or("NEW-NAME", domain::RouteName::as_str);
+    let example = example.map_or("NEW-NAME", RouteName::as_str);
     Err(Failure::say(
         Exit::Usage,
         format!(

@@ -12,13 +12,14 @@ pub mod retire;
 mod running;
 mod signals;
 pub mod stores;
+mod subscriptions;
 pub mod telemetry;
 mod upkeep;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::ports::State;
+use domain::ports::{State, SubscriptionRecords};
 use domain::{Clock, SystemClock};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -93,13 +94,28 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         Info::new([("version", VERSION)]),
     );
     let stores = Stores::open(config, flags, Arc::clone(&clock), &mut registry).await?;
-    lifecycle::admit_routes(config, &stores, &*clock).await?;
+    let subscribed = stores.state.subscriptions().await?;
+    subscriptions::may_be(config, &subscribed)?;
+    lifecycle::admit_routes(config, &stores, &subscribed, &*clock).await?;
+    subscriptions::admit(config, &stores, &subscribed).await?;
     stores.bind().await?;
 
     let gate = Arc::new(Gate::new(stores.journal.clone()));
     let metrics = ingest::Metrics::register(&mut registry);
     let redrive_begun = Arc::new(Notify::new());
-    let dispatch = start_dispatch(config, &stores, &clock, &redrive_begun, &mut registry).await?;
+    let maker = subscriptions::Maker::new(config, Arc::clone(&clock));
+    let mut specs = specs(config, &stores).await?;
+    for record in &subscribed {
+        specs.push(maker.spec(record, &stores).await?);
+    }
+    let dispatch = start_dispatch(
+        config,
+        &stores,
+        specs,
+        &clock,
+        &redrive_begun,
+        &mut registry,
+    );
     let ports = ingest::Ports {
         journal: stores.journal.clone(),
         backlogs: dispatch.backlogs(),
@@ -110,12 +126,11 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     findings::look(config, &dispatch);
 
     tokio::spawn(upkeep::run(
-        stores.state.clone(),
-        stores.state.clone(),
-        stores.state.clone(),
+        stores.clone(),
         Arc::clone(&clock),
         expiry(config),
     ));
+    let subscriptions = subscriptions::start(config, &stores, &dispatch, maker, &clock);
     let imports = importer(config, &stores, &ingest, &dispatch, &clock);
     let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
     let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
@@ -127,7 +142,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         state: stores.state.clone(),
         dead_letters: stores.state.clone(),
         imports,
-        subscriptions: Arc::new(domain::ports::NoSubscriptions),
+        subscriptions,
         redrive_begun,
         readiness: gate.clone(),
         journal_usage: stores.usage(),
@@ -212,13 +227,8 @@ async fn build_ingest(
     Ok(ingest)
 }
 
-async fn start_dispatch(
-    config: &Config,
-    stores: &Stores,
-    clock: &Arc<dyn Clock>,
-    redrive_begun: &Arc<Notify>,
-    registry: &mut Registry,
-) -> Outcome<dispatch::Dispatch> {
+/// The routes of the configuration, as dispatch runs them.
+async fn specs(config: &Config, stores: &Stores) -> Outcome<Vec<dispatch::RouteSpec>> {
     let mut specs = Vec::new();
     for record in stores.state.routes().await? {
         let Some(route) = config.routes.get(&record.name) else {
@@ -248,6 +258,17 @@ async fn start_dispatch(
             has_own_metrics: true,
         });
     }
+    Ok(specs)
+}
+
+fn start_dispatch(
+    config: &Config,
+    stores: &Stores,
+    specs: Vec<dispatch::RouteSpec>,
+    clock: &Arc<dyn Clock>,
+    redrive_begun: &Arc<Notify>,
+    registry: &mut Registry,
+) -> dispatch::Dispatch {
     let ports = dispatch::Ports {
         journal: stores.journal.clone(),
         archive: stores.journal.clone(),
@@ -258,10 +279,5 @@ async fn start_dispatch(
         clock: Arc::clone(clock),
     };
     let metrics = dispatch::Metrics::register(registry);
-    Ok(dispatch::Dispatch::start(
-        config.dispatch,
-        specs,
-        ports,
-        metrics,
-    ))
+    dispatch::Dispatch::start(config.dispatch, specs, ports, metrics)
 }

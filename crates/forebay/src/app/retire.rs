@@ -2,9 +2,10 @@
 //! or as discarded, a step at a time; then the route is closed.
 
 use domain::ports::{
-    BatchLimit, Bury, Journal, ReadBatch, RetireFate, RouteRecord, Settlement, State,
+    BatchLimit, Bury, Journal, ReadBatch, RetireFate, RouteRecord, Settlement, State, StateError,
+    SubscriptionRecords,
 };
-use domain::{Cause, Clock, Reason, RouteName, SourceSet, StoredEvent};
+use domain::{Cause, Clock, Reason, RouteName, Seq, SourceSet, StoredEvent};
 
 use super::stores::Stores;
 use crate::exit::{Exit, Failure, Outcome};
@@ -33,7 +34,7 @@ pub struct Holds {
 pub async fn holds(stores: &Stores, name: &RouteName) -> Outcome<Holds> {
     let record = record(&*stores.state, name).await?;
     let sources = sources(stores, name).await?;
-    let stretches = record.unsettled(stores.journal.end());
+    let stretches = record.unsettled(last_of(stores, name).await?);
     Ok(Holds {
         pending: stores.journal.count_in(&sources, stretches).await?,
         parked: record.parked,
@@ -59,9 +60,18 @@ pub async fn record(state: &dyn State, name: &RouteName) -> Outcome<RouteRecord>
     Err(Failure::say(Exit::Usage, error))
 }
 
-async fn sources(stores: &Stores, name: &RouteName) -> Outcome<SourceSet> {
+async fn sources(stores: &Stores, name: &RouteName) -> Result<SourceSet, StateError> {
     let sources = stores.state.route_sources(name).await?;
     Ok(sources.into_iter().collect())
+}
+
+/// The last number that may be the route's: a subscription that was deleted takes none after its end.
+async fn last_of(stores: &Stores, name: &RouteName) -> Result<Seq, StateError> {
+    let subscriptions = stores.state.subscriptions().await?;
+    let subscription = subscriptions.iter().find(|one| one.route == *name);
+    let until = subscription.and_then(|one| one.until);
+    let end = stores.journal.end();
+    Ok(until.map_or(end, |until| until.min(end)))
 }
 
 /// Settles everything pending, then retires the route. Returns how many events were pending. A crash in
@@ -75,20 +85,37 @@ pub async fn retire(
     fate: RetireFate,
     clock: &dyn Clock,
 ) -> Outcome<u64> {
-    let mut record = record(&*stores.state, name).await?;
-    let sources = sources(stores, name).await?;
+    let record = record(&*stores.state, name).await?;
+    let end = last_of(stores, name).await?;
+    let moved = settle_pending(stores, record, end, fate, clock).await?;
+    stores.state.retire_route(name, fate, clock.now()).await?;
+    Ok(moved)
+}
+
+/// Settles what is pending on the route through `end`. Nobody else may settle for it meanwhile. Returns how many events
+/// that were.
+///
+/// # Errors
+/// When either store cannot be read or written; what was settled until then is.
+pub async fn settle_pending(
+    stores: &Stores,
+    mut record: RouteRecord,
+    end: Seq,
+    fate: RetireFate,
+    clock: &dyn Clock,
+) -> anyhow::Result<u64> {
     let mut moved = 0;
-    let end = stores.journal.end();
     if record.cursor < end {
-        let mut reader = stores.journal.reader(name, record.cursor, sources).await?;
+        let name = record.name.clone();
+        let sources = sources(stores, &name).await?;
+        let mut reader = stores.journal.reader(&name, record.cursor, sources).await?;
         while record.cursor < end {
-            let batch = reader.read(STEP).await?;
+            let batch = reader.read(STEP).await?.through(end);
             let (step, pending) = settle(&mut record, batch, fate, clock);
             moved += pending;
             stores.state.settle(vec![step]).await?;
         }
     }
-    stores.state.retire_route(name, fate, clock.now()).await?;
     Ok(moved)
 }
 

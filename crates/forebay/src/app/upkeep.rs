@@ -10,6 +10,9 @@ use domain::{Clock, DestinationName, RouteName, Timestamp};
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
+use super::stores::Stores;
+use super::subscriptions;
+
 /// How often.
 const ROUND: Duration = Duration::from_secs(60);
 
@@ -23,17 +26,15 @@ pub struct Expiry {
     /// How long the dead letters of each route that says so wait for somebody.
     pub dead_letters: BTreeMap<RouteName, Duration>,
     /// How long those of each route that has targets stay after all of them have them.
-    pub exported: BTreeMap<RouteName, (Vec<DestinationName>, Duration)>,
+    pub exported: Exported,
 }
 
+/// The targets of routes, and how long a dead letter is kept that all of them have.
+pub type Exported = BTreeMap<RouteName, (Vec<DestinationName>, Duration)>;
+
 /// Runs until the runtime ends.
-pub async fn run(
-    state: Arc<dyn State>,
-    letters: Arc<dyn DeadLetters>,
-    exports: Arc<dyn Exports>,
-    clock: Arc<dyn Clock>,
-    expiry: Expiry,
-) {
+pub async fn run(stores: Stores, clock: Arc<dyn Clock>, expiry: Expiry) {
+    let state = &*stores.state;
     let time = Steady::new(&*clock);
     let round = ROUND.min(shortest(&expiry));
     loop {
@@ -42,8 +43,9 @@ pub async fn run(
         if let Err(error) = state.expire_delivered(before(now, expiry.retain)).await {
             tracing::warn!(%error, "cannot forget old deliveries; trying again");
         }
-        for (route, (targets, keep)) in &expiry.exported {
-            match discard_exported(&*exports, route, targets, before(now, *keep)).await {
+        let subscribed = subscriptions::exported(state).await;
+        for (route, (targets, keep)) in expiry.exported.iter().chain(&subscribed) {
+            match discard_exported(state, route, targets, before(now, *keep)).await {
                 Ok(0) => {}
                 Ok(count) => {
                     tracing::info!(%route, count, "dead letters that every target has were discarded: they were kept as long as dead_letter.keep says");
@@ -59,7 +61,7 @@ pub async fn run(
                 continue;
             };
             let span = (record.created_at, before(now, *after));
-            match expire(&*letters, route, span).await {
+            match expire(state, route, span).await {
                 Ok(0) => {}
                 Ok(count) => {
                     tracing::info!(%route, count, "dead letters that nobody dealt with were discarded: their expire_after has passed");

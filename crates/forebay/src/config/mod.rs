@@ -75,10 +75,6 @@ pub struct Config {
     /// The `[routes.*]` sections.
     pub routes: BTreeMap<RouteName, Route>,
     /// The `[subscriptions]` section.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what makes subscriptions reads it")
-    )]
     pub subscriptions: SubscriptionOptions,
     /// What holds together but is weaker than it should be.
     pub warnings: Vec<ConfigError>,

@@ -23,4 +23,5 @@ mod rig;
 mod secrecy;
 mod stopping;
 mod strace;
+mod subscriptions;
 mod wire;

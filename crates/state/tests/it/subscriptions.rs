@@ -23,7 +23,7 @@ fn record(number: u8, name: &str) -> SubscriptionRecord {
             max_retries: 3,
             retry_interval: Duration::from_millis(1500),
         },
-        route: RouteName::new(&format!("subscription-{number}")).unwrap(),
+        route: RouteName::new(&format!("sub-{number}")).unwrap(),
         until: None,
         created_at: at(1),
         updated_at: at(1),

@@ -1,0 +1,280 @@
+//! Making a subscription and changing it: what is asked is judged, stored, and put to work.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use connectors::http::{Guard, guarded};
+use dispatch::{BacklogMax, BacklogPolicy, RoutePolicies, RouteSpec, TargetSpec};
+use domain::policy::{Backoff, DeadLetterPolicy, OnFull, OnOutage, RetryPolicy};
+use domain::ports::{
+    Destination, Journal, State, SubscriptionError, SubscriptionRecord, SubscriptionRecords,
+    SubscriptionRequest,
+};
+use domain::{Clock, DestinationName, HumanDuration, RouteName, Seq, SourceName, SubscriptionId};
+
+use super::Keeper;
+use crate::app::lifecycle;
+use crate::app::stores::Stores;
+use crate::config::{Config, SubscriptionOptions};
+
+/// Subscriptions that the metrics show one by one.
+const SHOWN: usize = 100;
+
+/// The part of the journal that one of them may keep: a tenth.
+const SHARE: u64 = 10;
+
+/// Makes routes of subscriptions.
+#[derive(Clone)]
+pub struct Maker {
+    options: SubscriptionOptions,
+    journal_bytes: u64,
+    clock: Arc<dyn Clock>,
+}
+
+impl Maker {
+    /// By the configuration.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            options: config.subscriptions.clone(),
+            journal_bytes: config.journal.max_bytes,
+            clock,
+        }
+    }
+
+    /// The route that the subscription is, as dispatch runs it.
+    pub async fn spec(
+        &self,
+        record: &SubscriptionRecord,
+        stores: &Stores,
+    ) -> anyhow::Result<RouteSpec> {
+        let name = &record.route;
+        let routes = stores.state.routes().await?;
+        let route = routes.into_iter().find(|route| route.name == *name);
+        let route = route.with_context(|| format!("state has no route {name}"))?;
+        let sources = stores.state.route_sources(name).await?;
+        let others = stores.state.subscriptions().await?;
+        let place = others.iter().position(|other| other.id == record.id);
+        let targets = match &record.request.dead_letter_url {
+            Some(url) => vec![TargetSpec {
+                name: target(name)?,
+                destination: self.destination(url).await?,
+            }],
+            None => Vec::new(),
+        };
+        Ok(RouteSpec {
+            policies: self.policies(record)?,
+            sources: sources.iter().cloned().collect(),
+            source_names: sources,
+            destination: self.destination(&record.request.url).await?,
+            destination_name: DestinationName::new(name.as_str())?,
+            targets,
+            record: route,
+            until: record.until,
+            has_own_metrics: place.is_none_or(|place| place < SHOWN),
+            name: name.clone(),
+        })
+    }
+
+    async fn destination(&self, url: &str) -> anyhow::Result<Arc<dyn Destination>> {
+        let guard = guard(&self.options);
+        let (url, timeout) = (url.to_owned(), self.options.timeout.0);
+        let clock = Arc::clone(&self.clock);
+        // It reads the system's certificates.
+        let made = tokio::task::spawn_blocking(move || guarded(&url, guard, timeout, clock));
+        made.await?.map_err(anyhow::Error::msg)
+    }
+
+    fn policies(&self, record: &SubscriptionRecord) -> anyhow::Result<RoutePolicies> {
+        let request = &record.request;
+        let interval = HumanDuration(request.retry_interval);
+        let to = match request.dead_letter_url {
+            Some(_) => vec![target(&record.route)?],
+            None => Vec::new(),
+        };
+        Ok(RoutePolicies {
+            retry: RetryPolicy {
+                max_retries: request.max_retries,
+                retry_interval: interval,
+                backoff: Backoff::Fixed,
+                max_interval: interval,
+                jitter: 0.0,
+            },
+            on_outage: OnOutage::Retry,
+            backlog: Some(BacklogPolicy {
+                max: BacklogMax::JournalBytes(self.journal_bytes / SHARE),
+                on_full: OnFull::DeadLetter,
+            }),
+            dead_letters: DeadLetterPolicy {
+                to,
+                ..DeadLetterPolicy::default()
+            },
+            ..RoutePolicies::default()
+        })
+    }
+}
+
+fn guard(options: &SubscriptionOptions) -> Guard {
+    Guard {
+        allow_http: options.allow_http,
+        allow_private: options.allow_private,
+    }
+}
+
+/// The name of a subscription's dead-letter target.
+pub(super) fn target(route: &RouteName) -> Result<DestinationName, domain::InvalidName> {
+    DestinationName::new(&format!("{route}-dlq"))
+}
+
+impl Keeper {
+    pub(super) async fn create(
+        &self,
+        request: SubscriptionRequest,
+    ) -> Result<SubscriptionRecord, SubscriptionError> {
+        self.judge(&request)?;
+        let others = self.stores.state.subscriptions().await?;
+        if others.len() >= self.options.max {
+            return Err(SubscriptionError::TooMany(self.options.max));
+        }
+        is_free(&request.name, None, &others)?;
+        let now = self.clock.now();
+        let id = SubscriptionId::new(now, &mut rand::rng());
+        let route = RouteName::new(&format!("sub-{id}"));
+        let record = SubscriptionRecord {
+            id,
+            route: route.map_err(super::failed)?,
+            request,
+            until: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let (state, journal) = (&self.stores.state, &self.stores.journal);
+        // From here on nothing is reclaimed that it may begin with.
+        journal.release(&record.route, Seq::ZERO);
+        let start = journal.end();
+        let sources = self.sources_of(&record.request);
+        let added = state.add_subscription(record.clone(), start, sources).await;
+        if let Err(error) = added {
+            journal.release(&record.route, Seq(u64::MAX));
+            return Err(error.into());
+        }
+        journal.release(&record.route, start);
+        self.run_route(&record).await?;
+        tracing::info!(subscription = %id, route = %record.route, after = start.0, "a new subscription");
+        Ok(record)
+    }
+
+    pub(super) async fn replace(
+        &self,
+        id: SubscriptionId,
+        request: SubscriptionRequest,
+    ) -> Result<SubscriptionRecord, SubscriptionError> {
+        let before = self.find(id).await?;
+        if before.until.is_some() {
+            return Err(SubscriptionError::Draining);
+        }
+        self.judge(&request)?;
+        is_free(
+            &request.name,
+            Some(id),
+            &self.stores.state.subscriptions().await?,
+        )?;
+        let record = SubscriptionRecord {
+            request,
+            updated_at: self.clock.now(),
+            ..before.clone()
+        };
+        self.stop_route(&record.route).await?;
+        let changed = self.change(&before, &record).await;
+        // With or without the change it goes on.
+        let current = if changed.is_ok() { &record } else { &before };
+        self.run_route(current).await?;
+        changed?;
+        tracing::info!(subscription = %id, route = %record.route, "a subscription was replaced");
+        Ok(record)
+    }
+
+    /// Stores the change, while the route does not run.
+    async fn change(
+        &self,
+        before: &SubscriptionRecord,
+        record: &SubscriptionRecord,
+    ) -> Result<(), SubscriptionError> {
+        let (state, journal) = (&*self.stores.state, &*self.stores.journal);
+        let sources = self.sources_of(&record.request);
+        if before.request.source != record.request.source {
+            let left = lifecycle::left_waiting(&self.stores, &record.route, &sources).await;
+            let left = left.map_err(super::failed)?;
+            if let Some((of, waiting)) = left.into_iter().next() {
+                return Err(SubscriptionError::SourceHeld { of, waiting });
+            }
+        }
+        state.change_subscription(record.clone()).await?;
+        let changed = dispatch::change_sources(state, journal, &record.route, sources).await;
+        changed.map_err(|error| match error {
+            dispatch::sources::ChangeError::State(error) => error.into(),
+            dispatch::sources::ChangeError::Journal(error) => super::failed(error),
+        })
+    }
+
+    /// Whether it may be at all.
+    fn judge(&self, request: &SubscriptionRequest) -> Result<(), SubscriptionError> {
+        let guard = guard(&self.options);
+        let dead = request.dead_letter_url.as_deref();
+        let urls = [
+            ("url", Some(request.url.as_str())),
+            ("deadLetterQueue.url", dead),
+        ];
+        for (field, url) in urls {
+            let judged = url.map_or(Ok(()), |url| guard.check(url));
+            judged.map_err(|reason| SubscriptionError::BadUrl { field, reason })?;
+        }
+        match &request.source {
+            Some(source) if !self.sources.contains(source) => {
+                Err(SubscriptionError::UnknownSource(source.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sources_of(&self, request: &SubscriptionRequest) -> Vec<SourceName> {
+        match &request.source {
+            Some(source) => vec![source.clone()],
+            None => self.sources.clone(),
+        }
+    }
+}
+
+fn is_free(
+    name: &str,
+    own: Option<SubscriptionId>,
+    others: &[SubscriptionRecord],
+) -> Result<(), SubscriptionError> {
+    let mut others = others.iter().filter(|other| Some(other.id) != own);
+    match others.any(|other| other.request.name == name) {
+        true => Err(SubscriptionError::NameTaken(name.to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// Brings the subscriptions' routes in line with the configuration's sources, before any of them runs. A source that
+/// is no longer in it stays with those that have events of it waiting.
+///
+/// # Errors
+/// When either store cannot be read or written.
+pub async fn admit(
+    config: &Config,
+    stores: &Stores,
+    records: &[SubscriptionRecord],
+) -> anyhow::Result<()> {
+    for record in records {
+        let mut sources: Vec<SourceName> = match &record.request.source {
+            Some(source) => vec![source.clone()],
+            None => config.sources.keys().cloned().collect(),
+        };
+        let left = lifecycle::left_waiting(stores, &record.route, &sources).await?;
+        sources.extend(left.into_iter().map(|(source, _)| source));
+        let (state, journal) = (&*stores.state, &*stores.journal);
+        dispatch::change_sources(state, journal, &record.route, sources).await?;
+    }
+    Ok(())
+}

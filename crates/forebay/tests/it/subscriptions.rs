@@ -1,0 +1,289 @@
+//! The subscription API on a running Forebay: routes that are made, changed and ended while it runs, and that are there
+//! after it was killed.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::endpoint::{Answer, Endpoint};
+use testbed::process::Forebay;
+use testbed::{DEADLINE, Result, http};
+
+use crate::rig;
+
+/// Two sources that no route takes, and subscriptions to loopback.
+const ALLOWED: &str = "[sources.in]\ntype = \"http\"\n\n[sources.other]\ntype = \"http\"\n\n[subscriptions]\nenabled = true\nallow_http = true\nallow_private = true\n";
+
+const PATH: &str = "/api/v2/notifications/webhooks";
+
+async fn ask(forebay: &Forebay, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+    let url = forebay.admin(&format!("{PATH}{path}"));
+    let body = match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    };
+    let json = &[("content-type", "application/json")];
+    let method = method.parse().unwrap();
+    let answer = http::request(method, &url, json, body.into()).await?;
+    let value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    Ok((answer.status.into(), value))
+}
+
+/// Subscribes with the JSON of the thread, but for the addresses and the pace. Returns what was answered.
+async fn subscribe(forebay: &Forebay, url: &str, dead: Option<&str>) -> Result<Value> {
+    let mut request = json!({
+        "name": format!("my-webhook to {url}"),
+        "url": url,
+        "retryPolicy": { "maxRetries": 3, "retryIntervalSeconds": 1 }
+    });
+    if let Some(dead) = dead {
+        request["deadLetterQueue"] = json!({ "url": dead });
+    }
+    let (status, made) = ask(forebay, "POST", "", &request).await?;
+    assert_eq!(status, 201, "{made}");
+    Ok(made)
+}
+
+async fn post(forebay: &Forebay, source: &str, body: &str) -> Result<u16> {
+    let url = forebay.ingest(&format!("/in/{source}"));
+    let answer = http::post(&url, &[], body.to_owned().into()).await?;
+    Ok(answer.status.into())
+}
+
+async fn received(endpoint: &Endpoint, wanted: usize) -> Result<Vec<String>> {
+    testbed::until("the endpoint has it", DEADLINE, async || {
+        match endpoint.received().len() {
+            count if count >= wanted => Ok(()),
+            count => Err(format!("{count} of {wanted}")),
+        }
+    })
+    .await?;
+    let bodies = endpoint.received().into_iter();
+    Ok(bodies
+        .map(|one| String::from_utf8(one.body.to_vec()).unwrap())
+        .collect())
+}
+
+/// Waits until the API no longer knows it.
+async fn gone(forebay: &Forebay, id: &str) -> Result<()> {
+    testbed::until("the subscription is gone", DEADLINE, async || {
+        let (status, shown) = ask(forebay, "GET", &format!("/{id}"), &Value::Null)
+            .await
+            .map_err(|error| error.to_string())?;
+        match status {
+            404 => Ok(()),
+            _ => Err(shown.to_string()),
+        }
+    })
+    .await
+}
+
+fn id(made: &Value) -> &str {
+    made["id"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_endpoint_gets_what_the_first_answered_500_to_so_often_and_the_sender_sees_200_only()
+-> Result<()> {
+    let (first, second) = (Endpoint::start().await?, Endpoint::start().await?);
+    let attempts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&attempts);
+    first.answer_with(move |_| {
+        noted.lock().unwrap().push(Instant::now());
+        Answer::status(500)
+    });
+    let forebay = rig::forebay(ALLOWED).start().await?;
+    let refused = post(&forebay, "in", "{\"n\":0}").await?;
+    assert_eq!(refused, 503, "nobody takes it yet");
+    let made = subscribe(&forebay, &first.url(), Some(&second.url())).await?;
+    assert_eq!(post(&forebay, "in", "{\"n\": 1}").await?, 200);
+    assert_eq!(received(&second, 1).await?, ["{\"n\": 1}"]);
+    let letter = &second.received()[0];
+    let route = made["route"].as_str().unwrap();
+    for (name, value) in [
+        ("forebay-route", route),
+        ("forebay-source", "in"),
+        ("forebay-reason", "retries-exhausted"),
+        ("forebay-attempts", "4"),
+    ] {
+        assert_eq!(letter.header(name), Some(value), "{name}");
+    }
+    let attempts = attempts.lock().unwrap().clone();
+    assert_eq!(attempts.len(), 4, "1 + maxRetries");
+    let least = Duration::from_millis(950);
+    assert!(attempts.windows(2).all(|two| two[1] - two[0] >= least));
+    assert_eq!(second.received().len(), 1);
+    rig::assert_balanced(&forebay).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_outlives_a_kill_takes_what_it_is_to_and_is_replaced_in_place() -> Result<()>
+{
+    let (one, all, new) = (
+        Endpoint::start().await?,
+        Endpoint::start().await?,
+        Endpoint::start().await?,
+    );
+    let mut forebay = rig::forebay(ALLOWED).start().await?;
+    let only = json!({
+        "name": "only in", "url": one.url(), "source": "in",
+        "retryPolicy": { "maxRetries": 0, "retryIntervalSeconds": 5 }
+    });
+    let (status, made) = ask(&forebay, "POST", "", &only).await?;
+    assert_eq!(status, 201, "{made}");
+    subscribe(&forebay, &all.url(), None).await?;
+    let (status, taken) = ask(&forebay, "POST", "", &only).await?;
+    assert_eq!((status, &taken["code"]), (409, &json!("name-taken")));
+    post(&forebay, "in", "1").await?;
+    post(&forebay, "other", "2").await?;
+    assert_eq!(received(&all, 2).await?.len(), 2);
+    assert_eq!(received(&one, 1).await?, ["1"]);
+    forebay.kill9().await?;
+    forebay.start().await?;
+    let (_, listed) = ask(&forebay, "GET", "", &Value::Null).await?;
+    assert_eq!(listed["subscriptions"].as_array().unwrap().len(), 2, "{listed}");
+    post(&forebay, "in", "3").await?;
+    received(&all, 3).await?;
+    received(&one, 2).await?;
+    // What waits goes by the new request.
+    one.answer_with(|_| Answer::hang());
+    post(&forebay, "in", "4").await?;
+    received(&one, 3).await?;
+    let mut replaced = only.clone();
+    replaced["url"] = json!(new.url());
+    let (status, shown) = ask(&forebay, "PUT", &format!("/{}", id(&made)), &replaced).await?;
+    assert_eq!((status, &shown["id"]), (200, &made["id"]), "{shown}");
+    assert_eq!(received(&new, 1).await?, ["4"]);
+    post(&forebay, "in", "5").await?;
+    received(&new, 2).await?;
+    assert_eq!(one.received().len(), 3);
+    rig::assert_balanced(&forebay).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_one_with_events_waiting_asks_and_delivers_them_first_if_told_so() -> Result<()> {
+    let endpoint = Endpoint::start().await?;
+    endpoint.answer_with(|_| Answer::status(500));
+    let mut forebay = rig::forebay(ALLOWED).start().await?;
+    let request = json!({
+        "name": "slow", "url": endpoint.url(),
+        "retryPolicy": { "maxRetries": 100, "retryIntervalSeconds": 1 }
+    });
+    let (_, made) = ask(&forebay, "POST", "", &request).await?;
+    let path = format!("/{}", id(&made));
+    for n in 0..5 {
+        assert_eq!(post(&forebay, "in", &n.to_string()).await?, 200);
+    }
+    received(&endpoint, 5).await?;
+    let (status, asked) = ask(&forebay, "DELETE", &path, &Value::Null).await?;
+    assert_eq!((status, &asked["code"]), (409, &json!("events-pending")));
+    let detail = asked["detail"].as_str().unwrap();
+    assert!(detail.contains("pending=deliver"), "{detail}");
+    let deliver = format!("{path}?pending=deliver");
+    let (status, said) = ask(&forebay, "DELETE", &deliver, &Value::Null).await?;
+    assert_eq!(status, 202, "{said}");
+    let late = post(&forebay, "in", "too late").await?;
+    assert_eq!(late, 503, "it takes nothing new, and nobody else does");
+    let (_, shown) = ask(&forebay, "GET", &path, &Value::Null).await?;
+    assert_eq!(shown["status"], "draining", "{shown}");
+    forebay.kill9().await?;
+    forebay.start().await?;
+    endpoint.answer_with(|_| Answer::status(200));
+    gone(&forebay, id(&made)).await?;
+    let bodies = received(&endpoint, 10).await?;
+    assert!(!bodies.iter().any(|body| body == "too late"));
+    let status = forebay.status().await?;
+    assert_eq!(status["routes"], json!([]), "{status}");
+    assert_eq!(forebay.cli(&["dlq", "list", "--json"]).await?.stdout, "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_one_makes_dead_letters_of_what_waits_if_told_so_and_they_reach_its_dead_letter_endpoint()
+-> Result<()> {
+    let (first, second) = (Endpoint::start().await?, Endpoint::start().await?);
+    first.answer_with(|request| match request.number {
+        0 => Answer::status(500),
+        _ => Answer::hang(),
+    });
+    let forebay = rig::forebay(ALLOWED).start().await?;
+    let made = subscribe(&forebay, &first.url(), Some(&second.url())).await?;
+    for n in 0..20 {
+        assert_eq!(post(&forebay, "in", &n.to_string()).await?, 200);
+    }
+    received(&first, 3).await?;
+    let path = format!("/{}?pending=dead-letter", id(&made));
+    let (status, said) = ask(&forebay, "DELETE", &path, &Value::Null).await?;
+    assert_eq!(status, 202, "{said}");
+    let mut bodies: Vec<u32> = received(&second, 20)
+        .await?
+        .iter()
+        .map(|body| body.parse().unwrap())
+        .collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, (0..20).collect::<Vec<_>>());
+    gone(&forebay, id(&made)).await?;
+    assert_eq!(
+        second.received()[0].header("forebay-reason"),
+        Some("retired")
+    );
+    let letters = forebay.cli(&["dlq", "list", "--json"]).await?.stdout;
+    assert_eq!(letters.lines().count(), 20, "they stay listed");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_addresses_and_plain_http_are_refused_unless_allowed() -> Result<()> {
+    let strict = ALLOWED.replace("allow_http = true\nallow_private = true\n", "");
+    let forebay = rig::forebay(strict).start().await?;
+    for (url, word) in [
+        ("http://hooks.example.org/", "allow_http"),
+        ("https://127.0.0.1:9/", "allow_private"),
+        ("https://[::ffff:10.0.0.1]/", "allow_private"),
+        ("https://169.254.169.254/latest/", "allow_private"),
+        ("https://user:pass@hooks.example.org/", "password"),
+    ] {
+        let request = json!({ "name": "x", "url": url });
+        let (status, said) = ask(&forebay, "POST", "", &request).await?;
+        let detail = said["detail"].as_str().unwrap_or_default();
+        assert_eq!(status, 400, "{url}: {said}");
+        assert!(detail.contains(word), "{url}: {said}");
+        let request = json!({ "name": "x", "url": "https://hooks.example.org/", "deadLetterQueue": { "url": url } });
+        let (status, said) = ask(&forebay, "POST", "", &request).await?;
+        let detail = said["detail"].as_str().unwrap_or_default();
+        assert!(
+            status == 400 && detail.contains("deadLetterQueue"),
+            "{url}: {said}"
+        );
+    }
+    let (_, listed) = ask(&forebay, "GET", "", &Value::Null).await?;
+    assert_eq!(listed["subscriptions"], json!([]), "{listed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_that_are_there_are_not_forgotten_because_they_are_disabled() -> Result<()> {
+    let endpoint = Endpoint::start().await?;
+    let mut forebay = rig::forebay(ALLOWED).start().await?;
+    let made = subscribe(&forebay, &endpoint.url(), None).await?;
+    forebay.terminate()?;
+    forebay.wait().await?;
+    let route = "[sources.in]\ntype = \"http\"\n\n[destinations.f]\ntype = \"file\"\npath = \"out\"\n\n[routes.r]\nfrom = [\"in\"]\nto = \"f\"\n";
+    forebay.launch().set_config(route);
+    forebay.spawn()?;
+    let exit = forebay.wait().await?;
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    let said = forebay.stderr();
+    let name = made["route"].as_str().unwrap();
+    assert!(
+        said.contains("subscriptions.enabled") && said.contains(name),
+        "{said}"
+    );
+    let retire = ["routes", "retire", name, "--pending", "dead-letter"];
+    let dir = forebay.data_dir().to_str().unwrap().to_owned();
+    let retired = forebay
+        .cli(&[&retire[..], &["--data-dir", &dir]].concat())
+        .await?;
+    assert_eq!(retired.code, Some(0), "{retired:?}");
+    forebay.start().await
+}
