@@ -1,3 +1,5 @@
+//! A guard against scripted look-ups: what a URL says, and what a name leads to at each connection.
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
