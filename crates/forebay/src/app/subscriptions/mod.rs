@@ -12,9 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::policy::DeadLetterPolicy;
 use domain::ports::{
-    Backlogs, Deleted, Leftover, NoSubscriptions, RouteStatus, Routes, Subscription, SubscriptionError,
-    SubscriptionRecord, SubscriptionRecords, SubscriptionRequest, SubscriptionStatus,
-    Subscriptions,
+    Backlogs, Deleted, Leftover, NoSubscriptions, RouteStatus, Routes, Subscription,
+    SubscriptionError, SubscriptionRecord, SubscriptionRecords, SubscriptionRequest,
+    SubscriptionStatus, Subscriptions,
 };
 use domain::{Clock, RouteName, SourceName, SubscriptionId};
 use tokio::sync::{mpsc, oneshot};
