@@ -11,6 +11,7 @@
 
 mod aws;
 mod body;
+mod broker_url;
 mod carried;
 mod field;
 pub mod file;
@@ -18,9 +19,11 @@ mod headers;
 pub mod http;
 mod identifier;
 pub mod mysql;
+pub mod nats;
 pub mod options;
 mod outbound;
 pub mod postgres;
+pub mod rabbitmq;
 pub mod redis;
 pub mod reference;
 mod roots;
@@ -33,6 +36,7 @@ pub mod sqlite;
 pub mod sqs;
 mod statement;
 mod target;
+mod tls;
 
 pub use options::{
     BuildError, Context, DestinationConfig, DestinationOptions, OptionsError, build,

@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::ports::Destination;
-use domain::{Clock, DestinationName};
+use domain::{Clock, DestinationName, HumanDuration};
 use serde::Deserialize;
 
 use crate::reference::OptionDoc;
@@ -65,6 +66,10 @@ backends! {
     S3 => s3,
     /// A list or a stream of a Redis server.
     Redis => redis,
+    /// A RabbitMQ exchange or queue.
+    Rabbitmq => rabbitmq,
+    /// A NATS JetStream stream.
+    Nats => nats,
 }
 
 /// Checked options of any backend; what [`build`] takes.
@@ -146,6 +151,20 @@ pub(crate) fn batch_max(given: Option<u32>) -> Result<usize, OptionsError> {
         Ok(count as usize)
     } else {
         Err(OptionsError::new("batch_max", "must be from 1 to 10000"))
+    }
+}
+
+/// The longest that something may take, checked.
+pub(crate) fn wait(
+    key: &'static str,
+    given: Option<HumanDuration>,
+    default_seconds: u64,
+) -> Result<Duration, OptionsError> {
+    let wait = given.map_or(Duration::from_secs(default_seconds), |given| given.0);
+    if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&wait) {
+        Ok(wait)
+    } else {
+        Err(OptionsError::new(key, "must be from 100ms to 1h"))
     }
 }
 
@@ -370,6 +389,81 @@ mod tests {
             ),
             (r#"{"type":"file","path":""}"#, "path"),
             (r#"{"type":"file","batch_max":0}"#, "batch_max"),
+            (r#"{"type":"rabbitmq","routing_key":"q"}"#, "url"),
+            (
+                r#"{"type":"rabbitmq","url":"http://h","routing_key":"q"}"#,
+                "url",
+            ),
+            (
+                r#"{"type":"rabbitmq","url":"amqp://h?heartbeat=5","routing_key":"q"}"#,
+                "url",
+            ),
+            (
+                r#"{"type":"rabbitmq","url":"amqp://h","url_file":"f","routing_key":"q"}"#,
+                "url_file",
+            ),
+            (r#"{"type":"rabbitmq","url":"amqp://h"}"#, "routing_key"),
+            (
+                r#"{"type":"rabbitmq","url":"amqp://h","exchange":"e","ca_file":"f"}"#,
+                "ca_file",
+            ),
+            (
+                r#"{"type":"rabbitmq","url":"amqps://h","exchange":"e","cert_file":"f"}"#,
+                "key_file",
+            ),
+            (
+                r#"{"type":"rabbitmq","url":"amqp://h","exchange":"e","concurrency":65}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"rabbitmq","url":"amqp://h","exchange":"e","batch_max":0}"#,
+                "batch_max",
+            ),
+            (
+                r#"{"type":"rabbitmq","url":"amqp://h","exchange":"e","timeout":"1ms"}"#,
+                "timeout",
+            ),
+            (
+                r#"{"type":"rabbitmq","url":"amqp://h","exchange":"e","connect_timeout":"2h"}"#,
+                "connect_timeout",
+            ),
+            (r#"{"type":"nats","subject":"s"}"#, "url"),
+            (r#"{"type":"nats","url":"amqp://h","subject":"s"}"#, "url"),
+            (r#"{"type":"nats","url":"nats://h/x","subject":"s"}"#, "url"),
+            (r#"{"type":"nats","url":"nats://h,","subject":"s"}"#, "url"),
+            (
+                r#"{"type":"nats","url":"nats://h","url_file":"f","subject":"s"}"#,
+                "url_file",
+            ),
+            (r#"{"type":"nats","url":"nats://h"}"#, "subject"),
+            (
+                r#"{"type":"nats","url":"nats://h","subject":"a.*"}"#,
+                "subject",
+            ),
+            (
+                r#"{"type":"nats","url":"nats://h","subject":"a..b"}"#,
+                "subject",
+            ),
+            (
+                r#"{"type":"nats","url":"nats://h","subject":"a b"}"#,
+                "subject",
+            ),
+            (
+                r#"{"type":"nats","url":"nats://h","subject":"s","stream":"A.B"}"#,
+                "stream",
+            ),
+            (
+                r#"{"type":"nats","url":"tls://h","subject":"s","key_file":"f"}"#,
+                "cert_file",
+            ),
+            (
+                r#"{"type":"nats","url":"nats://h","subject":"s","concurrency":0}"#,
+                "concurrency",
+            ),
+            (
+                r#"{"type":"nats","url":"nats://h","subject":"s","timeout":"0s"}"#,
+                "timeout",
+            ),
             (r#"{"type":"http"}"#, "url"),
             (r#"{"type":"http","url":"h/x"}"#, "url"),
             (r#"{"type":"http","url":"ftp://h/x"}"#, "url"),
@@ -490,6 +584,11 @@ mod tests {
         for (json, key) in cases {
             assert_eq!(refused(json).key, key, "{json}");
         }
+        let long = "x".repeat(256);
+        for key in ["exchange", "routing_key"] {
+            let json = serde_json::json!({"type": "rabbitmq", "url": "amqp://h", key: long});
+            assert_eq!(refused(&json.to_string()).key, key);
+        }
     }
 
     #[test]
@@ -549,6 +648,24 @@ mod tests {
 
     #[test]
     fn an_error_about_a_url_never_quotes_it() {
+        for (kind, url) in [
+            ("rabbitmq", "amqp://app:hunter2@host:notaport/v"),
+            ("rabbitmq", "amqp://app:p#hunter2@host/v"),
+            ("nats", "nats://app:hunter2@host/x"),
+            ("nats", "nats://hunter2@host,hunter2"),
+        ] {
+            let json = serde_json::json!({"type": kind, "url": url}).to_string();
+            let error = refused(&json);
+            assert_eq!(error.key, "url");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+            assert!(!format!("{:?}", read(&json).unwrap()).contains("hunter2"));
+        }
+        let good = r#"{"type":"nats","url":"nats://hunter2@h","subject":"s"}"#;
+        let good = read(good).unwrap().validate().unwrap();
+        assert!(!format!("{good:?}").contains("hunter2"));
+        let good = r#"{"type":"rabbitmq","url":"amqp://hunter2:hunter2@h","exchange":"e"}"#;
+        let good = read(good).unwrap().validate().unwrap();
+        assert!(!format!("{good:?}").contains("hunter2"));
         for url in [
             "mysql://app:hunter2@host:notaport/db",
             "mysql://app:x@host/db?hunter2=1",

@@ -1,4 +1,4 @@
-//! The HTTP client for backends whose interface is HTTP, and why one of them gave no answer, in words.
+//! The HTTP client for backends whose interface is HTTP, and why a server over there gave no answer, in words.
 //!
 //! TLS is rustls with the certificates that the system trusts; redirects are not followed and no proxy is asked,
 //! whatever the environment says.
@@ -59,20 +59,27 @@ pub(crate) fn late(place: &str, limit: Duration) -> Unavailable {
 /// Why there was no answer. `place` is host and port, `key` the option that names it; the error's own text may hold the
 /// URL and is not used.
 pub(crate) fn gone(place: &str, key: &str, error: &(dyn Error + 'static)) -> Unavailable {
+    known(place, key, error).unwrap_or_else(|| {
+        Unavailable::new(
+            "http",
+            format!("{place} closed the connection, or did not speak HTTP, before it answered"),
+        )
+    })
+}
+
+/// What the first error of the chain that says anything about the network says.
+pub(crate) fn known(place: &str, key: &str, error: &(dyn Error + 'static)) -> Option<Unavailable> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(why) = known(place, key, error) {
-            return why;
+        if let Some(why) = one(place, key, error) {
+            return Some(why);
         }
         next = error.source();
     }
-    Unavailable::new(
-        "http",
-        format!("{place} closed the connection, or did not speak HTTP, before it answered"),
-    )
+    None
 }
 
-fn known(place: &str, key: &str, error: &(dyn Error + 'static)) -> Option<Unavailable> {
+fn one(place: &str, key: &str, error: &(dyn Error + 'static)) -> Option<Unavailable> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(broken_tls(place, error));
     }
@@ -81,7 +88,7 @@ fn known(place: &str, key: &str, error: &(dyn Error + 'static)) -> Option<Unavai
     }
     let error = error.downcast_ref::<io::Error>()?;
     // What an I/O error is made of is not its source.
-    if let Some(why) = error.get_ref().and_then(|inner| known(place, key, inner)) {
+    if let Some(why) = error.get_ref().and_then(|inner| one(place, key, inner)) {
         return Some(why);
     }
     let (code, what) = match error.kind() {
@@ -113,7 +120,7 @@ fn broken_tls(place: &str, error: &rustls::Error) -> Unavailable {
     let what = match error {
         rustls::Error::InvalidCertificate(why) => {
             format!(
-                "its certificate is not good ({why}); the system's trusted certificates are what counts"
+                "its certificate is not good ({why}); the system's trusted certificates are what counts, or those of `ca_file` where there is one"
             )
         }
         other => format!("TLS failed ({other})"),

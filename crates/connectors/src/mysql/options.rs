@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::destination::Mysql;
 use super::url::Url;
-use crate::options::{Backend, BuildError, Context, OptionsError, batch_max};
+use crate::options::{Backend, BuildError, Context, OptionsError, batch_max, wait};
 use crate::reference::{OptionDoc, sql};
 use crate::statement::Dialect;
 use crate::target::{BodyType, Target, TargetOptions};
@@ -157,19 +157,6 @@ impl Options {
             connect_timeout: wait("connect_timeout", self.connect_timeout, 10)?,
             timeout: wait("timeout", self.timeout, 30)?,
         })
-    }
-}
-
-fn wait(
-    key: &'static str,
-    given: Option<HumanDuration>,
-    default_seconds: u64,
-) -> Result<Duration, OptionsError> {
-    let wait = given.map_or(Duration::from_secs(default_seconds), |given| given.0);
-    if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&wait) {
-        Ok(wait)
-    } else {
-        Err(OptionsError::new(key, "must be from 100ms to 1h"))
     }
 }
 

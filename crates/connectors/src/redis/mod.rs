@@ -16,7 +16,6 @@ mod error;
 mod inspect;
 mod options;
 mod sentinel;
-mod tls;
 mod url;
 mod write;
 

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use super::command::Target;
 use super::connect::Way;
 use super::destination::Redis;
-use super::tls::Files;
 use super::url::{Login, Url};
-use crate::options::{Backend, BuildError, Context, OptionsError, batch_max};
+use crate::options::{Backend, BuildError, Context, OptionsError, batch_max, wait};
 use crate::reference::{OptionDoc, sql};
+use crate::tls::Files;
 
 /// The word for it in the configuration.
 pub(crate) const KIND: &str = "redis";
@@ -183,18 +183,13 @@ impl Options {
                 ));
             }
         };
-        let files = self.files()?;
-        let has_files = files.ca.is_some() || files.own.is_some();
-        if matches!(&server, Server::Url(url) if !url.tls) && has_files {
-            let key = if files.ca.is_some() {
-                "ca_file"
-            } else {
-                "cert_file"
-            };
-            return Err(OptionsError::new(
-                key,
-                "is for TLS: write rediss:// in `url`, or take it out",
-            ));
+        let files = Files::of(
+            self.ca_file.as_ref(),
+            self.cert_file.as_ref(),
+            self.key_file.as_ref(),
+        )?;
+        if matches!(&server, Server::Url(url) if !url.tls) {
+            files.insist_on_none("rediss")?;
         }
         let concurrency = self.concurrency.unwrap_or(2);
         if !(1..=64).contains(&concurrency) {
@@ -242,29 +237,6 @@ impl Options {
         }
         Ok(target(name.clone()))
     }
-
-    fn files(&self) -> Result<Files, OptionsError> {
-        let own = match (&self.cert_file, &self.key_file) {
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(OptionsError::new(
-                    "key_file",
-                    "is missing: name the file with the key of `cert_file`",
-                ));
-            }
-            (None, Some(_)) => {
-                return Err(OptionsError::new(
-                    "cert_file",
-                    "is missing: name the file with the certificate of `key_file`",
-                ));
-            }
-        };
-        Ok(Files {
-            ca: self.ca_file.clone(),
-            own,
-        })
-    }
 }
 
 fn sentinel(options: &SentinelOptions) -> Result<Sentinel, OptionsError> {
@@ -288,19 +260,6 @@ fn sentinel(options: &SentinelOptions) -> Result<Sentinel, OptionsError> {
         user: options.user.clone(),
         password,
     })
-}
-
-fn wait(
-    key: &'static str,
-    given: Option<HumanDuration>,
-    default_seconds: u64,
-) -> Result<Duration, OptionsError> {
-    let wait = given.map_or(Duration::from_secs(default_seconds), |given| given.0);
-    if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&wait) {
-        Ok(wait)
-    } else {
-        Err(OptionsError::new(key, "must be from 100ms to 1h"))
-    }
 }
 
 /// Where the URL comes from.

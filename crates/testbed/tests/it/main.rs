@@ -5,6 +5,7 @@
     reason = "a test fails by panicking; clippy exempts only #[test] functions, not what they call"
 )]
 
+mod brokers;
 mod disk;
 mod endpoint;
 mod mariadb;

@@ -128,6 +128,10 @@ fn what_is_described_as_a_destinations_default_is_its_default() {
                 "sqs" => json!({ "type": kind, "queue_url": "https://h/1/q.fifo" }),
                 "s3" => json!({ "type": kind, "bucket": "letters" }),
                 "redis" => json!({ "type": kind, "url": "redis://h", "list": "events" }),
+                "rabbitmq" => {
+                    json!({ "type": kind, "url": "amqp://h", "routing_key": "events" })
+                }
+                "nats" => json!({ "type": kind, "url": "nats://h", "subject": "events" }),
                 _ => json!({ "type": kind }),
             };
             if let Some(option) = option {

@@ -1,0 +1,15 @@
+//! RabbitMQ: each event is one persistent message, delivered once the broker has confirmed it and returned nothing.
+//!
+//! Owns one connection, opened when it is needed and thrown away after any failure, with a channel a batch in flight.
+//! Declares nothing: exchanges, queues and their policies are the operator's, and what is missing is said by name.
+
+mod client;
+mod destination;
+mod error;
+mod message;
+mod net;
+mod options;
+mod publish;
+
+pub use options::Options;
+pub(crate) use options::{KIND, REFERENCE};
