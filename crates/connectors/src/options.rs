@@ -404,6 +404,10 @@ mod tests {
             ),
             (r#"{"type":"rabbitmq","url":"amqp://h"}"#, "routing_key"),
             (
+                r#"{"type":"rabbitmq","url":"amqp://h","exchange":"e","queue":""}"#,
+                "queue",
+            ),
+            (
                 r#"{"type":"rabbitmq","url":"amqp://h","exchange":"e","ca_file":"f"}"#,
                 "ca_file",
             ),
@@ -585,8 +589,10 @@ mod tests {
             assert_eq!(refused(json).key, key, "{json}");
         }
         let long = "x".repeat(256);
-        for key in ["exchange", "routing_key"] {
-            let json = serde_json::json!({"type": "rabbitmq", "url": "amqp://h", key: long});
+        for key in ["exchange", "routing_key", "queue"] {
+            let mut json =
+                serde_json::json!({"type": "rabbitmq", "url": "amqp://h", "routing_key": "q"});
+            json[key] = long.clone().into();
             assert_eq!(refused(&json.to_string()).key, key);
         }
     }

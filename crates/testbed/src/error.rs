@@ -57,6 +57,9 @@ pub enum Error {
     /// Redis refused a connection or a command of the test's own.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
+    /// RabbitMQ refused a connection or a method of the test's own.
+    #[error("rabbitmq: {0}")]
+    Rabbitmq(#[from] lapin::Error),
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),

@@ -77,11 +77,16 @@ impl Session {
         if let Some(channel) = self.take_idle() {
             return Ok(channel);
         }
-        let channel = self.connection.create_channel().await?;
+        let channel = self.plain_channel().await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
         Ok(channel)
+    }
+
+    /// A new channel, without confirms.
+    pub(super) async fn plain_channel(&self) -> lapin::Result<Channel> {
+        self.connection.create_channel().await
     }
 
     fn take_idle(&self) -> Option<Channel> {
@@ -165,7 +170,8 @@ impl Client {
         };
         let session = self.session().await?;
         session.free()?;
-        let opened = self.answer(&session, session.channel()).await;
+        let told = |error: &Error| session.here.fault(error);
+        let opened = self.answer(&session, session.channel(), told).await;
         let channel = opened.map_err(Fault::unavailable)?;
         Ok(Lease {
             session,
@@ -181,7 +187,8 @@ impl Client {
     pub(super) async fn look(&self) -> Result<Arc<Session>, Unavailable> {
         let lease = self.take().await?;
         let looked = lease.session.look(&lease.channel);
-        let looked = self.answer(&lease.session, looked).await;
+        let told = |error: &Error| lease.session.here.fault(error);
+        let looked = self.answer(&lease.session, looked, told).await;
         looked.map_err(Fault::unavailable)?;
         let session = Arc::clone(&lease.session);
         lease.give_back();
@@ -196,16 +203,17 @@ impl Client {
         }
     }
 
-    /// Waits for the broker's answer to a question, and throws the connection away if it is of no more use.
-    async fn answer<T>(
+    /// Waits for the broker's answer to a question, of which `told` says what a refusal means, and throws the connection away if it is of no more use.
+    pub(super) async fn answer<T>(
         &self,
         session: &Arc<Session>,
         asked: impl Future<Output = lapin::Result<T>>,
+        told: impl FnOnce(&Error) -> Fault,
     ) -> Result<T, Fault> {
         let limit = self.config.timeout;
         let fault = match timeout(limit, asked).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => session.here.fault(&error),
+            Ok(Err(error)) => told(&error),
             // In an alarm the broker reads nothing, questions neither.
             Err(_) => match session.free() {
                 Err(why) => Fault::Refused(why),
@@ -219,7 +227,7 @@ impl Client {
     }
 
     /// The connection in use, or a new one.
-    async fn session(&self) -> Result<Arc<Session>, Unavailable> {
+    pub(super) async fn session(&self) -> Result<Arc<Session>, Unavailable> {
         if let Some(session) = self.open() {
             return Ok(session);
         }

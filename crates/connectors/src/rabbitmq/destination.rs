@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
+use domain::ports::{Delivery, Destination, DestinationLimits, Finding, Inlet};
 use domain::{BatchOutcome, Outcome, Unavailable};
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use super::client::{Client, longest_set_up};
 use super::error::{Fault, too_large};
 use super::options::{Config, KIND};
 use super::publish::{Patience, publish};
+use super::reader::Reader;
 
 /// The most bytes of events in one batch. The client library copies what is published and not yet sent.
 const BATCH_BYTES: usize = 8 << 20;
@@ -27,6 +28,8 @@ pub(super) struct RabbitMq {
     /// The largest message that the broker takes, as far as it is known. Asked anew by every `inspect`, since it may have
     /// been raised.
     largest: AtomicUsize,
+    /// `None`: it is not known which queue has what is published.
+    reader: Option<Arc<Reader>>,
 }
 
 impl RabbitMq {
@@ -34,6 +37,10 @@ impl RabbitMq {
         let config = Arc::new(config);
         Self {
             client: Client::new(Arc::clone(&config)),
+            reader: config
+                .queue
+                .clone()
+                .map(|queue| Reader::new(Arc::clone(&config), queue)),
             config,
             largest: AtomicUsize::new(usize::MAX),
         }
@@ -148,6 +155,10 @@ impl Destination for RabbitMq {
 
     fn recognises_repeats(&self) -> bool {
         false
+    }
+
+    fn inlet(&self) -> Option<&dyn Inlet> {
+        self.reader.as_deref().map(|reader| reader as &dyn Inlet)
     }
 
     fn kind(&self) -> &'static str {

@@ -156,6 +156,27 @@ impl Where {
         Fault::Refused(numbered(id, format!("{}: {what}", self.place)))
     }
 
+    /// On the channel that `queue` is read over.
+    pub(super) fn reading(&self, queue: &str, error: &Error) -> Fault {
+        let ErrorKind::ProtocolError(said) = error.kind() else {
+            return Fault::Gone(self.lost(error));
+        };
+        let (id, vhost) = (said.get_id(), &self.vhost);
+        let what = match id {
+            403 => format!("the user may not read queue {queue}: rabbitmqctl set_permissions"),
+            404 => format!(
+                "there is no queue {queue} of virtual host {vhost}: declare it, or correct `queue`, which is `routing_key` unless it is written"
+            ),
+            405 => format!(
+                "queue {queue} belongs to another connection alone: declare it without exclusive"
+            ),
+            406 => format!("messages of queue {queue} were taken too long ago: they come again"),
+            _ if error.is_amqp_soft_error() => format!("queue {queue}: the broker refuses"),
+            _ => return Fault::Gone(self.hard(id)),
+        };
+        Fault::Refused(numbered(id, format!("{}: {what}", self.place)))
+    }
+
     /// The broker ended the connection and said so.
     fn hard(&self, id: u16) -> Unavailable {
         let what = match id {
@@ -302,6 +323,36 @@ mod tests {
             "PRECONDITION_FAILED - message size 3145728 is larger than configured max size 1000";
         let fault = here("e").fault(&said(406, words));
         assert!(matches!(fault, Fault::TooLarge(1000)), "{fault:?}");
+    }
+
+    #[test]
+    fn a_queue_that_cannot_be_read_is_named_with_its_option() {
+        for (id, words, remedy) in [
+            (
+                403,
+                "ACCESS_REFUSED - read access to queue",
+                "set_permissions",
+            ),
+            (
+                404,
+                "NOT_FOUND - no queue 'dead' in vhost '/'",
+                "correct `queue`",
+            ),
+            (405, "RESOURCE_LOCKED", "exclusive"),
+            (
+                406,
+                "PRECONDITION_FAILED - unknown delivery tag 7",
+                "come again",
+            ),
+        ] {
+            let Fault::Refused(why) = here("e").reading("dead", &said(id, words)) else {
+                panic!("{id}");
+            };
+            assert!(why.cause.detail.contains(remedy), "{why}");
+            assert!(why.cause.detail.contains("queue dead"), "{why}");
+        }
+        let fault = here("e").reading("dead", &said(320, "CONNECTION_FORCED"));
+        assert!(matches!(fault, Fault::Gone(_)), "{fault:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a message is made of besides its body.
 
-use domain::ports::Delivery;
+use domain::ports::{Delivery, Message};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
@@ -44,6 +44,71 @@ pub(super) fn properties(delivery: &Delivery) -> BasicProperties {
         properties = properties.with_timestamp(second);
     }
     properties
+}
+
+/// What the broker itself adds on a message's way. None of it goes along: it is of the former life, and an `x-death` that
+/// came back would make the broker take the message for one that goes round in a circle.
+const BROKERS: [&str; 4] = [
+    "x-death",
+    "x-delivery-count",
+    "x-first-death-",
+    "x-last-death-",
+];
+
+/// A message as it comes back: the body as it was, and each header that is a text, a number or a truth. What other
+/// software sent has what AMQP keeps beside the headers as well.
+pub(super) fn read(handle: String, delivery: lapin::message::Delivery) -> Message {
+    let properties = &delivery.properties;
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
+    let mut attributes: Vec<(String, String)> = headers
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !BROKERS.iter().any(|of_it| name.as_str().starts_with(of_it)))
+        .filter_map(|(name, value)| Some((name.to_string(), text(value)?)))
+        .collect();
+    let has = |name: &str| {
+        let mut headers = attributes.iter();
+        headers.any(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    if !has("forebay-event-id") {
+        let beside = [
+            ("content-type", properties.content_type()),
+            ("content-encoding", properties.content_encoding()),
+            ("message-id", properties.message_id()),
+            ("correlation-id", properties.correlation_id()),
+            ("type", properties.kind()),
+        ];
+        let beside: Vec<_> = beside
+            .into_iter()
+            .filter(|(name, _)| !has(name))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.as_ref()?.to_string())))
+            .collect();
+        attributes.extend(beside);
+    }
+    Message {
+        handle,
+        body: delivery.data.into(),
+        attributes,
+    }
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    Some(match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.to_owned(),
+        AMQPValue::ShortString(text) => text.to_string(),
+        AMQPValue::Boolean(truth) => truth.to_string(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::ShortShortUInt(number) => number.to_string(),
+        AMQPValue::ShortInt(number) => number.to_string(),
+        AMQPValue::ShortUInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongUInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Timestamp(number) => number.to_string(),
+        AMQPValue::Float(number) => number.to_string(),
+        AMQPValue::Double(number) => number.to_string(),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

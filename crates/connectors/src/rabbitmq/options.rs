@@ -59,9 +59,16 @@ pub(crate) const REFERENCE: &[OptionDoc] = &[
     OptionDoc {
         key: "routing_key",
         value: "string",
-        default: "\"\"",
+        default: "",
         limit: "at most 255 bytes; needed with the default exchange",
         effect: "The routing key of every message. A message that no binding takes is not delivered: the destination is unavailable until a queue is bound.",
+    },
+    OptionDoc {
+        key: "queue",
+        value: "string",
+        default: "",
+        limit: "at most 255 bytes; `routing_key` with the default exchange",
+        effect: "The queue that `dlq import` reads. With an `exchange` nothing is read without it.",
     },
     OptionDoc {
         key: "ca_file",
@@ -123,6 +130,8 @@ pub struct Options {
     pub exchange: Option<String>,
     /// The routing key. Default `""`.
     pub routing_key: Option<String>,
+    /// The queue that is read. Default `routing_key` with the default exchange.
+    pub queue: Option<String>,
     /// Certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// A certificate to show to the server.
@@ -181,6 +190,11 @@ impl Options {
                 "is missing: write the name of the queue, or name an `exchange`",
             ));
         }
+        let queue = match self.queue.as_deref() {
+            Some("") => return Err(OptionsError::new("queue", "has no name in it")),
+            Some(name) => Some(short("queue", Some(name))?),
+            None => to.is_queue().then(|| to.routing_key.clone()),
+        };
         let concurrency = self.concurrency.unwrap_or(2);
         if !(1..=64).contains(&concurrency) {
             return Err(OptionsError::new("concurrency", "must be from 1 to 64"));
@@ -189,6 +203,7 @@ impl Options {
             server,
             files,
             to,
+            queue,
             batch_max: batch_max(self.batch_max)?,
             concurrency: concurrency as usize,
             connect_timeout: wait("connect_timeout", self.connect_timeout, 5)?,
@@ -226,6 +241,8 @@ pub(crate) struct Config {
     server: Server,
     files: Files,
     pub(super) to: Address,
+    /// What is read; `None`: not known.
+    pub(super) queue: Option<ShortString>,
     pub(super) batch_max: usize,
     pub(super) concurrency: usize,
     pub(super) connect_timeout: Duration,

@@ -22,6 +22,7 @@ mod postgres;
 mod postgres_faults;
 mod rabbitmq;
 mod rabbitmq_faults;
+mod rabbitmq_inlet;
 mod redis;
 mod redis_faults;
 mod redis_nodes;

@@ -202,7 +202,7 @@ impl Served for RabbitMq {
 contract!(RabbitMq, served);
 
 /// The headers of a message as text.
-fn headers(message: &Message) -> Vec<(String, String)> {
+pub(crate) fn headers(message: &Message) -> Vec<(String, String)> {
     let headers = message.properties.headers().as_ref().unwrap();
     let mut all: Vec<_> = headers
         .inner()

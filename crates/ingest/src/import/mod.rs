@@ -25,7 +25,7 @@ use crate::Ingest;
 const KEPT: usize = 100;
 
 /// The types of destination that can be read.
-const READABLE: &str = "sqs";
+const READABLE: &str = "sqs, or rabbitmq, which with an `exchange` must name its `queue`";
 
 /// What an import asks of the other parts.
 #[derive(Clone)]

@@ -5,6 +5,7 @@
 //! the machine runs already.
 
 mod install;
+mod queue;
 mod server;
 
 pub use server::{Options, PASSWORD, Server, USER};

@@ -1,0 +1,213 @@
+//! The channel that the queue is read over, on a connection of its own: in an alarm the broker reads nothing from a
+//! connection that has published, acknowledgements neither.
+//!
+//! What was taken and not let go belongs to the channel, and the broker gives it to others once the channel is closed.
+//! So a channel that nobody has used for a while is closed, and one whose caller went away in the middle as well.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use domain::Unavailable;
+use lapin::message::BasicGetMessage;
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Error};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::client::{Client, Session};
+use super::error::Fault;
+use super::options::Config;
+
+/// How long what was taken is nobody else's, from the last that was asked of the channel.
+const HOLD: Duration = Duration::from_secs(60);
+
+/// An open channel. Dropping it closes it, and what was taken over it and not let go comes again.
+#[derive(Debug)]
+pub(super) struct Taking {
+    session: Arc<Session>,
+    channel: Channel,
+    /// Which it is: the broker counts from one on each.
+    number: u64,
+    used: Mutex<Instant>,
+    watcher: AbortHandle,
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+impl Taking {
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn until(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) + HOLD
+    }
+
+    /// What a message is known by until it is let go.
+    pub(super) fn handle(&self, tag: u64) -> String {
+        format!("{}:{tag}", self.number)
+    }
+}
+
+/// The queue, and the channel if one is open.
+#[derive(Debug)]
+pub(super) struct Reader {
+    me: Weak<Self>,
+    client: Client,
+    queue: ShortString,
+    taking: Mutex<Option<Arc<Taking>>>,
+    opened: AtomicU64,
+}
+
+impl Reader {
+    pub(super) fn new(config: Arc<Config>, queue: ShortString) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            client: Client::new(config),
+            queue,
+            taking: Mutex::new(None),
+            opened: AtomicU64::new(0),
+        })
+    }
+
+    /// The channel in use, or a new one.
+    ///
+    /// # Errors
+    /// The broker is not there.
+    pub(super) async fn taking(&self) -> Result<Arc<Taking>, Unavailable> {
+        if let Some(taking) = self.open() {
+            taking.touch();
+            return Ok(taking);
+        }
+        let session = self.client.session().await?;
+        let opening = session.plain_channel();
+        let channel = self.answer(&session, opening).await?;
+        let taking = Arc::new_cyclic(|taking| Taking {
+            session,
+            channel,
+            number: self.opened.fetch_add(1, Ordering::Relaxed),
+            used: Mutex::new(Instant::now()),
+            watcher: tokio::spawn(close_idle(Weak::clone(&self.me), Weak::clone(taking)))
+                .abort_handle(),
+        });
+        // Of two that were opened at once the later one stays, and the other is closed with its last message.
+        *self.held() = Some(Arc::clone(&taking));
+        Ok(taking)
+    }
+
+    /// Takes one message. `None`: there is none now.
+    ///
+    /// # Errors
+    /// Why the queue cannot be read.
+    pub(super) async fn take(
+        &self,
+        taking: &Taking,
+    ) -> Result<Option<BasicGetMessage>, Unavailable> {
+        taking.touch();
+        let options = BasicGetOptions::default();
+        let got = taking.channel.basic_get(self.queue.clone(), options);
+        self.answer(&taking.session, got).await
+    }
+
+    /// Lets messages go, and comes back once the broker has heard it.
+    ///
+    /// # Errors
+    /// The broker is not there, or some were taken over a channel that is closed; they come again.
+    pub(super) async fn let_go(&self, handles: &[String]) -> Result<(), Unavailable> {
+        let Some(taking) = self.open() else {
+            return Err(self.closed());
+        };
+        taking.touch();
+        let mut gone = false;
+        let letting = async {
+            for handle in handles {
+                let parts = handle.split_once(':');
+                let tag = parts.filter(|(number, _)| *number == taking.number.to_string());
+                let Some(Ok(tag)) = tag.map(|(_, tag)| tag.parse()) else {
+                    gone = true;
+                    continue;
+                };
+                let ack = BasicAckOptions::default();
+                taking.channel.basic_ack(tag, ack).await?;
+            }
+            // An acknowledgement has no answer. A question behind it has.
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            let queue = self.queue.clone();
+            let asked = taking
+                .channel
+                .queue_declare(queue, options, FieldTable::default());
+            asked.await.map(drop)
+        };
+        self.answer(&taking.session, letting).await?;
+        if gone { Err(self.closed()) } else { Ok(()) }
+    }
+
+    /// Closes the channel, if it still is the one in use. What was not let go comes again.
+    pub(super) fn close(&self, taking: &Taking) {
+        let mut held = self.held();
+        if held.as_ref().is_some_and(|one| one.number == taking.number) {
+            *held = None;
+        }
+    }
+
+    async fn answer<T>(
+        &self,
+        session: &Arc<Session>,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Unavailable> {
+        let told = |error: &Error| session.here.reading(self.queue.as_str(), error);
+        let answered = self.client.answer(session, asked, told).await;
+        answered.map_err(Fault::unavailable)
+    }
+
+    fn closed(&self) -> Unavailable {
+        Unavailable::new(
+            "reset",
+            format!(
+                "the connection over which messages of queue {} were taken has ended: they come again",
+                self.queue
+            ),
+        )
+    }
+
+    fn open(&self) -> Option<Arc<Taking>> {
+        let mut held = self.held();
+        if held
+            .as_ref()
+            .is_some_and(|taking| !taking.channel.status().connected())
+        {
+            *held = None;
+        }
+        held.clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Arc<Taking>>> {
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes the channel and its connection once nobody has used it for [`HOLD`].
+async fn close_idle(reader: Weak<Reader>, taking: Weak<Taking>) {
+    let mut until = Instant::now() + HOLD;
+    loop {
+        tokio::time::sleep_until(until).await;
+        let (Some(reader), Some(taking)) = (reader.upgrade(), taking.upgrade()) else {
+            return;
+        };
+        until = taking.until();
+        if until <= Instant::now() {
+            reader.close(&taking);
+            reader.client.forget(&taking.session);
+            return;
+        }
+    }
+}
