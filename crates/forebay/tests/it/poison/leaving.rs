@@ -9,7 +9,7 @@ use testbed::Result;
 use testbed::endpoint::Endpoint;
 use testbed::moto::{ACCOUNT, Moto};
 use testbed::proxy::{Mode, Proxy};
-use testbed::{mariadb, redis};
+use testbed::{mariadb, rabbitmq, redis};
 
 use super::targets::until_waiting;
 use super::{cli, route, until};
@@ -168,6 +168,43 @@ impl Target for Redis {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_letters_reach_a_redis_that_is_killed() -> Result<()> {
     all_leave::<Redis>(10_000).await
+}
+
+struct Rabbitmq(rabbitmq::Server);
+
+impl Target for Rabbitmq {
+    const TELLS_REPEATS: bool = false;
+
+    async fn start() -> Result<Self> {
+        let server = rabbitmq::Server::start_new(rabbitmq::Options::default()).await?;
+        server.declare_quorum("dead").await?;
+        Ok(Self(server))
+    }
+
+    fn keys(&self) -> String {
+        format!(
+            "type = \"rabbitmq\"\nurl = \"{}\"\nrouting_key = \"dead\"",
+            self.0.url()
+        )
+    }
+
+    async fn away(&mut self) -> Result<()> {
+        self.0.kill().await
+    }
+
+    async fn back(&mut self) -> Result<()> {
+        self.0.start().await
+    }
+
+    async fn ids(&self) -> Result<Vec<String>> {
+        let messages = self.0.take_all("dead").await?;
+        Ok(messages.into_iter().map(|(id, _)| id).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_letters_reach_a_rabbitmq_that_is_killed() -> Result<()> {
+    all_leave::<Rabbitmq>(10_000).await
 }
 
 struct Mariadb(mariadb::Server);

@@ -3,6 +3,7 @@
 
 mod exact;
 mod flask;
+mod from_rabbitmq;
 mod kills;
 mod leaving;
 mod order;

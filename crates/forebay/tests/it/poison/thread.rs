@@ -45,7 +45,7 @@ async fn read(moto: &Moto, url: &str) -> Result<BTreeMap<String, (String, Value)
 }
 
 /// Imports from the queue: what were letters, what was known, and what is fresh.
-async fn import(forebay: &Forebay, more: &[&str]) -> Result<[u64; 3]> {
+pub(super) async fn import(forebay: &Forebay, more: &[&str]) -> Result<[u64; 3]> {
     let args = [&["dlq", "import", "--from", "ops-dlq", "--json"], more].concat();
     let output = cli(forebay, &args).await?;
     let import: Value = serde_json::from_str(&output.stdout).unwrap();
