@@ -85,8 +85,10 @@ pub(super) fn read(handle: String, delivery: lapin::message::Delivery) -> Messag
             .collect();
         attributes.extend(beside);
     }
+    let id = properties.message_id().as_ref().map(ToString::to_string);
     Message {
         handle,
+        id,
         body: delivery.data.into(),
         attributes,
     }

@@ -19,7 +19,7 @@ impl Inlet for Sqs {
         let limit = limit.clamp(1, AT_ONCE);
         let messages = self.client().receive(limit, wait).await?;
         let taken = messages.into_iter().filter_map(|message| {
-            let handle = message.receipt_handle?;
+            let (handle, id) = (message.receipt_handle?, message.message_id);
             let attributes = message.message_attributes.unwrap_or_default();
             let attributes = attributes
                 .into_iter()
@@ -28,6 +28,7 @@ impl Inlet for Sqs {
                 message::read(message.body.unwrap_or_default(), attributes.collect());
             Some(Message {
                 handle,
+                id,
                 body,
                 attributes,
             })

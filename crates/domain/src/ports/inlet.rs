@@ -16,6 +16,8 @@ use crate::{DestinationName, SourceName, Unavailable};
 pub struct Message {
     /// What the queue knows it by until it is let go. Never shown.
     pub handle: String,
+    /// What the queue knows it by however often it is taken; `None` where it has no such thing.
+    pub id: Option<String>,
     /// The body, byte for byte as it was sent: what a carrier had to encode is decoded.
     pub body: Bytes,
     /// Names and values that came with it, such as `forebay-event-id`.
@@ -40,6 +42,15 @@ pub trait Inlet: Send + Sync {
     /// # Errors
     /// Why the queue cannot be read.
     async fn receive(&self, limit: usize, wait: Duration) -> Result<Vec<Message>, Unavailable>;
+
+    /// Has messages that were taken stay out of everybody else's sight for as long again as when they were taken.
+    ///
+    /// # Errors
+    /// Why not; then they may come again meanwhile, which is harmless.
+    async fn keep(&self, handles: &[String]) -> Result<(), Unavailable> {
+        let _ = handles;
+        Ok(())
+    }
 
     /// Lets messages go for good. Those that could not be let go come again.
     ///

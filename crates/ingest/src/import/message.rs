@@ -67,6 +67,7 @@ mod tests {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Message {
             handle: "h".into(),
+            id: None,
             body: bytes::Bytes::from_static(b"{}"),
             attributes: attributes.iter().map(owned).collect(),
         }
