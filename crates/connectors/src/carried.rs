@@ -6,7 +6,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use domain::ports::Delivery;
+use serde_json::Value;
 
 use crate::headers;
 
@@ -64,6 +66,27 @@ pub(crate) fn object(delivery: &Delivery, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// The body and the attributes of what [`object`] wrote; `None`: it is something else.
+pub(crate) fn read(text: &[u8]) -> Option<(Bytes, Vec<(String, String)>)> {
+    // Most of what is not ours is told by its first byte, and the rest by the name that all of ours have.
+    if text.first() != Some(&b'{') {
+        return None;
+    }
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(text).ok()?;
+    object.get("forebay-event-id")?;
+    let (mut body, mut attributes) = (None, Vec::new());
+    for (name, value) in object {
+        match (name.as_str(), value) {
+            ("body", Value::String(text)) => body = Some(Bytes::from(text)),
+            ("body_base64", Value::String(text)) => body = Some(STANDARD.decode(text).ok()?.into()),
+            (_, Value::String(text)) => attributes.push((name, text)),
+            (_, Value::Null) => {}
+            (_, other) => attributes.push((name, other.to_string())),
+        }
+    }
+    Some((body?, attributes))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -88,7 +111,7 @@ mod tests {
                     headers: [("content-type", &b"text/plain"[..])]
                         .into_iter()
                         .collect::<Headers>(),
-                    body: bytes::Bytes::from_static(body),
+                    body: Bytes::from_static(body),
                     event_type: None,
                     remote: None,
                     dedup: None,
@@ -99,7 +122,7 @@ mod tests {
         }
     }
 
-    fn written(delivery: &Delivery) -> serde_json::Value {
+    fn written(delivery: &Delivery) -> Value {
         let mut out = Vec::new();
         object(delivery, &mut out);
         assert!(!out.contains(&b'\n'));
@@ -121,6 +144,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_is_read_back_and_what_others_wrote_is_not_taken_for_ours() {
+        for body in [&b"a\nb"[..], b"\xff\x00", b"", b"{\"forebay-event-id\":1}"] {
+            let delivery = delivery(body);
+            let mut out = Vec::new();
+            object(&delivery, &mut out);
+            let (found, attributes) = read(&out).unwrap();
+            assert_eq!(found, body);
+            let written = super::attributes(&delivery);
+            for (name, value) in written {
+                assert!(attributes.contains(&(name.to_owned(), value)), "{name}");
+            }
+        }
+        for other in [
+            &b"{}"[..],
+            b"",
+            b"[1]",
+            b"{\"body\":\"x\"}",
+            b"{\"forebay-event-id\":\"x\"}",
+        ] {
+            assert_eq!(read(other), None);
+        }
+    }
+
+    #[test]
     fn a_dead_letter_carries_what_became_of_it_as_well() {
         let mut dead = delivery(b"{}");
         dead.letter = Some(Arc::new(Envelope {
@@ -136,7 +183,7 @@ mod tests {
             error: "sqlstate 23514: new row violates check constraint good".into(),
             redrives: 0,
             content_type: None,
-            body: bytes::Bytes::from_static(b"{}"),
+            body: Bytes::from_static(b"{}"),
         }));
         let object = written(&dead);
         assert_eq!(object["forebay-reason"], "rejected");

@@ -23,6 +23,7 @@ pub mod nats;
 pub mod options;
 mod outbound;
 pub mod postgres;
+pub mod queues;
 pub mod rabbitmq;
 pub mod redis;
 pub mod reference;
@@ -41,5 +42,6 @@ mod tls;
 pub use options::{
     BuildError, Context, DestinationConfig, DestinationOptions, OptionsError, build,
 };
+pub use queues::{QUEUE_REFERENCES, QueueConfig, QueueOptions, build_queue};
 pub use reference::{OptionDoc, reference};
 pub use target::BodyType;

@@ -2,6 +2,23 @@
 
 use crate::options::REFERENCES;
 
+/// The option with that key. Evaluated while compiling; a key that is not there does not compile.
+pub(crate) const fn doc_of(all: &[OptionDoc], key: &str) -> OptionDoc {
+    let mut at = 0;
+    while !is_same(all[at].key.as_bytes(), key.as_bytes()) {
+        at += 1;
+    }
+    all[at]
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
 /// One option of one type of destination, in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptionDoc {

@@ -1,6 +1,6 @@
 //! Floor 2: ingest, the way of a request to its durable event.
 //!
-//! Owns the HTTP listener with its limits, the verification schemes, deduplication and admission. A
+//! Owns the HTTP listener with its limits, the readers of queues, the verification schemes, deduplication and admission. A
 //! request becomes an `Unverified` event; only verifying makes it a `Verified` one; only `admit` appends
 //! to the journal, and takes only what is verified. Answers 2xx after the journal said "durable", never
 //! before. Knows no destination and no route.
@@ -15,17 +15,22 @@ mod event;
 mod import;
 mod json;
 pub mod listener;
+mod message;
 pub mod metrics;
 pub mod options;
+mod queue;
 mod refusal;
+mod returning;
 mod service;
 mod source;
 pub mod verify;
 
 pub use answer::Answer;
 pub use dedup::Window;
-pub use import::{ImportPorts, Importer, Queues};
+pub use import::{Importer, Queues};
 pub use listener::{Connection, Handler, Listener, Peer};
 pub use metrics::Metrics;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
-pub use service::{BuildError, Ingest, NoOp, Ports, Settings};
+pub use queue::{QueueReaders, QueueSource};
+pub use returning::ReturnPorts;
+pub use service::{BuildError, Ingest, NoOp, NotTaken, Ports, Settings};

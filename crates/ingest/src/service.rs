@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::ports::{Backlogs, Journal, KnownSource, Readiness, SourceStatus, Sources};
+use domain::ports::{
+    AppendError, Backlogs, Journal, KnownSource, Readiness, SourceStatus, Sources,
+};
 use domain::{Clock, Event, SourceName};
 use http::request::Parts;
 use http::{Method, Request, StatusCode};
@@ -19,6 +21,7 @@ use crate::event::Unverified;
 use crate::listener::{Connection, Handler, Peer};
 use crate::metrics::{Metrics, RefusedLabel, UNKNOWN_SOURCE};
 use crate::options::{Limits, SourceOptions};
+use crate::queue::QueueSource;
 use crate::refusal::Refused;
 use crate::source::Source;
 
@@ -56,6 +59,44 @@ pub struct BuildError {
     pub reason: String,
 }
 
+/// Why an event that did not come by HTTP was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// There is no such source.
+    #[error("there is no source {0}")]
+    UnknownSource(SourceName),
+    /// It was refused, as a request would be.
+    #[error("{words}")]
+    Refused {
+        /// The code that a request would be answered with.
+        code: &'static str,
+        /// The reason.
+        words: String,
+        /// It never will be taken: it is larger than anything that may be.
+        for_good: bool,
+    },
+}
+
+impl From<Refused> for NotTaken {
+    fn from(refused: Refused) -> Self {
+        let too_large = matches!(
+            refused,
+            Refused::BodyTooLarge { .. } | Refused::Append(AppendError::TooLarge { .. })
+        );
+        Self::Refused {
+            code: refused.code(),
+            words: match &refused {
+                Refused::Append(error) => error.to_string(),
+                Refused::NoRoute => {
+                    "no route and no subscription takes the events of this source".into()
+                }
+                other => other.to_string(),
+            },
+            for_good: too_large,
+        }
+    }
+}
+
 /// What a request takes of the memory besides its text: its task, its place in the connection.
 const REQUEST: usize = 2 << 10;
 
@@ -84,13 +125,14 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Builds every source, reading the secret files. `known` are the sources that state remembers;
+    /// Builds every source, reading the secret files; of `queues` the names are none of `sources`. `known` are the sources that state remembers;
     /// those of them that are not configured answer 503. `window` may be filled later.
     ///
     /// # Errors
     /// [`BuildError`].
     pub fn new(
         sources: &BTreeMap<SourceName, SourceOptions>,
+        queues: &BTreeMap<SourceName, QueueSource>,
         known: &[KnownSource],
         settings: Settings,
         window: Arc<Window>,
@@ -105,6 +147,10 @@ impl Ingest {
                     key,
                     reason,
                 })?;
+            built.insert(name.clone(), Arc::new(source));
+        }
+        for (name, queue) in queues {
+            let source = Source::of_queue(name, queue, &metrics);
             built.insert(name.clone(), Arc::new(source));
         }
         let mut targets = HashMap::new();
@@ -176,23 +222,42 @@ impl Ingest {
     /// have the keys of. `true` once it is durable; `false` if an event with its key was durable already.
     ///
     /// # Errors
-    /// Why not, in words: its source is unknown, full or on no route, or the journal takes nothing.
-    pub async fn take_in(&self, source: &SourceName, event: Event) -> Result<bool, String> {
+    /// [`NotTaken`]; nothing was stored.
+    pub async fn take_in(&self, source: &SourceName, event: Event) -> Result<bool, NotTaken> {
         let Some(source) = self.sources.get(source) else {
-            return Err(format!("there is no source {source}"));
+            return Err(NotTaken::UnknownSource(source.clone()));
         };
-        let full = self.ports.backlogs.admits(&source.name);
-        full.map_err(|full| full.to_string())?;
-        self.taken(source).map_err(|_| {
-            format!(
-                "no route and no subscription takes the events of source {}",
-                source.name
-            )
-        })?;
+        let refused = |refused: Refused| {
+            self.note_refused(Some(source), &refused);
+            NotTaken::from(refused)
+        };
+        let size = event.body.len() as u64;
+        if size > source.max_body {
+            return Err(refused(Refused::BodyTooLarge {
+                limit: source.max_body,
+            }));
+        }
+        let mut share = self.budget.share();
+        let grown = share.grow(event.weight() as u64);
+        grown.map_err(|full| refused(full.into()))?;
+        if let Err(full) = self.ports.backlogs.admits(&source.name) {
+            self.note_refused(Some(source), &Refused::RouteFull);
+            return Err(NotTaken::Refused {
+                code: Refused::RouteFull.code(),
+                words: full.to_string(),
+                for_good: false,
+            });
+        }
+        self.taken(source).map_err(refused)?;
         match self.admission.admit_known(source, event).await {
             Ok(admitted) => Ok(matches!(admitted, Admitted::Accepted(_))),
-            Err(refused) => Err(refused.to_string()),
+            Err(error) => Err(refused(error)),
         }
+    }
+
+    /// A source of a queue, for who reads it.
+    pub(crate) fn source(&self, name: &SourceName) -> Option<Arc<Source>> {
+        self.sources.get(name).cloned()
     }
 
     /// Receive: everything that can be said before and while the body is read.
@@ -276,6 +341,11 @@ impl Ingest {
     }
 
     fn refuse(&self, source: Option<&Source>, refused: &Refused) -> Answer {
+        self.note_refused(source, refused);
+        answer::refused(source, refused)
+    }
+
+    fn note_refused(&self, source: Option<&Source>, refused: &Refused) {
         if let Some(source) = source {
             source.note_refused(refused);
         }
@@ -290,7 +360,6 @@ impl Ingest {
             Refused::Append(error) => tracing::debug!(source = name, %error, "refused"),
             _ => tracing::debug!(source = name, code = refused.code(), "refused"),
         }
-        answer::refused(source, refused)
     }
 }
 

@@ -12,8 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use crate::json::Pointer;
 use crate::metrics::Metrics;
 use crate::options::{DedupOptions, SourceOptions};
+use crate::queue::QueueSource;
 use crate::refusal::Refused;
-use crate::verify::{Scheme, VerifyOptions};
+use crate::verify::{self, Scheme, VerifyOptions};
 
 /// Where the deduplication key comes from.
 #[derive(Debug)]
@@ -36,6 +37,11 @@ pub(crate) struct Respond {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub name: SourceName,
+    kind: &'static str,
+    /// What is read, of a queue.
+    reads: Option<String>,
+    /// Why it is not read just now.
+    trouble: Mutex<Option<String>>,
     pub paths: Vec<String>,
     pub scheme: Box<dyn Scheme>,
     pub max_body: u64,
@@ -88,6 +94,9 @@ impl Source {
         let (accepted, duplicate) = metrics.of(name);
         Ok(Self {
             name: name.clone(),
+            kind: "http",
+            reads: None,
+            trouble: Mutex::default(),
             paths,
             scheme: verify.build().map_err(|reason| ("verify", reason))?,
             max_body: options.max_body.0,
@@ -100,6 +109,33 @@ impl Source {
             last_refusal: Mutex::new(None),
             last_accepted_at: AtomicI64::new(0),
         })
+    }
+
+    /// A queue: nobody posts to it, and who may put something there is the queue's to say.
+    pub(crate) fn of_queue(name: &SourceName, queue: &QueueSource, metrics: &Metrics) -> Self {
+        let (accepted, duplicate) = metrics.of(name);
+        Self {
+            name: name.clone(),
+            kind: queue.kind,
+            reads: Some(queue.reads.clone()),
+            trouble: Mutex::default(),
+            paths: Vec::new(),
+            scheme: verify::by_the_queue(),
+            max_body: queue.max_body,
+            require_json: false,
+            dedup: Dedup::Off,
+            respond: None,
+            accepted,
+            duplicate,
+            refused: AtomicU64::new(0),
+            last_refusal: Mutex::new(None),
+            last_accepted_at: AtomicI64::new(0),
+        }
+    }
+
+    /// Shows why it is not read just now, or that it is.
+    pub(crate) fn show_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     pub(crate) fn note_accepted(&self, at: Timestamp) {
@@ -128,7 +164,13 @@ impl Source {
         let last_accepted = self.last_accepted_at.load(Ordering::Relaxed);
         SourceStatus {
             name: self.name.clone(),
-            kind: "http".into(),
+            kind: self.kind.into(),
+            reads: self.reads.clone(),
+            last_error: self
+                .trouble
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             paths: self.paths.clone(),
             scheme: self.scheme.name().into(),
             accepted: self.accepted.get(),

@@ -218,6 +218,8 @@ impl Sources for World {
         vec![SourceStatus {
             name: source("a"),
             kind: "http".into(),
+            reads: None,
+            last_error: None,
             paths: vec!["/in/a".into()],
             scheme: "hmac".into(),
             accepted: 1,

@@ -65,6 +65,14 @@ impl Inlet for Reader {
         Ok(messages)
     }
 
+    async fn keep(&self, handles: &[String]) -> Result<(), Unavailable> {
+        Reader::keep(self, handles)
+    }
+
+    async fn look(&self) -> Result<(), Unavailable> {
+        self.client().look().await.map(drop)
+    }
+
     async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {
         Reader::let_go(self, &handles).await
     }

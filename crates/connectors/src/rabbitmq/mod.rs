@@ -13,6 +13,9 @@ mod net;
 mod options;
 mod publish;
 mod reader;
+mod source;
 
 pub use options::Options;
 pub(crate) use options::{KIND, REFERENCE};
+pub(crate) use source::QUEUE_REFERENCE;
+pub use source::QueueOptions;

@@ -53,6 +53,13 @@ impl Taking {
     pub(super) fn handle(&self, tag: u64) -> String {
         format!("{}:{tag}", self.number)
     }
+
+    /// What the broker knows a message by, if it was taken over this channel.
+    fn tag(&self, handle: &str) -> Option<u64> {
+        let (number, tag) = handle.split_once(':')?;
+        let number: u64 = number.parse().ok()?;
+        (number == self.number).then(|| tag.parse().ok()).flatten()
+    }
 }
 
 /// The queue, and the channel if one is open.
@@ -74,6 +81,10 @@ impl Reader {
             taking: Mutex::new(None),
             opened: AtomicU64::new(0),
         })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The channel in use, or a new one.
@@ -127,9 +138,7 @@ impl Reader {
         let mut gone = false;
         let letting = async {
             for handle in handles {
-                let parts = handle.split_once(':');
-                let tag = parts.filter(|(number, _)| *number == taking.number.to_string());
-                let Some(Ok(tag)) = tag.map(|(_, tag)| tag.parse()) else {
+                let Some(tag) = taking.tag(handle) else {
                     gone = true;
                     continue;
                 };
@@ -149,6 +158,22 @@ impl Reader {
         };
         self.answer(&taking.session, letting).await?;
         if gone { Err(self.closed()) } else { Ok(()) }
+    }
+
+    /// Keeps what was taken for as long again. All of a channel is kept, or none of it.
+    ///
+    /// # Errors
+    /// Some were taken over a channel that is closed; they come again.
+    pub(super) fn keep(&self, handles: &[String]) -> Result<(), Unavailable> {
+        let open = self.open();
+        let of_it = |handle: &String| open.as_ref().is_some_and(|one| one.tag(handle).is_some());
+        if !handles.iter().all(of_it) {
+            return Err(self.closed());
+        }
+        if let Some(taking) = &open {
+            taking.touch();
+        }
+        Ok(())
     }
 
     /// Closes the channel, if it still is the one in use. What was not let go comes again.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Delivery, Destination, DestinationLimits, Finding};
+use domain::ports::{Delivery, Destination, DestinationLimits, Finding, Inlet};
 use domain::{BatchOutcome, Outcome, Unavailable};
 use redis::Value;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::connect::Session;
 use super::error::{self, Refusal, Verdict};
 use super::inspect;
 use super::options::{Config, KIND};
+use super::reading::{Reader, Reading};
 use super::url::Place;
 use super::write::{self, End};
 
@@ -30,13 +31,15 @@ const MOVES: usize = 3;
 pub(super) struct Redis {
     config: Arc<Config>,
     pool: Pool,
+    reader: Reader,
 }
 
 impl Redis {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, reading: Reading) -> Self {
         let config = Arc::new(config);
         Self {
             pool: Pool::new(Arc::clone(&config)),
+            reader: Reader::new(Arc::clone(&config), reading),
             config,
         }
     }
@@ -65,17 +68,7 @@ impl Redis {
                 }
             }
         }
-        Err(self.restless())
-    }
-
-    fn restless(&self) -> Unavailable {
-        Unavailable::new(
-            "redis MOVED",
-            format!(
-                "the nodes of the cluster do not agree who has {}: look at CLUSTER SLOTS on each",
-                self.config.target.key()
-            ),
-        )
+        Err(error::restless(self.config.target.key()))
     }
 }
 
@@ -112,7 +105,7 @@ impl Destination for Redis {
                     self.pool.move_to(place);
                     moves += 1;
                     if moves > MOVES {
-                        break Some(self.restless());
+                        break Some(error::restless(self.config.target.key()));
                     }
                 }
                 End::Away(why) => {
@@ -170,6 +163,10 @@ impl Destination for Redis {
 
     fn recognises_repeats(&self) -> bool {
         false
+    }
+
+    fn inlet(&self) -> Option<&dyn Inlet> {
+        Some(&self.reader)
     }
 
     fn kind(&self) -> &'static str {

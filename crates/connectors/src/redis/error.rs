@@ -36,6 +36,11 @@ impl From<&ServerError> for Refusal {
 }
 
 impl Refusal {
+    /// Its first word.
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
     /// Whether the command itself is what the user may not use or the server does not know.
     pub(super) fn is_of_the_command(&self) -> bool {
         self.code == "NOPERM" || self.is_unknown_command()
@@ -90,6 +95,33 @@ pub(super) fn refused(doing: &str, refusal: &Refusal, target: &Target) -> Unavai
             format!("the server would not {doing} ({word})"),
         )
     })
+}
+
+/// A refusal of what reading takes; `commands` are all of it.
+pub(super) fn not_read(refusal: &Refusal, target: &Target, commands: &str) -> Unavailable {
+    let key = target.key();
+    if refusal.code == "NOPERM" {
+        let detail =
+            format!("the user may not read {key}: ACL SETUSER its name ~*{key}* {commands}");
+        return Unavailable::new("redis NOPERM", detail);
+    }
+    if refusal.is_unknown_command() {
+        let detail = format!(
+            "the server does not know all that reading {key} takes ({commands}): it is older than Redis 6.2, or a command was renamed there"
+        );
+        return Unavailable::new("redis unknown command", detail);
+    }
+    refused(&format!("give what is in {key}"), refusal, target)
+}
+
+/// The nodes of a cluster send us from one to another.
+pub(super) fn restless(key: &str) -> Unavailable {
+    Unavailable::new(
+        "redis MOVED",
+        format!(
+            "the nodes of the cluster do not agree who has {key}: look at CLUSTER SLOTS on each"
+        ),
+    )
 }
 
 /// The refusals that somebody must mend, or that pass by themselves.

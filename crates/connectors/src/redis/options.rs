@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::command::Target;
 use super::connect::Way;
 use super::destination::Redis;
+use super::reading::Reading;
 use super::url::{Login, Url};
 use crate::options::{Backend, BuildError, Context, OptionsError, batch_max, wait};
 use crate::reference::{OptionDoc, sql};
@@ -325,6 +326,19 @@ impl Config {
         Ok(Way { url, tls, sentinel })
     }
 
+    /// A missing file is better found now than at the first connection.
+    ///
+    /// # Errors
+    /// Which key names it.
+    pub(super) fn check_files(&self, context: &Context) -> Result<(), BuildError> {
+        let way = self.way().map(drop);
+        way.map_err(|(key, reason)| BuildError {
+            name: context.name.clone(),
+            key,
+            reason,
+        })
+    }
+
     /// How many hosts one connection may have to try, as far as the options say.
     pub(super) fn hosts(&self) -> u32 {
         let written = match &self.server {
@@ -362,12 +376,8 @@ impl Backend for Config {
     }
 
     fn build(&self, context: &Context) -> Result<Arc<dyn Destination>, BuildError> {
-        // A missing file is better found now than at the first connection.
-        self.way().map_err(|(key, reason)| BuildError {
-            name: context.name.clone(),
-            key,
-            reason,
-        })?;
-        Ok(Arc::new(Redis::new(self.clone())))
+        self.check_files(context)?;
+        let reading = Reading::usual(context.name.as_str());
+        Ok(Arc::new(Redis::new(self.clone(), reading)))
     }
 }

@@ -12,7 +12,8 @@ use aws_sdk_sqs::config::{
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{
-    DeleteMessageBatchRequestEntry, Message, QueueAttributeName, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use domain::Unavailable;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout};
 
 use super::error::{Refusal, of_request};
+use super::inlet::VISIBILITY;
 use super::inspect::Facts;
 use super::options::Config;
 use crate::aws::access::Access;
@@ -132,6 +134,7 @@ impl Client {
                 .max_number_of_messages(i32::try_from(limit).unwrap_or(1))
                 .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(0))
                 .message_attribute_names("All")
+                .visibility_timeout(VISIBILITY)
                 .send()
                 .await;
             let answer = answer.map_err(|error| self.gone(self.refusal(&error)))?;
@@ -163,6 +166,31 @@ impl Client {
             }
         };
         self.in_time(delete).await
+    }
+
+    /// Keeps messages out of others' sight for as long again, at most ten.
+    ///
+    /// # Errors
+    /// It is not there, or some are not ours any more.
+    pub(super) async fn keep(
+        &self,
+        entries: Vec<ChangeMessageVisibilityBatchRequestEntry>,
+    ) -> Result<(), Unavailable> {
+        let keep = async {
+            let sdk = self.sdk().await?;
+            let answer = sdk
+                .change_message_visibility_batch()
+                .queue_url(&self.config.queue_url)
+                .set_entries(Some(entries))
+                .send()
+                .await;
+            let answer = answer.map_err(|error| self.gone(self.refusal(&error)))?;
+            match answer.failed.len() {
+                0 => Ok(()),
+                count => Err(self.troubled(&format!("did not keep {count} messages"))),
+            }
+        };
+        self.in_time(keep).await
     }
 
     /// Of a queue that is read, every refusal says that it cannot be.

@@ -3,15 +3,24 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+};
 use domain::Unavailable;
-use domain::ports::{Inlet, Message};
+use domain::ports::{Destination, Inlet, Message};
 
 use super::destination::Sqs;
 use super::message;
 
 /// SQS gives and deletes so many at once.
 const AT_ONCE: usize = 10;
+
+/// So many ask at once: with ten messages an answer, one alone would wait more than it reads.
+const READERS: usize = 4;
+
+/// How long what was taken is nobody else's, from when it was taken or kept last, in seconds. Said with every request,
+/// whatever the queue's own is.
+pub(super) const VISIBILITY: i32 = 30;
 
 #[async_trait]
 impl Inlet for Sqs {
@@ -34,6 +43,29 @@ impl Inlet for Sqs {
             })
         });
         Ok(taken.collect())
+    }
+
+    async fn look(&self) -> Result<(), Unavailable> {
+        self.probe().await
+    }
+
+    fn readers(&self) -> usize {
+        READERS
+    }
+
+    async fn keep(&self, handles: &[String]) -> Result<(), Unavailable> {
+        for some in handles.chunks(AT_ONCE) {
+            let entries = some.iter().enumerate().filter_map(|(place, handle)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(handle)
+                    .visibility_timeout(VISIBILITY)
+                    .build()
+                    .ok()
+            });
+            self.client().keep(entries.collect()).await?;
+        }
+        Ok(())
     }
 
     async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {

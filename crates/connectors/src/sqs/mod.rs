@@ -11,6 +11,9 @@ mod inlet;
 mod inspect;
 mod message;
 mod options;
+mod source;
 
 pub use options::Options;
 pub(crate) use options::{KIND, REFERENCE};
+pub(crate) use source::QUEUE_REFERENCE;
+pub use source::QueueOptions;

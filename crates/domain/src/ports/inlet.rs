@@ -43,6 +43,17 @@ pub trait Inlet: Send + Sync {
     /// Why the queue cannot be read.
     async fn receive(&self, limit: usize, wait: Duration) -> Result<Vec<Message>, Unavailable>;
 
+    /// Whether it could be read now. Takes nothing.
+    ///
+    /// # Errors
+    /// Why not.
+    async fn look(&self) -> Result<(), Unavailable>;
+
+    /// How many may receive at once, so that the queue is read as fast as it gives.
+    fn readers(&self) -> usize {
+        1
+    }
+
     /// Has messages that were taken stay out of everybody else's sight for as long again as when they were taken.
     ///
     /// # Errors

@@ -10,12 +10,18 @@ use crate::SourceName;
 pub struct SourceStatus {
     /// Its name.
     pub name: SourceName,
-    /// Its type in the configuration: `http`.
+    /// Its type in the configuration: `http`, `sqs`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The paths it answers on, `/in/{name}` first.
+    /// What is read, of a queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<String>,
+    /// Why a queue is not read just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// The paths it answers on, `/in/{name}` first; none of a queue.
     pub paths: Vec<String>,
-    /// The verification scheme's name.
+    /// The verification scheme's name; `queue` where whoever may write to the queue is believed.
     pub scheme: String,
     /// Events accepted durably.
     pub accepted: u64,

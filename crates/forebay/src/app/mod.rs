@@ -131,7 +131,8 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         expiry(config),
     ));
     let subscriptions = subscriptions::start(config, &stores, &dispatch, maker, &clock);
-    let imports = importer(config, &stores, &ingest, &dispatch, &clock);
+    let returns = returns(&stores, &dispatch, &clock);
+    let imports = importer(config, &ingest, returns.clone());
     let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
     let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
     let ports = admin::Ports {
@@ -151,11 +152,15 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         version: VERSION,
     };
     gate.open();
+    let queues = config.queues.iter();
+    let queues = queues.map(|(name, queue)| (name.clone(), Arc::clone(&queue.inlet)));
+    let queues = ingest::QueueReaders::start(&ingest, &returns, queues.collect());
     Ok(Running::new(
         stores,
         gate,
         ingest,
         listener,
+        queues,
         dispatch,
         config.server.access.clone(),
         ports,
@@ -163,27 +168,29 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     ))
 }
 
-fn importer(
-    config: &Config,
+fn returns(
     stores: &Stores,
-    ingest: &Arc<ingest::Ingest>,
     dispatch: &dispatch::Dispatch,
     clock: &Arc<dyn Clock>,
-) -> Arc<ingest::Importer> {
-    let ports = ingest::ImportPorts {
+) -> ingest::ReturnPorts {
+    ingest::ReturnPorts {
         dead_letters: stores.state.clone(),
         state: stores.state.clone(),
         archive: stores.journal.clone(),
         routes: dispatch.routes(),
         clock: Arc::clone(clock),
-    };
+    }
+}
+
+fn importer(
+    config: &Config,
+    ingest: &Arc<ingest::Ingest>,
+    returns: ingest::ReturnPorts,
+) -> Arc<ingest::Importer> {
     let queues = config.destinations.iter();
     let queues = queues.map(|(name, built)| (name.clone(), Arc::clone(&built.port)));
-    Arc::new(ingest::Importer::new(
-        Arc::clone(ingest),
-        ports,
-        queues.collect(),
-    ))
+    let ingest = Arc::clone(ingest);
+    Arc::new(ingest::Importer::new(ingest, returns, queues.collect()))
 }
 
 fn expiry(config: &Config) -> upkeep::Expiry {
@@ -221,7 +228,16 @@ async fn build_ingest(
         limits: config.server.limits.clone(),
         ack_timeout: config.server.ack_timeout,
     };
-    let ingest = ingest::Ingest::new(&config.sources, &known, settings, window, ports, metrics);
+    let queues = config.queues.iter().map(|(name, queue)| {
+        let source = ingest::QueueSource {
+            kind: queue.options.kind(),
+            reads: queue.options.reads().to_owned(),
+            max_body: queue.options.max_body(),
+        };
+        (name.clone(), source)
+    });
+    let (sources, queues) = (&config.sources, queues.collect());
+    let ingest = ingest::Ingest::new(sources, &queues, &known, settings, window, ports, metrics);
     let ingest = Arc::new(ingest.map_err(|error| Failure::new(Exit::Usage, error))?);
     stores.state.remember_sources(ingest.known()).await?;
     Ok(ingest)

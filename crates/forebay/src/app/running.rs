@@ -26,6 +26,7 @@ pub struct Running {
     gate: Arc<Gate>,
     ingest: Arc<ingest::Ingest>,
     listener: ingest::Listener,
+    queues: ingest::QueueReaders,
     dispatch: dispatch::Dispatch,
     access: admin::Access,
     admin: JoinHandle<Result<(), admin::ServeError>>,
@@ -41,6 +42,7 @@ impl Running {
         gate: Arc<Gate>,
         ingest: Arc<ingest::Ingest>,
         listener: ingest::Listener,
+        queues: ingest::QueueReaders,
         dispatch: dispatch::Dispatch,
         access: admin::Access,
         ports: admin::Ports,
@@ -59,6 +61,7 @@ impl Running {
             gate,
             ingest,
             listener,
+            queues,
             dispatch,
             access,
             admin,
@@ -145,6 +148,8 @@ impl Running {
         let deadline = Instant::now() + config.server.shutdown_timeout;
         let left = || deadline.saturating_duration_since(Instant::now());
         tracing::info!("stopping: answering what is in flight");
+        // Queues lose nothing by it, and stop within a moment.
+        self.queues.stop(left() / 10).await;
         // A third for the senders: they have their own timeouts, and repeat what they got no answer to.
         if !self.listener.stop(left() / 3).await {
             tracing::warn!("connections were still open at their deadline and are cut");

@@ -13,7 +13,7 @@ use domain::{DestinationName, Secret, SourceName, SystemClock};
 use super::document::Document;
 use super::error::ConfigError;
 use super::options::{File, RouteOptions, ServerOptions};
-use super::{BuiltDestination, Config, Route, Server};
+use super::{BuiltDestination, BuiltQueue, Config, Route, Server};
 
 /// What an event's own fields and a frame add to its line, headers and body in the journal, with room to
 /// spare.
@@ -38,6 +38,13 @@ pub(super) fn check(
     level.map_err(|reason| document.error(&["log", "level"], reason))?;
     let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
+    let queues = queues(
+        document,
+        &file,
+        &server,
+        journal.max_frame(),
+        build_destinations,
+    )?;
     let destinations = destinations(document, &file, &server, build_destinations)?;
     let warnings = weak_secrets(document, &file);
     Ok(Config {
@@ -51,6 +58,7 @@ pub(super) fn check(
         routes,
         subscriptions: file.subscriptions,
         sources: file.sources,
+        queues,
         destinations,
         warnings,
     })
@@ -214,15 +222,56 @@ fn sources(
             );
             return Err(wrong(name, "max_body", reason));
         }
-        // A subscription may take it any time; until then it refuses its events.
-        if !(taken.contains(name) || file.subscriptions.enabled) {
+    }
+    // A subscription may take it any time; until then it refuses its events.
+    let mut names = file.sources.keys().chain(file.queues.keys());
+    match names.find(|name| !(taken.contains(name) || file.subscriptions.enabled)) {
+        None => Ok(()),
+        Some(name) => {
             let reason = format!(
                 "no route takes this source's events: add {name:?} to a route's `from`, set subscriptions.enabled if a subscription is to take them, or take the source out"
             );
-            return Err(document.error(&["sources", name.as_str()], reason));
+            Err(document.error(&["sources", name.as_str()], reason))
         }
     }
-    Ok(())
+}
+
+/// The sources that are queues.
+fn queues(
+    document: &Document<'_>,
+    file: &File,
+    server: &Server,
+    max_frame: u64,
+    build: bool,
+) -> Result<BTreeMap<SourceName, BuiltQueue>, ConfigError> {
+    let mut queues = BTreeMap::new();
+    for (name, options) in &file.queues {
+        let wrong =
+            |key: &str, reason: String| document.error(&["sources", name.as_str(), key], reason);
+        let options = options.validate();
+        let options = options.map_err(|error| wrong(error.key, error.reason))?;
+        let room = max_frame.saturating_sub(RECORD_OVERHEAD);
+        if options.max_body() > room {
+            let reason = format!(
+                "{} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes",
+                domain::ByteSize(options.max_body())
+            );
+            return Err(wrong("max_body", reason));
+        }
+        if !build {
+            continue;
+        }
+        let own = DestinationName::new(name.as_str());
+        let context = connectors::Context {
+            clock: Arc::new(SystemClock),
+            data_dir: server.data_dir.clone(),
+            name: own.map_err(|error| wrong("type", error.to_string()))?,
+        };
+        let inlet = connectors::build_queue(&options, &context);
+        let inlet = inlet.map_err(|error| wrong(error.key, error.reason))?;
+        queues.insert(name.clone(), BuiltQueue { options, inlet });
+    }
+    Ok(queues)
 }
 
 fn routes(
@@ -237,11 +286,9 @@ fn routes(
             return Err(wrong("from", "must name at least one source".into()));
         }
         for source in &options.from {
-            if !file.sources.contains_key(source) {
-                return Err(wrong(
-                    "from",
-                    unknown("source", source, file.sources.keys()),
-                ));
+            if !(file.sources.contains_key(source) || file.queues.contains_key(source)) {
+                let known = file.sources.keys().chain(file.queues.keys());
+                return Err(wrong("from", unknown("source", source, known)));
             }
         }
         if !file.destinations.contains_key(&options.to) {

@@ -10,7 +10,11 @@ use super::options::{File, RouteOptions};
 
 /// Fills in the built-in route if the file names no source, destination or route at all. `true`: it did.
 pub(super) fn fill(file: &mut File) -> bool {
-    if !(file.sources.is_empty() && file.destinations.is_empty() && file.routes.is_empty()) {
+    if !(file.sources.is_empty()
+        && file.queues.is_empty()
+        && file.destinations.is_empty()
+        && file.routes.is_empty())
+    {
         return false;
     }
     let (Ok(source), Ok(destination), Ok(route)) = (

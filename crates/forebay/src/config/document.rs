@@ -166,9 +166,29 @@ impl<'t> Document<'t> {
         Ok(())
     }
 
-    /// Reads the whole into a type, naming what does not fit.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        let deserializer = toml::de::Deserializer::from(self.tree.clone());
+    /// Reads the file into a type, naming what does not fit; of the sections below `section` only those whose `type` is
+    /// `wanted`.
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        section: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<T, ConfigError> {
+        let mut tree = self.tree.clone();
+        let sections = tree.get_mut().get_mut(section).map(Spanned::get_mut);
+        if let Some(DeValue::Table(sections)) = sections {
+            let is_wanted = |value: &DeValue<'_>| match value {
+                DeValue::Table(table) => match table.get("type").map(Spanned::get_ref) {
+                    Some(DeValue::String(kind)) => wanted(kind),
+                    _ => true,
+                },
+                _ => true,
+            };
+            let all = std::mem::take(sections).into_iter();
+            *sections = all
+                .filter(|(_, value)| is_wanted(value.get_ref()))
+                .collect();
+        }
+        let deserializer = toml::de::Deserializer::from(tree);
         let mut track = serde_path_to_error::Track::new();
         let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
         T::deserialize(tracked).map_err(|error| {

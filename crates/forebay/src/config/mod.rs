@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::DestinationConfig;
-use domain::ports::Destination;
+use connectors::{DestinationConfig, QueueConfig};
+use domain::ports::{Destination, Inlet};
 use domain::{DestinationName, RouteName, SourceName};
 use ingest::{Limits, SourceOptions};
 
@@ -32,7 +32,6 @@ pub use error::ConfigError;
 pub use options::{LogFormat, LogOptions, Start, SubscriptionOptions, is_a_part};
 
 use document::{Document, Origin};
-use options::SOURCE_TYPES;
 
 /// Where a configuration is looked for when no file is named.
 const LOOKED_FOR: [&str; 2] = ["./forebay.toml", "/etc/forebay/forebay.toml"];
@@ -68,8 +67,10 @@ pub struct Config {
     pub state: state::Options,
     /// The `[dispatch]` section.
     pub dispatch: dispatch::Options,
-    /// The `[sources.*]` sections.
+    /// The `[sources.*]` sections of type `http`.
     pub sources: BTreeMap<SourceName, SourceOptions>,
+    /// The others: queues.
+    pub queues: BTreeMap<SourceName, BuiltQueue>,
     /// The `[destinations.*]` sections.
     pub destinations: BTreeMap<DestinationName, BuiltDestination>,
     /// The `[routes.*]` sections.
@@ -81,6 +82,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// Every source, by name.
+    pub fn source_names(&self) -> Vec<SourceName> {
+        let mut names: Vec<_> = self
+            .sources
+            .keys()
+            .chain(self.queues.keys())
+            .cloned()
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Where it came from, for people.
     pub fn place(&self) -> String {
         match &self.file {
@@ -124,6 +137,21 @@ pub struct BuiltDestination {
 }
 
 impl std::fmt::Debug for BuiltDestination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.options.fmt(f)
+    }
+}
+
+/// A `[sources.*]` section of a queue, checked and built: every file that it needs was there. Connected to nothing.
+#[derive(Clone)]
+pub struct BuiltQueue {
+    /// Its options.
+    pub options: QueueConfig,
+    /// The queue itself.
+    pub inlet: Arc<dyn Inlet>,
+}
+
+impl std::fmt::Debug for BuiltQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.options.fmt(f)
     }
@@ -199,11 +227,13 @@ pub fn parse(
             document.set("server", key, value.clone(), Origin::Flag(flag));
         }
     }
-    document.check_types("sources", &SOURCE_TYPES)?;
+    document.check_types("sources", &options::source_types())?;
     let destinations = connectors::reference();
     let destinations: Vec<&str> = destinations.iter().map(|(kind, _)| *kind).collect();
     document.check_types("destinations", &destinations)?;
-    let mut options: options::File = document.read()?;
+    let mut options: options::File = document.read("sources", |kind| kind == options::HTTP)?;
+    let queues: options::Queues = document.read("sources", |kind| kind != options::HTTP)?;
+    options.queues = queues.sources;
     let built_in_route = defaults::fill(&mut options);
     let config = check::check(&document, options, built_in_route, !flags.no_destinations)?;
     Ok(Config {

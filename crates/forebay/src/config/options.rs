@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use connectors::DestinationOptions;
+use connectors::{DestinationOptions, QueueOptions};
 use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnFull, OnOutage, Order, RetryPolicy};
 use domain::{DestinationName, HumanDuration, RouteName, Secret, SourceName, Timestamp};
 use ingest::{ListenerOptions, SourceOptions};
@@ -34,7 +34,13 @@ pub(super) const JOURNAL_KEYS: &[&str] = &[
 ];
 
 /// What a source's `type` may be.
-pub(super) const SOURCE_TYPES: [&str; 1] = ["http"];
+pub(super) fn source_types() -> Vec<&'static str> {
+    let queues = connectors::QUEUE_REFERENCES.iter().map(|(kind, _)| *kind);
+    std::iter::once(HTTP).chain(queues).collect()
+}
+
+/// The type of source that is posted to; all others are queues.
+pub(super) const HTTP: &str = "http";
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -52,12 +58,22 @@ pub(super) struct File {
     pub dispatch: dispatch::Options,
     #[serde(default)]
     pub sources: BTreeMap<SourceName, SourceOptions>,
+    /// The sources that are queues; read on their own ([`Queues`]).
+    #[serde(skip)]
+    pub queues: BTreeMap<SourceName, QueueOptions>,
     #[serde(default)]
     pub destinations: BTreeMap<DestinationName, DestinationOptions>,
     #[serde(default)]
     pub routes: BTreeMap<RouteName, RouteOptions>,
     #[serde(default)]
     pub subscriptions: SubscriptionOptions,
+}
+
+/// What is read of the file once more: sources that are queues.
+#[derive(Debug, Deserialize)]
+pub(super) struct Queues {
+    #[serde(default)]
+    pub sources: BTreeMap<SourceName, QueueOptions>,
 }
 
 /// The `[server]` section.
@@ -272,11 +288,15 @@ mod tests {
         let nothing: Result<ingest::options::SourceType, _> =
             serde_json::from_value("nothing".into());
         let told = nothing.unwrap_err().to_string();
-        let quoted = SOURCE_TYPES.map(|kind| format!("`{kind}`")).join(" or ");
         assert_eq!(
             told,
-            format!("unknown variant `nothing`, expected {quoted}")
+            format!("unknown variant `nothing`, expected `{HTTP}`")
         );
+        assert_eq!(source_types(), [HTTP, "sqs", "redis", "rabbitmq"]);
+        for kind in &source_types()[1..] {
+            let least = serde_json::json!({ "type": kind });
+            serde_json::from_value::<QueueOptions>(least).unwrap();
+        }
     }
 
     #[test]

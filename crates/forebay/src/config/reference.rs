@@ -71,6 +71,7 @@ fn page() -> String {
         });
         if section.title == "[sources.NAME]" {
             schemes(&mut page);
+            queues(&mut page);
         }
     }
     destinations(&mut page);
@@ -130,6 +131,17 @@ fn schemes(page: &mut String) {
     }
 }
 
+/// The sources that are queues.
+fn queues(page: &mut String) {
+    for (kind, options) in connectors::QUEUE_REFERENCES {
+        let _ = writeln!(
+            page,
+            "### `type = \"{kind}\"`, as a source\n\nA queue that is read. See [queues as sources](queues.md). It has these keys and no others.\n"
+        );
+        documented(page, options);
+    }
+}
+
 fn destinations(page: &mut String) {
     page.push_str(
         "## `[destinations.NAME]`\n\nWhere events go. `type` says which kind; the other keys depend on it.\n\n",
@@ -137,25 +149,30 @@ fn destinations(page: &mut String) {
     for (kind, options) in connectors::reference() {
         let _ = writeln!(
             page,
-            "### `type = \"{kind}\"`\n\nSee [{kind}](destinations/{kind}.md) for examples, what is written, and what errors mean.\n\n| key | value | default | limit | effect |\n|---|---|---|---|---|"
+            "### `type = \"{kind}\"`\n\nSee [{kind}](destinations/{kind}.md) for examples, what is written, and what errors mean.\n"
         );
-        for option in options {
-            let default = if option.default.is_empty() {
-                String::new()
-            } else {
-                code(option.default)
-            };
-            row(
-                page,
-                option.key,
-                option.value,
-                &default,
-                option.limit,
-                option.effect,
-            );
-        }
-        page.push('\n');
+        documented(page, options);
     }
+}
+
+fn documented(page: &mut String, options: &[connectors::OptionDoc]) {
+    page.push_str("| key | value | default | limit | effect |\n|---|---|---|---|---|\n");
+    for option in options {
+        let default = if option.default.is_empty() {
+            String::new()
+        } else {
+            code(option.default)
+        };
+        row(
+            page,
+            option.key,
+            option.value,
+            &default,
+            option.limit,
+            option.effect,
+        );
+    }
+    page.push('\n');
 }
 
 fn variables(page: &mut String) {

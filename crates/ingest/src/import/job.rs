@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::policy::ProbePolicy;
-use domain::ports::{Destination, Fate, ImportRequest, ImportStatus, Inlet, Message};
-use domain::{EventId, RouteName};
+use domain::ports::{Destination, ImportRequest, ImportStatus, Inlet, Message};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{self, Ours};
-use super::{ImportPorts, Job, lock};
+use super::{Job, lock};
 use crate::Ingest;
+use crate::message::{self, Way};
+use crate::returning::{Made, ReturnPorts};
 
 /// Messages of one batch, and how long an empty queue is waited for: more may be on their way.
 const BATCH: usize = 10;
@@ -29,16 +29,9 @@ pub(super) struct Worker {
     pub(super) request: ImportRequest,
     pub(super) queue: Arc<dyn Destination>,
     pub(super) ingest: Arc<Ingest>,
-    pub(super) ports: ImportPorts,
+    pub(super) ports: ReturnPorts,
     pub(super) jobs: Arc<Mutex<Vec<Job>>>,
     pub(super) stop: CancellationToken,
-}
-
-/// What was made of a message.
-enum Made {
-    Redriven(RouteName),
-    Known,
-    Fresh,
 }
 
 impl Worker {
@@ -127,7 +120,7 @@ impl Worker {
             match self.deal_with(&message).await {
                 Ok(made) => {
                     done.push(message.handle);
-                    self.count(&made);
+                    self.count(made);
                 }
                 Err(error) => {
                     failed = Some(error);
@@ -149,65 +142,28 @@ impl Worker {
     }
 
     async fn deal_with(&self, message: &Message) -> Result<Made, String> {
-        if let Some(ours) = message::ours(message)
-            && let Some(made) = self.of_ours(&ours).await?
-        {
+        if let Some(made) = self.ports.returns(message).await? {
             return Ok(made);
         }
         let named = message::source(message).filter(|name| self.ingest.has_source(name));
         let Some(source) = named.or_else(|| self.request.source.clone()) else {
             return Err("a message says nothing of a source that is in the configuration: name one with --source, which it is to be an event of".into());
         };
-        let now = self.ports.clock.now();
-        let event = message::event(message, &source, self.request.from.as_str(), now);
+        let way = Way {
+            method: "IMPORT",
+            place: self.request.from.as_str(),
+        };
+        let event = message::event(message, &source, &way, self.ports.clock.now());
         match self.ingest.take_in(&source, event).await {
             Ok(true) => Ok(Made::Fresh),
             Ok(false) => Ok(Made::Known),
-            Err(refused) => Err(refused),
+            Err(refused) => Err(refused.to_string()),
         }
     }
 
-    /// What becomes of a letter of ours; `None`: nothing is known of it here.
-    async fn of_ours(&self, ours: &Ours) -> Result<Option<Made>, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let letters = &self.ports.dead_letters;
-        let now = self.ports.clock.now();
-        let put_back = letters.redrive_one(ours.id, &ours.route, now).await;
-        if put_back.map_err(|error| text(&error))? {
-            return Ok(Some(Made::Redriven(ours.route.clone())));
-        }
-        let Some(seq) = self.seq(ours.id).await? else {
-            return Ok(None);
-        };
-        match self.ports.state.fate(&ours.route, seq).await {
-            Ok(Fate::Delivered { .. } | Fate::Pending | Fate::Parked { .. }) => {
-                Ok(Some(Made::Known))
-            }
-            // Of a retired route, or purged, or expired: somebody wants it back.
-            Ok(Fate::Dead { .. } | Fate::Discarded | Fate::Before) => Ok(None),
-            Err(domain::ports::StateError::UnknownRoute(_)) => Ok(None),
-            Err(error) => Err(text(&error)),
-        }
-    }
-
-    /// The event's number, if anything here still has it.
-    async fn seq(&self, id: EventId) -> Result<Option<domain::Seq>, String> {
-        let found = self.ports.archive.find(id).await;
-        if let Some(stored) = found.map_err(|error| error.to_string())? {
-            return Ok(Some(stored.seq));
-        }
-        let found = self.ports.state.find(id).await;
-        Ok(found
-            .map_err(|error| error.to_string())?
-            .map(|stored| stored.seq))
-    }
-
-    fn count(&self, made: &Made) {
-        if let Made::Redriven(route) = made {
-            self.ports.routes.brought(route);
-        }
+    fn count(&self, made: Made) {
         self.note(|import| match made {
-            Made::Redriven(_) => import.redriven += 1,
+            Made::Redriven => import.redriven += 1,
             Made::Known => import.known += 1,
             Made::Fresh => import.fresh += 1,
         });

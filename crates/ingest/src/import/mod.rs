@@ -1,25 +1,21 @@
 //! Imports: what lies in a queue outside comes back.
 //!
-//! A message that was a dead letter of ours is known by its attributes. If it is dead here still, it goes back on its
-//! route, like a redrive; if its event was delivered meanwhile, it is only let go. Any other message, and a letter that
-//! is not known here any more, is taken as a fresh event of a source. A message is let go of outside only after what
+//! A message that was a dead letter of ours goes the way that [`crate::returning`] says. Any other message, and a letter
+//! that is not known here any more, is taken as a fresh event of a source. A message is let go of outside only after what
 //! was made of it is durable here, so that a crash repeats and never loses; a repeat is recognised by the event's id.
 
 mod job;
-mod message;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use domain::ports::{
-    Archive, DeadLetters, Destination, Import, ImportError, ImportRequest, ImportStatus, Imports,
-    Routes, State,
-};
-use domain::{Clock, DestinationName};
+use domain::DestinationName;
+use domain::ports::{Destination, Import, ImportError, ImportRequest, ImportStatus, Imports};
 use tokio_util::sync::CancellationToken;
 
 use crate::Ingest;
+use crate::returning::ReturnPorts;
 
 /// Imports that are remembered.
 const KEPT: usize = 100;
@@ -27,28 +23,13 @@ const KEPT: usize = 100;
 /// The types of destination that can be read.
 const READABLE: &str = "sqs, or rabbitmq, which with an `exchange` must name its `queue`";
 
-/// What an import asks of the other parts.
-#[derive(Clone)]
-pub struct ImportPorts {
-    /// Where dead letters are.
-    pub dead_letters: Arc<dyn DeadLetters>,
-    /// What became of events.
-    pub state: Arc<dyn State>,
-    /// The journal's past.
-    pub archive: Arc<dyn Archive>,
-    /// The running routes.
-    pub routes: Arc<dyn Routes>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-}
-
 /// The destinations of the configuration; some of them can be read.
 pub type Queues = BTreeMap<DestinationName, Arc<dyn Destination>>;
 
 /// Begins imports and remembers them.
 pub struct Importer {
     ingest: Arc<Ingest>,
-    ports: ImportPorts,
+    ports: ReturnPorts,
     queues: Queues,
     jobs: Arc<Mutex<Vec<Job>>>,
 }
@@ -62,7 +43,7 @@ struct Job {
 impl Importer {
     /// Over the destinations of the configuration.
     #[must_use]
-    pub fn new(ingest: Arc<Ingest>, ports: ImportPorts, queues: Queues) -> Self {
+    pub fn new(ingest: Arc<Ingest>, ports: ReturnPorts, queues: Queues) -> Self {
         Self {
             ingest,
             ports,

@@ -130,7 +130,7 @@ impl VerifyOptions {
     /// What is missing or unreadable; never a secret.
     pub fn build(&self) -> Result<Box<dyn Scheme>, String> {
         Ok(match self {
-            Self::None(_) => Box::new(none::None),
+            Self::None(_) => Box::new(none::None("none")),
             Self::Bearer(options) => Box::new(bearer::Bearer::new(options)?),
             Self::Basic(options) => Box::new(basic::Basic::new(options)?),
             Self::ApiKey(options) => Box::new(api_key::ApiKey::new(options)?),
@@ -201,6 +201,11 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a key parser")]
 fn plain(secret: &Secret) -> Result<Secret, String> {
     Ok(secret.clone())
+}
+
+/// What stands for a scheme where a queue has seen to it who may write.
+pub(crate) fn by_the_queue() -> Box<dyn Scheme> {
+    Box::new(none::None("queue"))
 }
 
 #[cfg(test)]

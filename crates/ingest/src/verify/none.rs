@@ -9,13 +9,13 @@ use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned};
 #[serde(deny_unknown_fields)]
 pub struct Options {}
 
-/// The scheme.
+/// The scheme, under the name that is shown.
 #[derive(Debug)]
-pub(super) struct None;
+pub(super) struct None(pub(super) &'static str);
 
 impl Scheme for None {
     fn name(&self) -> &'static str {
-        "none"
+        self.0
     }
 
     fn verify(&self, _: &Received<'_>) -> Result<Proven, Refusal> {

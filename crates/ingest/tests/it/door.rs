@@ -9,7 +9,8 @@ use std::time::Duration;
 use domain::ports::{Archive, Backlogs, EventQuery, Journal, Readiness, Unlimited};
 use domain::{Clock, SourceName, StoredEvent, SystemClock};
 use ingest::{
-    Ingest, Limits, Listener, ListenerOptions, Metrics, Ports, Settings, SourceOptions, Window,
+    Ingest, Limits, Listener, ListenerOptions, Metrics, Ports, QueueSource, Settings,
+    SourceOptions, Window,
 };
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,6 +52,17 @@ impl Door {
         backlogs: Arc<dyn Backlogs>,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        Self::open_beside(sources, &BTreeMap::new(), journal, backlogs, change).await
+    }
+
+    /// With queues beside it.
+    pub(crate) async fn open_beside(
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        queues: &BTreeMap<SourceName, QueueSource>,
+        journal: Arc<dyn Journal>,
+        backlogs: Arc<dyn Backlogs>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings {
             limits: ListenerOptions::default().validate().unwrap(),
             ack_timeout: Duration::from_secs(30),
@@ -70,8 +82,16 @@ impl Door {
         let mut registry = prometheus_client::registry::Registry::default();
         let metrics = Metrics::register(&mut registry);
         let window = Window::new(1000);
-        let ingest =
-            Ingest::new(sources, &known, settings, window, ports, metrics.clone()).unwrap();
+        let ingest = Ingest::new(
+            sources,
+            queues,
+            &known,
+            settings,
+            window,
+            ports,
+            metrics.clone(),
+        );
+        let ingest = ingest.unwrap();
         let ingest = Arc::new(ingest);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();

@@ -13,4 +13,5 @@ mod fate;
 mod good_input;
 mod http_details;
 mod memory;
+mod queue;
 mod unrouted;

@@ -1,8 +1,11 @@
 //! Queues of a node, as a test sees them.
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 use super::Server;
 use crate::{DEADLINE, Error, Result, until};
@@ -25,6 +28,30 @@ impl Server {
         let declared = channel.queue_declare(name(queue)?, options, arguments);
         declared.await?;
         self.write_out().await
+    }
+
+    /// Puts messages into a queue, and comes back once the node has them on disk.
+    ///
+    /// # Errors
+    ///
+    /// When the node refuses.
+    pub async fn publish_all(&self, queue: &str, bodies: Vec<Vec<u8>>) -> Result<()> {
+        let (_connection, channel) = self.channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        let mut confirms = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let options = BasicPublishOptions::default();
+            let published =
+                channel.basic_publish(name("")?, name(queue)?, options, &body, properties);
+            confirms.push(published.await?);
+        }
+        for confirm in confirms {
+            confirm.await?;
+        }
+        Ok(())
     }
 
     /// Takes everything out of a queue: each message's id and body, oldest first.

@@ -269,7 +269,7 @@ pub async fn admit(
     for record in records {
         let mut sources: Vec<SourceName> = match &record.request.source {
             Some(source) => vec![source.clone()],
-            None => config.sources.keys().cloned().collect(),
+            None => config.source_names(),
         };
         let left = lifecycle::left_waiting(stores, &record.route, &sources).await?;
         sources.extend(left.into_iter().map(|(source, _)| source));

@@ -96,7 +96,7 @@ pub fn start(
     let (ask, asked) = mpsc::channel(WAITING);
     let keeper = Keeper {
         options: config.subscriptions.clone(),
-        sources: config.sources.keys().cloned().collect(),
+        sources: config.source_names(),
         stores: stores.clone(),
         control: dispatch.control(),
         backlogs: dispatch.backlogs(),

@@ -182,6 +182,7 @@ impl Servers {
         let metrics = ingest::Metrics::register(registry);
         let ingest = Ingest::new(
             &sources,
+            &std::collections::BTreeMap::new(),
             &[],
             settings,
             Window::new(1000),

@@ -6,26 +6,31 @@ use domain::{DedupKey, Event, EventId, Headers, RouteName, SourceName, Timestamp
 
 /// A dead letter that we sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ours {
-    pub(super) id: EventId,
-    pub(super) route: RouteName,
+pub(crate) struct Ours {
+    pub(crate) id: EventId,
+    pub(crate) route: RouteName,
 }
 
 /// Whose letter the message was, if it says so.
-pub(super) fn ours(message: &Message) -> Option<Ours> {
+pub(crate) fn ours(message: &Message) -> Option<Ours> {
     let id = message.attribute("forebay-event-id")?.parse().ok()?;
     let route = RouteName::new(message.attribute("forebay-route")?).ok()?;
     Some(Ours { id, route })
 }
 
 /// The source that the message names.
-pub(super) fn source(message: &Message) -> Option<SourceName> {
+pub(crate) fn source(message: &Message) -> Option<SourceName> {
     SourceName::new(message.attribute("forebay-source")?).ok()
 }
 
-/// The message as an event of a source. A letter of ours keeps what it was known by, so that it is taken once however
-/// often it comes.
-pub(super) fn event(message: &Message, source: &SourceName, from: &str, now: Timestamp) -> Event {
+/// The message as an event of a source. It keeps what it was known by, so that it is taken once however often it comes:
+/// a letter of ours the event's id, any other what its queue knows it by.
+pub(crate) fn event(
+    message: &Message,
+    source: &SourceName,
+    way: &Way<'_>,
+    now: Timestamp,
+) -> Event {
     let headers: Headers = message
         .attributes
         .iter()
@@ -34,14 +39,17 @@ pub(super) fn event(message: &Message, source: &SourceName, from: &str, now: Tim
     let received_at = message
         .attribute("forebay-received-at")
         .and_then(|text| text.parse().ok());
-    let dedup = message
-        .attribute("forebay-event-id")
-        .map(|id| key(source.as_str(), id));
+    let ours = message.attribute("forebay-event-id");
+    let dedup = match (ours, &message.id) {
+        (Some(id), _) => Some(key("import", source.as_str(), id)),
+        (None, Some(id)) => Some(key(&format!("queue {}", way.place), source.as_str(), id)),
+        (None, None) => None,
+    };
     Event {
         source: source.clone(),
         received_at: received_at.map_or(now, |at: Timestamp| at.min(now)),
-        method: "IMPORT".into(),
-        path: format!("/import/{from}"),
+        method: way.method.into(),
+        path: format!("/{}/{}", way.method.to_ascii_lowercase(), way.place),
         headers,
         body: message.body.clone(),
         event_type: None,
@@ -50,9 +58,18 @@ pub(super) fn event(message: &Message, source: &SourceName, from: &str, now: Tim
     }
 }
 
-/// The source is part of it, as of every key.
-fn key(source: &str, id: &str) -> DedupKey {
-    let text = format!("import\0{source}\0{id}");
+/// How a message came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'w> {
+    /// The word for it, where a request has its method.
+    pub(crate) method: &'static str,
+    /// The destination that is imported from, or the source.
+    pub(crate) place: &'w str,
+}
+
+/// Where it came by and the source are part of it, as of every key.
+fn key(by: &str, source: &str, id: &str) -> DedupKey {
+    let text = format!("{by}\0{source}\0{id}");
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let mut key = [0; 16];
     key.copy_from_slice(&hash.as_ref()[..16]);
@@ -104,7 +121,11 @@ mod tests {
             ("forebay-received-at", "2026-01-01T00:00:00Z"),
             ("Content-Type", "text/plain"),
         ]);
-        let event = event(&taken, &source, "ops", now);
+        let way = Way {
+            method: "IMPORT",
+            place: "ops",
+        };
+        let event = event(&taken, &source, &way, now);
         assert_eq!(
             (&event.body[..], event.path.as_str()),
             (&b"{}"[..], "/import/ops")
@@ -113,7 +134,31 @@ mod tests {
         assert_eq!(event.received_at.to_string(), "2026-01-01T00:00:00Z");
         assert!(event.dedup.is_some());
         let ahead = message(&[("forebay-received-at", "2226-01-01T00:00:00Z")]);
-        let ahead = super::event(&ahead, &source, "ops", now);
+        let ahead = super::event(&ahead, &source, &way, now);
         assert_eq!((ahead.received_at, ahead.dedup), (now, None));
+    }
+
+    #[test]
+    fn a_message_is_known_by_the_event_s_id_or_by_its_queue_s_and_one_queue_s_ids_are_not_another_s()
+     {
+        let source = SourceName::new("shop").unwrap();
+        let key = |id: Option<&str>, attributes: &[(&str, &str)], place| {
+            let message = Message {
+                id: id.map(Into::into),
+                ..message(attributes)
+            };
+            let way = Way {
+                method: "QUEUE",
+                place,
+            };
+            event(&message, &source, &way, Timestamp::UNIX_EPOCH).dedup
+        };
+        assert_eq!(key(None, &[], "a"), None);
+        assert_eq!(key(Some("1"), &[], "a"), key(Some("1"), &[], "a"));
+        assert_ne!(key(Some("1"), &[], "a"), key(Some("2"), &[], "a"));
+        assert_ne!(key(Some("1"), &[], "a"), key(Some("1"), &[], "b"));
+        let ours = [("forebay-event-id", "x")];
+        assert_eq!(key(Some("1"), &ours, "a"), key(Some("2"), &ours, "b"));
+        assert_ne!(key(Some("x"), &[], "import"), key(None, &ours, "import"));
     }
 }

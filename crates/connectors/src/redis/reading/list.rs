@@ -1,0 +1,162 @@
+//! A list, read the reliable way: each element is moved to a list of ours, in one step of the server's, and is removed
+//! from there when it is let go.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::ports::Message;
+use futures_util::future::join_all;
+use redis::{Cmd, Value};
+use std::sync::atomic::Ordering;
+use tokio::task::unconstrained;
+use tokio::time::Instant;
+
+use super::{ENOUGH_BYTES, Reader, Stop};
+use crate::carried;
+use crate::redis::connect::Session;
+
+/// What the user must be allowed.
+pub(super) const COMMANDS: &str = "+lmove +blmove +lrange +lrem";
+
+/// Elements moved at once.
+const AT_ONCE: usize = 16;
+
+impl Reader {
+    /// Where what was taken lies: on the same node of a cluster as the list.
+    fn ours(&self) -> String {
+        let (key, consumer) = (self.config.target.key(), &self.reading.consumer);
+        let tagged = key
+            .split_once('{')
+            .and_then(|(_, rest)| rest.split_once('}'))
+            .is_some_and(|(tag, _)| !tag.is_empty());
+        if tagged || key.contains(['{', '}']) {
+            format!("{key}:forebay:{consumer}")
+        } else {
+            format!("{{{key}}}:forebay:{consumer}")
+        }
+    }
+
+    pub(super) async fn receive_elements(
+        &self,
+        session: &Session,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Message>, Stop> {
+        if self.look_back.load(Ordering::Relaxed) {
+            let left = self.left_elements(session, limit).await?;
+            if !left.is_empty() {
+                return Ok(self.elements(left));
+            }
+        }
+        // Until the answers are here.
+        self.look_back.store(true, Ordering::Relaxed);
+        let block = self.block(wait);
+        let mut first = self.moving("BLMOVE");
+        first.arg(block.as_secs_f64());
+        let mut values = Vec::new();
+        let mut bytes = 0;
+        if let Some(value) = element(self.ask(session, &first, block).await?) {
+            bytes += value.len();
+            values.push(value);
+            while values.len() < limit && bytes < ENOUGH_BYTES {
+                let more = self
+                    .more(session, AT_ONCE.min(limit - values.len()))
+                    .await?;
+                let is_all = more.is_empty();
+                bytes += more.iter().map(Bytes::len).sum::<usize>();
+                values.extend(more);
+                if is_all {
+                    break;
+                }
+            }
+        }
+        self.look_back.store(false, Ordering::Relaxed);
+        Ok(self.elements(values))
+    }
+
+    fn moving(&self, command: &str) -> Cmd {
+        let mut moving = redis::cmd(command);
+        moving.arg(self.config.target.key()).arg(self.ours());
+        moving.arg("LEFT").arg("RIGHT");
+        moving
+    }
+
+    async fn more(&self, session: &Session, count: usize) -> Result<Vec<Bytes>, Stop> {
+        let moving = self.moving("LMOVE");
+        let asked = (0..count).map(|_| self.ask(session, &moving, Duration::ZERO));
+        let mut values = Vec::with_capacity(count);
+        for answer in unconstrained(join_all(asked)).await {
+            values.extend(element(answer?));
+        }
+        Ok(values)
+    }
+
+    /// What lies in our list and is in nobody's hand, oldest first.
+    async fn left_elements(&self, session: &Session, limit: usize) -> Result<Vec<Bytes>, Stop> {
+        let last = self.hand().len() + limit - 1;
+        let mut range = redis::cmd("LRANGE");
+        range.arg(self.ours()).arg(0).arg(last);
+        let Value::Array(there) = self.ask(session, &range, Duration::ZERO).await? else {
+            return Ok(Vec::new());
+        };
+        let mut held = self.hand().values();
+        let mut left = Vec::new();
+        for value in there.into_iter().filter_map(element) {
+            match held.get_mut(&value) {
+                Some(count) if *count > 0 => *count -= 1,
+                _ if left.len() < limit => left.push(value),
+                _ => {}
+            }
+        }
+        Ok(left)
+    }
+
+    fn elements(&self, values: Vec<Bytes>) -> Vec<Message> {
+        let now = Instant::now();
+        let mut hand = self.hand();
+        let mut message = |value: Bytes| {
+            let handle = hand.take_value(value.clone(), now);
+            let (body, attributes) = match carried::read(&value) {
+                Some(ours) => ours,
+                None => (value, Vec::new()),
+            };
+            Message {
+                handle,
+                id: None,
+                body,
+                attributes,
+            }
+        };
+        values.into_iter().map(&mut message).collect()
+    }
+
+    pub(super) async fn delete_elements(
+        &self,
+        session: &Session,
+        values: &[Bytes],
+    ) -> Result<(), Stop> {
+        let ours = self.ours();
+        let commands: Vec<Cmd> = values
+            .iter()
+            .map(|value| {
+                let mut remove = redis::cmd("LREM");
+                remove.arg(&ours).arg(1).arg(&value[..]);
+                remove
+            })
+            .collect();
+        let asked = commands
+            .iter()
+            .map(|remove| self.ask(session, remove, Duration::ZERO));
+        for answer in unconstrained(join_all(asked)).await {
+            answer?;
+        }
+        Ok(())
+    }
+}
+
+fn element(value: Value) -> Option<Bytes> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes.into()),
+        _ => None,
+    }
+}

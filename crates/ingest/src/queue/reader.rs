@@ -1,0 +1,173 @@
+//! One reader of one queue: takes a batch, has it stored, lets it go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::policy::ProbePolicy;
+use domain::ports::{Inlet, Message};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Ingest;
+use crate::message::{self, Way};
+use crate::returning::{Made, ReturnPorts};
+use crate::service::NotTaken;
+use crate::source::Source;
+
+/// Messages of one batch at most, and how long an empty queue is waited at.
+const BATCH: usize = 100;
+const WAIT: Duration = Duration::from_secs(10);
+
+/// How often messages that wait for the journal are kept from coming again. Less than half of the shortest time that a
+/// queue hides them for.
+const KEEP: Duration = Duration::from_secs(10);
+
+/// The task of one reader.
+pub(super) struct Reader {
+    pub(super) source: Arc<Source>,
+    pub(super) inlet: Arc<dyn Inlet>,
+    pub(super) ingest: Arc<Ingest>,
+    pub(super) ports: ReturnPorts,
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a message is not stored.
+enum NotStored {
+    /// It may be, later.
+    Yet(String),
+    /// It never will be.
+    Ever(String),
+}
+
+impl Reader {
+    pub(super) async fn run(self) {
+        let mut failures = 0;
+        while !self.stop.is_cancelled() {
+            let received = self.inlet.receive(BATCH, WAIT);
+            let Some(received) = self.stop.run_until_cancelled(received).await else {
+                return;
+            };
+            let read = match received {
+                Ok(messages) => self.batch(messages).await,
+                Err(unavailable) => Err(unavailable.to_string()),
+            };
+            match read {
+                Ok(()) => {
+                    if failures > 0 {
+                        tracing::info!(source = %self.source.name, "the queue is read again");
+                    }
+                    failures = 0;
+                    self.source.show_trouble(None);
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(source = %self.source.name, error, "the queue cannot be read; trying again");
+                    }
+                    self.source.show_trouble(Some(error));
+                    self.rest(failures).await;
+                }
+            }
+        }
+    }
+
+    async fn rest(&self, failures: u32) {
+        let wait = ProbePolicy::default().wait(failures, rand::random());
+        let rest = tokio::time::sleep(wait);
+        self.stop.run_until_cancelled(rest).await;
+    }
+
+    /// Stores the messages and lets them go. Those that can never be stored stay.
+    ///
+    /// # Errors
+    /// Why they could not be let go: they come again, and are known then.
+    async fn batch(&self, messages: Vec<Message>) -> Result<(), String> {
+        let mut waiting = messages;
+        let (mut tries, mut not_let_go) = (0, None);
+        loop {
+            // In order: each is queued for the journal before the next is looked at.
+            let stored = join_all(waiting.iter().map(|message| self.store(message))).await;
+            let mut done = Vec::with_capacity(waiting.len());
+            let (mut rest, mut why) = (Vec::new(), None);
+            for (message, stored) in waiting.into_iter().zip(stored) {
+                match stored {
+                    Ok(()) => done.push(message.handle),
+                    Err(NotStored::Ever(error)) => self.leave(&message, &error),
+                    Err(NotStored::Yet(error)) => {
+                        why.get_or_insert(error);
+                        rest.push(message);
+                    }
+                }
+            }
+            if !done.is_empty() {
+                let let_go = self.inlet.let_go(done).await;
+                not_let_go = not_let_go.or(let_go.err());
+            }
+            let Some(why) = why else {
+                return not_let_go.map_or(Ok(()), |unavailable| Err(unavailable.to_string()));
+            };
+            tries += 1;
+            if tries == 1 {
+                tracing::warn!(source = %self.source.name, why, waiting = rest.len(),
+                    "messages of a queue cannot be stored; they are kept, and nothing more is read until they are");
+            }
+            self.source.show_trouble(Some(why));
+            self.keep_for_a_while(&rest, tries).await;
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            waiting = rest;
+        }
+    }
+
+    /// Waits until storing is tried again, with the messages out of everybody's sight.
+    async fn keep_for_a_while(&self, messages: &[Message], tries: u32) {
+        let until = Instant::now() + ProbePolicy::default().wait(tries, rand::random());
+        let handles: Vec<String> = messages.iter().map(|one| one.handle.clone()).collect();
+        loop {
+            if let Err(unavailable) = self.inlet.keep(&handles).await {
+                // They may come again to somebody else, and are known then.
+                tracing::debug!(source = %self.source.name, %unavailable, "messages could not be kept");
+            }
+            let next = until.min(Instant::now() + KEEP);
+            let wait = tokio::time::sleep_until(next);
+            let stopped = self.stop.run_until_cancelled(wait).await.is_none();
+            if stopped || next >= until {
+                return;
+            }
+        }
+    }
+
+    async fn store(&self, message: &Message) -> Result<(), NotStored> {
+        let returned = self.ports.returns(message).await;
+        match returned.map_err(NotStored::Yet)? {
+            Some(Made::Known) => {
+                self.source.note_duplicate();
+                return Ok(());
+            }
+            Some(Made::Redriven | Made::Fresh) => return Ok(()),
+            None => {}
+        }
+        let way = Way {
+            method: "QUEUE",
+            place: self.source.name.as_str(),
+        };
+        let event = message::event(message, &self.source.name, &way, self.ports.clock.now());
+        match self.ingest.take_in(&self.source.name, event).await {
+            Ok(_) => Ok(()),
+            Err(NotTaken::Refused {
+                for_good: true,
+                words,
+                ..
+            }) => Err(NotStored::Ever(words)),
+            Err(refused) => Err(NotStored::Yet(refused.to_string())),
+        }
+    }
+
+    /// Says of a message that it stays where it is.
+    fn leave(&self, message: &Message, why: &str) {
+        tracing::warn!(source = %self.source.name, id = message.id, why, bytes = message.body.len(),
+            "a message of a queue cannot be taken, now or ever; it stays in the queue");
+    }
+}

@@ -1,0 +1,81 @@
+//! Dead letters that come back: what a message that was one of ours means here.
+//!
+//! If it is dead here still, it goes back on its route, like a redrive. If its event was delivered meanwhile, or is under
+//! way, there is nothing to do. What is not known here, or not any more, is a message like any other.
+
+use std::sync::Arc;
+
+use domain::ports::{Archive, DeadLetters, Fate, Message, Routes, State, StateError};
+use domain::{Clock, EventId, Seq};
+
+use crate::message::{self, Ours};
+
+/// What is asked of the other parts to tell.
+#[derive(Clone)]
+pub struct ReturnPorts {
+    /// Where dead letters are.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// What became of events.
+    pub state: Arc<dyn State>,
+    /// The journal's past.
+    pub archive: Arc<dyn Archive>,
+    /// The running routes.
+    pub routes: Arc<dyn Routes>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What was made of a message. All of it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// It was dead here, and is back on its route.
+    Redriven,
+    /// Its event is known, and needs nothing.
+    Known,
+    /// It is a fresh event.
+    Fresh,
+}
+
+impl ReturnPorts {
+    /// What becomes of a message that was a letter of ours; `None`: it was none, or nothing is known of it here.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub(crate) async fn returns(&self, message: &Message) -> Result<Option<Made>, String> {
+        match message::ours(message) {
+            Some(ours) => self.of_ours(&ours).await.map_err(|error| error.to_string()),
+            None => Ok(None),
+        }
+    }
+
+    async fn of_ours(&self, ours: &Ours) -> Result<Option<Made>, StateError> {
+        let now = self.clock.now();
+        let put_back = self.dead_letters.redrive_one(ours.id, &ours.route, now);
+        if put_back.await? {
+            self.routes.brought(&ours.route);
+            return Ok(Some(Made::Redriven));
+        }
+        let Some(seq) = self.seq(ours.id).await? else {
+            return Ok(None);
+        };
+        match self.state.fate(&ours.route, seq).await {
+            Ok(Fate::Delivered { .. } | Fate::Pending | Fate::Parked { .. }) => {
+                Ok(Some(Made::Known))
+            }
+            // Of a retired route, or purged, or expired: somebody wants it back.
+            Ok(Fate::Dead { .. } | Fate::Discarded | Fate::Before)
+            | Err(StateError::UnknownRoute(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The event's number, if anything here still has it.
+    async fn seq(&self, id: EventId) -> Result<Option<Seq>, StateError> {
+        let found = self.archive.find(id).await;
+        let found = found.map_err(|error| StateError::Failed(error.to_string()))?;
+        if let Some(stored) = found {
+            return Ok(Some(stored.seq));
+        }
+        Ok(self.state.find(id).await?.map(|stored| stored.seq))
+    }
+}
