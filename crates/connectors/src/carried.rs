@@ -171,6 +171,7 @@ mod tests {
     fn a_dead_letter_carries_what_became_of_it_as_well() {
         let mut dead = delivery(b"{}");
         dead.letter = Some(Arc::new(Envelope {
+            body_at: None,
             id: dead.stored.id,
             source: SourceName::new("shop").unwrap(),
             route: RouteName::new("orders").unwrap(),

@@ -18,6 +18,7 @@ pub mod file;
 mod headers;
 pub mod http;
 mod identifier;
+mod large;
 pub mod mysql;
 pub mod nats;
 pub mod options;
@@ -39,6 +40,7 @@ mod statement;
 mod target;
 mod tls;
 
+pub use large::with_store;
 pub use options::{
     BuildError, Context, DestinationConfig, DestinationOptions, OptionsError, build,
 };

@@ -139,6 +139,10 @@ impl Inlet for ReadOnly {
         self.inlet()?.keep(handles).await
     }
 
+    async fn give_back(&self, handles: Vec<String>) -> Result<(), Unavailable> {
+        self.inlet()?.give_back(handles).await
+    }
+
     async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {
         self.inlet()?.let_go(handles).await
     }

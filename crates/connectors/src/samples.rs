@@ -36,6 +36,7 @@ pub(crate) fn live(body: &'static [u8]) -> Delivery {
 pub(crate) fn dead(body: &'static [u8], redrives: u32) -> Delivery {
     let mut delivery = live(body);
     delivery.letter = Some(Arc::new(Envelope {
+        body_at: None,
         id: delivery.stored.id,
         source: SourceName::new("shop").unwrap(),
         route: RouteName::new("orders").unwrap(),

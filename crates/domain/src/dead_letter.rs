@@ -44,6 +44,8 @@ pub struct Envelope {
     pub content_type: Option<String>,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// Where the body is, if it is too large to go along: `s3://bucket/key`.
+    pub body_at: Option<String>,
 }
 
 impl Envelope {
@@ -65,6 +67,18 @@ impl Envelope {
             redrives: letter.redrives,
             content_type: event.content_type().map(str::to_owned),
             body: event.body.clone(),
+            body_at: None,
+        }
+    }
+
+    /// The same without the body, which is at that place: it says so instead, in JSON.
+    #[must_use]
+    pub fn pointing_at(&self, place: String) -> Self {
+        let body = serde_json::json!({ "forebay-body-at": place }).to_string();
+        Self {
+            body: body.into(),
+            body_at: Some(place),
+            ..self.clone()
         }
     }
 
@@ -84,6 +98,7 @@ impl Envelope {
     fn named(&self) -> Vec<(&'static str, Value)> {
         let destination = self.destination.as_ref().map(DestinationName::as_str);
         let content_type = self.content_type.as_deref();
+        let body_at = self.body_at.as_deref();
         let known = [
             ("forebay-event-id", Some(self.id.to_string().into())),
             ("forebay-source", Some(self.source.as_str().into())),
@@ -106,6 +121,7 @@ impl Envelope {
             ("forebay-error", Some(bounded(&self.error).into())),
             ("forebay-redrives", Some(self.redrives.into())),
             ("content-type", content_type.map(Into::into)),
+            ("forebay-body-at", body_at.map(Into::into)),
         ];
         known
             .into_iter()
@@ -159,6 +175,7 @@ mod tests {
             redrives: 1,
             content_type: Some("application/json".into()),
             body: Bytes::from_static(body),
+            body_at: None,
         }
     }
 

@@ -36,15 +36,41 @@ pub(crate) enum Made {
     Fresh,
 }
 
+/// Why nothing was made of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotMade {
+    /// It may be, later.
+    Yet(String),
+    /// It never will be.
+    Ever(String),
+}
+
+impl NotMade {
+    /// The reason.
+    pub(crate) fn into_words(self) -> String {
+        match self {
+            Self::Yet(why) | Self::Ever(why) => why,
+        }
+    }
+}
+
 impl ReturnPorts {
     /// What becomes of a message that was a letter of ours; `None`: it was none, or nothing is known of it here.
     ///
     /// # Errors
-    /// Why it cannot be told.
-    pub(crate) async fn returns(&self, message: &Message) -> Result<Option<Made>, String> {
-        match message::ours(message) {
-            Some(ours) => self.of_ours(&ours).await.map_err(|error| error.to_string()),
-            None => Ok(None),
+    /// Why it cannot be told, or is nothing to be taken.
+    pub(crate) async fn returns(&self, message: &Message) -> Result<Option<Made>, NotMade> {
+        let Some(ours) = message::ours(message) else {
+            return Ok(None);
+        };
+        let made = self.of_ours(&ours).await;
+        let made = made.map_err(|error| NotMade::Yet(error.to_string()))?;
+        match (made, message.attribute("forebay-body-at")) {
+            // The message is no event: what it stands for lies elsewhere.
+            (None, Some(place)) => Err(NotMade::Ever(format!(
+                "a dead letter that is not known here any more has its body at {place}: post that by hand, and delete the message"
+            ))),
+            (made, _) => Ok(made),
         }
     }
 

@@ -52,7 +52,7 @@ impl<'a> Line<'a> {
         let weight = value::weight(&values);
         if weight + PACKET_HEAD > packet {
             return Err(Cause::new(
-                "too-large",
+                crate::large::TOO_LARGE,
                 format!(
                     "the event takes {weight} bytes, and the server's max_allowed_packet is {packet}: raise it there"
                 ),

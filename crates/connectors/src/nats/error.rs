@@ -12,6 +12,7 @@ use async_nats::{ConnectError, ConnectErrorKind};
 use domain::{Cause, Unavailable};
 
 use super::options::Address;
+use crate::large::TOO_LARGE;
 use crate::outbound;
 
 /// Where something went wrong.
@@ -39,7 +40,7 @@ pub(super) enum Fault {
 pub(super) fn too_large(whose: &str, limit: Option<i64>) -> Cause {
     let limit = limit.map_or_else(String::new, |limit| format!("{limit} bytes of the "));
     Cause::new(
-        "too-large",
+        TOO_LARGE,
         format!("the body and its headers are larger than the {limit}{whose}"),
     )
 }

@@ -9,6 +9,7 @@ use domain::{Cause, Unavailable};
 use lapin::{Error, ErrorKind};
 
 use super::options::Address;
+use crate::large::TOO_LARGE;
 use crate::outbound;
 
 /// Where something went wrong.
@@ -44,7 +45,7 @@ impl Fault {
 /// A message that the broker takes under no circumstances.
 pub(super) fn too_large(limit: usize) -> Cause {
     Cause::new(
-        "too-large",
+        TOO_LARGE,
         format!("the body is larger than the {limit} bytes of the broker's max_message_size"),
     )
 }

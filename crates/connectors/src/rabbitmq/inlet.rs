@@ -9,7 +9,7 @@ use domain::ports::{Inlet, Message};
 use tokio::time::Instant;
 
 use super::message;
-use super::reader::{Reader, Taking};
+use super::reader::{Answer, Reader, Taking};
 
 /// An empty queue is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -73,7 +73,11 @@ impl Inlet for Reader {
         self.client().look().await.map(drop)
     }
 
+    async fn give_back(&self, handles: Vec<String>) -> Result<(), Unavailable> {
+        self.answered(&handles, Answer::GiveBack).await
+    }
+
     async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {
-        Reader::let_go(self, &handles).await
+        self.answered(&handles, Answer::LetGo).await
     }
 }

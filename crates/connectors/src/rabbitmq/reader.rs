@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use domain::Unavailable;
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicRejectOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Error};
 use tokio::task::AbortHandle;
@@ -60,6 +60,13 @@ impl Taking {
         let number: u64 = number.parse().ok()?;
         (number == self.number).then(|| tag.parse().ok()).flatten()
     }
+}
+
+/// What becomes of messages that were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    LetGo,
+    GiveBack,
 }
 
 /// The queue, and the channel if one is open.
@@ -126,11 +133,15 @@ impl Reader {
         self.answer(&taking.session, got).await
     }
 
-    /// Lets messages go, and comes back once the broker has heard it.
+    /// Lets messages go or gives them back, and comes back once the broker has heard it.
     ///
     /// # Errors
     /// The broker is not there, or some were taken over a channel that is closed; they come again.
-    pub(super) async fn let_go(&self, handles: &[String]) -> Result<(), Unavailable> {
+    pub(super) async fn answered(
+        &self,
+        handles: &[String],
+        answer: Answer,
+    ) -> Result<(), Unavailable> {
         let Some(taking) = self.open() else {
             return Err(self.closed());
         };
@@ -142,8 +153,16 @@ impl Reader {
                     gone = true;
                     continue;
                 };
-                let ack = BasicAckOptions::default();
-                taking.channel.basic_ack(tag, ack).await?;
+                match answer {
+                    Answer::LetGo => {
+                        let ack = BasicAckOptions::default();
+                        taking.channel.basic_ack(tag, ack).await?;
+                    }
+                    Answer::GiveBack => {
+                        let reject = BasicRejectOptions { requeue: true };
+                        taking.channel.basic_reject(tag, reject).await?;
+                    }
+                }
             }
             // An acknowledgement has no answer. A question behind it has.
             let options = QueueDeclareOptions {

@@ -11,6 +11,7 @@ use redis::{ErrorKind, RedisError, ServerError};
 
 use super::command::Target;
 use super::url::Place;
+use crate::large::TOO_LARGE;
 
 /// A refusal in the server's words. They are looked at here and go nowhere else.
 #[derive(Clone)]
@@ -237,7 +238,7 @@ pub(super) fn unheard_of(place: &Place, target: &Target) -> Unavailable {
 pub(super) fn too_large(length: usize, limit: Option<usize>) -> Cause {
     let limit = limit.map_or_else(|| "less".to_owned(), |limit| format!("{limit} at most"));
     Cause::new(
-        "too-large",
+        TOO_LARGE,
         format!(
             "it takes {length} bytes in one piece and the server takes {limit} (proto-max-bulk-len)"
         ),

@@ -167,6 +167,17 @@ impl Destination for S3 {
         !self.is_lines()
     }
 
+    fn place_of(&self, delivery: &Delivery) -> Option<String> {
+        let (prefix, gzip) = (&self.config.prefix, self.config.gzip);
+        let alone = std::slice::from_ref(delivery);
+        let mut objects = if self.is_lines() {
+            object::together(prefix, alone, gzip)
+        } else {
+            object::singly(prefix, alone, gzip)
+        };
+        Some(self.config.bucket.url(&objects.pop()?.key))
+    }
+
     fn kind(&self) -> &'static str {
         KIND
     }

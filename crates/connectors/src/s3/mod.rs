@@ -10,5 +10,6 @@ mod object;
 mod options;
 mod store;
 
+pub use options::KIND;
 pub use options::Options;
-pub(crate) use options::{KIND, REFERENCE};
+pub(crate) use options::REFERENCE;

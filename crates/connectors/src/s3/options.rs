@@ -17,7 +17,7 @@ use crate::options::{Backend, BuildError, Context, OptionsError};
 use crate::reference::OptionDoc;
 
 /// The word for it in the configuration.
-pub(crate) const KIND: &str = "s3";
+pub const KIND: &str = "s3";
 
 /// A key has 1024 bytes at most, and what comes behind the prefix needs some.
 const PREFIX_BYTES: usize = 512;

@@ -27,6 +27,14 @@ pub(super) enum Bucket {
 }
 
 impl Bucket {
+    /// The URL of an object.
+    pub(super) fn url(&self, key: &str) -> String {
+        match self {
+            Self::S3(name) => format!("s3://{name}/{key}"),
+            other => format!("{other}/{key}"),
+        }
+    }
+
     /// # Errors
     /// What would be right.
     pub(super) fn parse(text: &str) -> Result<Self, String> {

@@ -168,15 +168,15 @@ impl Client {
         self.in_time(delete).await
     }
 
-    /// Keeps messages out of others' sight for as long again, at most ten.
+    /// Changes how long messages are out of others' sight, at most ten.
     ///
     /// # Errors
     /// It is not there, or some are not ours any more.
-    pub(super) async fn keep(
+    pub(super) async fn hide(
         &self,
         entries: Vec<ChangeMessageVisibilityBatchRequestEntry>,
     ) -> Result<(), Unavailable> {
-        let keep = async {
+        let hide = async {
             let sdk = self.sdk().await?;
             let answer = sdk
                 .change_message_visibility_batch()
@@ -187,10 +187,10 @@ impl Client {
             let answer = answer.map_err(|error| self.gone(self.refusal(&error)))?;
             match answer.failed.len() {
                 0 => Ok(()),
-                count => Err(self.troubled(&format!("did not keep {count} messages"))),
+                count => Err(self.troubled(&format!("did not hide {count} messages"))),
             }
         };
-        self.in_time(keep).await
+        self.in_time(hide).await
     }
 
     /// Of a queue that is read, every refusal says that it cannot be.

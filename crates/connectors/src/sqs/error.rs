@@ -3,6 +3,7 @@
 use domain::{Cause, Outcome, Unavailable};
 
 use crate::aws::error::{General, general, plain};
+use crate::large::TOO_LARGE;
 
 /// Why a request was not carried out, or a message of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub(super) fn too_large(bytes: Option<usize>, limit: usize) -> Outcome {
     let what = bytes.map_or(String::new(), |bytes| format!(" of {bytes} bytes"));
     Outcome::Reject {
         cause: Cause::new(
-            "too-large",
+            TOO_LARGE,
             format!(
                 "a message{what}, attributes and base64 counted, does not fit: the queue takes {limit} bytes (MaximumMessageSize)"
             ),

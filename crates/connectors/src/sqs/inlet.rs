@@ -22,6 +22,24 @@ const READERS: usize = 4;
 /// whatever the queue's own is.
 pub(super) const VISIBILITY: i32 = 30;
 
+impl Sqs {
+    /// Hides messages for so many seconds from now on.
+    async fn hide(&self, handles: &[String], seconds: i32) -> Result<(), Unavailable> {
+        for some in handles.chunks(AT_ONCE) {
+            let entries = some.iter().enumerate().filter_map(|(place, handle)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(handle)
+                    .visibility_timeout(seconds)
+                    .build()
+                    .ok()
+            });
+            self.client().hide(entries.collect()).await?;
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Inlet for Sqs {
     async fn receive(&self, limit: usize, wait: Duration) -> Result<Vec<Message>, Unavailable> {
@@ -54,18 +72,11 @@ impl Inlet for Sqs {
     }
 
     async fn keep(&self, handles: &[String]) -> Result<(), Unavailable> {
-        for some in handles.chunks(AT_ONCE) {
-            let entries = some.iter().enumerate().filter_map(|(place, handle)| {
-                ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(place.to_string())
-                    .receipt_handle(handle)
-                    .visibility_timeout(VISIBILITY)
-                    .build()
-                    .ok()
-            });
-            self.client().keep(entries.collect()).await?;
-        }
-        Ok(())
+        self.hide(handles, VISIBILITY).await
+    }
+
+    async fn give_back(&self, handles: Vec<String>) -> Result<(), Unavailable> {
+        self.hide(&handles, 0).await
     }
 
     async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {

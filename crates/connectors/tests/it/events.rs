@@ -51,6 +51,7 @@ pub(crate) fn event(number: u32, path: &str, body: &[u8]) -> Delivery {
 pub(crate) fn as_dead(delivery: Delivery) -> Delivery {
     let event = &delivery.stored.event;
     let letter = Envelope {
+        body_at: None,
         id: delivery.stored.id,
         source: event.source.clone(),
         route: RouteName::new("genesys-to-db").unwrap(),

@@ -70,6 +70,12 @@ pub trait Destination: Send + Sync {
     /// repeat carries the same id, for whoever reads it to tell.
     fn recognises_repeats(&self) -> bool;
 
+    /// Where what is delivered so is found, as a URL, if that follows from the event alone.
+    fn place_of(&self, delivery: &Delivery) -> Option<String> {
+        let _ = delivery;
+        None
+    }
+
     /// The same backend, read: for those that are queues.
     fn inlet(&self) -> Option<&dyn Inlet> {
         None

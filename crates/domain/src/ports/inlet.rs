@@ -63,6 +63,12 @@ pub trait Inlet: Send + Sync {
         Ok(())
     }
 
+    /// Puts messages back, for whoever asks next: nothing was made of them.
+    ///
+    /// # Errors
+    /// Why not; then they come again when their time is over.
+    async fn give_back(&self, handles: Vec<String>) -> Result<(), Unavailable>;
+
     /// Lets messages go for good. Those that could not be let go come again.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::ports::{State, SubscriptionRecords};
+use domain::ports::{Destination, State, SubscriptionRecords};
 use domain::{Clock, SystemClock};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -255,10 +255,10 @@ async fn specs(config: &Config, stores: &Stores) -> Outcome<Vec<dispatch::RouteS
         };
         let targets = route.policies.dead_letters.to.iter();
         let targets = targets.filter_map(|name| {
-            let destination = Arc::clone(&config.destinations.get(name)?.port);
+            let destination = &config.destinations.get(name)?.port;
             Some(dispatch::TargetSpec {
                 name: name.clone(),
-                destination,
+                destination: with_store(config, route, destination),
             })
         });
         specs.push(dispatch::RouteSpec {
@@ -275,6 +275,31 @@ async fn specs(config: &Config, stores: &Stores) -> Outcome<Vec<dispatch::RouteS
         });
     }
     Ok(specs)
+}
+
+/// The target, with a store for what is too large for it if the configuration has one: one of the route's own targets,
+/// else the only one there is.
+fn with_store(
+    config: &Config,
+    route: &crate::config::Route,
+    target: &Arc<dyn Destination>,
+) -> Arc<dyn Destination> {
+    let is_store = |port: &Arc<dyn Destination>| port.kind() == connectors::s3::KIND;
+    let own = &route.policies.dead_letters.to;
+    let own = own.iter().filter_map(|name| config.destinations.get(name));
+    let own = own.map(|built| &built.port).find(|port| is_store(port));
+    let all = config.destinations.values().map(|built| &built.port);
+    let mut all = all.filter(|port| is_store(port));
+    let only = match (all.next(), all.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    };
+    match own.or(only) {
+        Some(store) if !is_store(target) => {
+            connectors::with_store(Arc::clone(target), Arc::clone(store))
+        }
+        _ => Arc::clone(target),
+    }
 }
 
 fn start_dispatch(

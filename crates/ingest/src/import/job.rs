@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Job, lock};
 use crate::Ingest;
 use crate::message::{self, Way};
-use crate::returning::{Made, ReturnPorts};
+use crate::returning::{Made, NotMade, ReturnPorts};
 
 /// Messages of one batch, and how long an empty queue is waited for: more may be on their way.
 const BATCH: usize = 10;
@@ -115,8 +115,12 @@ impl Worker {
         messages: Vec<Message>,
     ) -> Result<Result<usize, String>, String> {
         let mut done = Vec::with_capacity(messages.len());
-        let mut failed = None;
+        let (mut failed, mut left) = (None, Vec::new());
         for message in messages {
+            if failed.is_some() {
+                left.push(message.handle);
+                continue;
+            }
             match self.deal_with(&message).await {
                 Ok(made) => {
                     done.push(message.handle);
@@ -124,9 +128,14 @@ impl Worker {
                 }
                 Err(error) => {
                     failed = Some(error);
-                    break;
+                    left.push(message.handle);
                 }
             }
+        }
+        if !left.is_empty()
+            && let Err(unavailable) = inlet.give_back(left).await
+        {
+            tracing::debug!(from = %self.request.from, %unavailable, "messages come again later");
         }
         let count = done.len();
         let let_go = match count {
@@ -142,7 +151,8 @@ impl Worker {
     }
 
     async fn deal_with(&self, message: &Message) -> Result<Made, String> {
-        if let Some(made) = self.ports.returns(message).await? {
+        let returned = self.ports.returns(message).await;
+        if let Some(made) = returned.map_err(NotMade::into_words)? {
             return Ok(made);
         }
         let named = message::source(message).filter(|name| self.ingest.has_source(name));

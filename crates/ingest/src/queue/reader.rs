@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Ingest;
 use crate::message::{self, Way};
-use crate::returning::{Made, ReturnPorts};
+use crate::returning::{Made, NotMade, ReturnPorts};
 use crate::service::NotTaken;
 use crate::source::Source;
 
@@ -30,14 +30,6 @@ pub(super) struct Reader {
     pub(super) ingest: Arc<Ingest>,
     pub(super) ports: ReturnPorts,
     pub(super) stop: CancellationToken,
-}
-
-/// Why a message is not stored.
-enum NotStored {
-    /// It may be, later.
-    Yet(String),
-    /// It never will be.
-    Ever(String),
 }
 
 impl Reader {
@@ -93,8 +85,8 @@ impl Reader {
             for (message, stored) in waiting.into_iter().zip(stored) {
                 match stored {
                     Ok(()) => done.push(message.handle),
-                    Err(NotStored::Ever(error)) => self.leave(&message, &error),
-                    Err(NotStored::Yet(error)) => {
+                    Err(NotMade::Ever(error)) => self.leave(&message, &error),
+                    Err(NotMade::Yet(error)) => {
                         why.get_or_insert(error);
                         rest.push(message);
                     }
@@ -115,7 +107,9 @@ impl Reader {
             self.source.show_trouble(Some(why));
             self.keep_for_a_while(&rest, tries).await;
             if self.stop.is_cancelled() {
-                return Ok(());
+                let handles = rest.into_iter().map(|message| message.handle);
+                let given_back = self.inlet.give_back(handles.collect()).await;
+                return given_back.map_err(|unavailable| unavailable.to_string());
             }
             waiting = rest;
         }
@@ -139,9 +133,9 @@ impl Reader {
         }
     }
 
-    async fn store(&self, message: &Message) -> Result<(), NotStored> {
+    async fn store(&self, message: &Message) -> Result<(), NotMade> {
         let returned = self.ports.returns(message).await;
-        match returned.map_err(NotStored::Yet)? {
+        match returned? {
             Some(Made::Known) => {
                 self.source.note_duplicate();
                 return Ok(());
@@ -160,8 +154,8 @@ impl Reader {
                 for_good: true,
                 words,
                 ..
-            }) => Err(NotStored::Ever(words)),
-            Err(refused) => Err(NotStored::Yet(refused.to_string())),
+            }) => Err(NotMade::Ever(words)),
+            Err(refused) => Err(NotMade::Yet(refused.to_string())),
         }
     }
 

@@ -86,6 +86,13 @@ impl Inlet for Queue {
         Ok(())
     }
 
+    async fn give_back(&self, handles: Vec<String>) -> Result<(), Unavailable> {
+        let mut taken = self.taken.lock().unwrap();
+        let back = handles.iter().filter_map(|handle| taken.remove(handle));
+        self.waiting.lock().unwrap().extend(back);
+        Ok(())
+    }
+
     async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {
         let durable = stored(&self.journal).await;
         let mut taken = self.taken.lock().unwrap();
@@ -378,5 +385,6 @@ async fn a_stop_reads_nothing_more_and_waits_for_nothing_that_cannot_be_stored()
     let received = *rig.queue.received.lock().unwrap();
     rig.queue.put("later", None, b"2", &[]);
     assert_eq!(*rig.queue.received.lock().unwrap(), received);
-    assert_eq!(rig.queue.taken.lock().unwrap().len(), 1);
+    let waiting = rig.queue.waiting.lock().unwrap().len();
+    assert_eq!(waiting, 2, "what it had taken is back");
 }

@@ -242,6 +242,13 @@ impl Inlet for Reader {
         Err(self.restless())
     }
 
+    async fn give_back(&self, handles: Vec<String>) -> Result<(), Unavailable> {
+        // They lie under our name still, and that is where is looked first.
+        self.hand().release(&handles);
+        self.look_back.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     async fn let_go(&self, handles: Vec<String>) -> Result<(), Unavailable> {
         let held = self.hand().release(&handles);
         // What was not let go after all is found by looking back.

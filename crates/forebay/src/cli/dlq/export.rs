@@ -149,6 +149,7 @@ impl Letter {
             _ => self.body.into_bytes(),
         };
         Ok(Envelope {
+            body_at: None,
             id: self.id,
             source: self.source,
             route: self.route,

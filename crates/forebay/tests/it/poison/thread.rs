@@ -155,3 +155,70 @@ async fn an_import_from_what_cannot_be_read_is_refused_in_words() -> Result<()> 
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_too_large_for_the_queue_is_in_the_bucket_and_the_queue_says_where() -> Result<()>
+{
+    let (mut server, moto) = (
+        Server::start_new(Options::default()).await?,
+        Moto::start().await?,
+    );
+    let make = "import boto3
+boto3.client('sqs').create_queue(QueueName='dlq', Attributes={'MaximumMessageSize': '2048', 'VisibilityTimeout': '1'})
+boto3.client('s3').create_bucket(Bucket='letters')";
+    moto.python(make).await?;
+    let url = format!("URL = '{}{ACCOUNT}/dlq'\n", moto.url());
+    let bucket = format!(
+        "[destinations.archive]\ntype = \"s3\"\nbucket = \"letters\"\nprefix = \"dlq\"\nregion = \"us-east-1\"\nendpoint_url = \"{}\"\naccess_key_id = \"test\"\nsecret_access_key = \"test\"\n",
+        moto.url()
+    );
+    let keys = "on_outage = { dead_letter_after = \"1s\" }\ndead_letter = { to = [\"ops-dlq\"] }";
+    let config = [to_postgres(&server.url(), keys), ops(&moto), bucket].concat();
+    let forebay = rig::forebay(config).start().await?;
+    server.stop_immediate().await?;
+    let large = format!("{{\"n\":1,\"text\":\"{}\"}}", "ä".repeat(4000));
+    let id = post(&forebay, large.clone()).await?;
+    let small = post(&forebay, "{\"n\":2}".into()).await?;
+    forebay
+        .status_until("both have left", rig::LONG, |status| {
+            let route = &status["routes"][0];
+            route["dead"] == 2 && route["exports"][0]["pending"] == 0
+        })
+        .await?;
+    let found = read(&moto, &url).await?;
+    assert_eq!(found[&small].0, "{\"n\":2}");
+    let (body, attributes) = &found[&id];
+    let place = attributes["forebay-body-at"].as_str().unwrap();
+    assert!(
+        place.starts_with("s3://letters/dlq/r/") && place.contains(&id),
+        "{place}"
+    );
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["forebay-body-at"], place);
+    let key = place.strip_prefix("s3://letters/").unwrap();
+    let fetch = format!(
+        "import boto3
+print(boto3.client('s3').get_object(Bucket='letters', Key='{key}')['Body'].read().decode())"
+    );
+    let object: Value = serde_json::from_str(&moto.python(&fetch).await?).unwrap();
+    assert_eq!(object["body"], large.as_str(), "byte for byte");
+    assert_eq!(object["forebay-event-id"], id.as_str());
+    // Both come back whole: their bodies never left state.
+    server.start().await?;
+    assert_eq!(import(&forebay, &[]).await?, [2, 0, 0]);
+    until(&forebay, "delivered", 2).await?;
+    assert_eq!(server.count(TABLE).await?, 2);
+    // What is not known here any more is not taken for an event with a place for a body.
+    let strange = format!(
+        "{url}import boto3\nname = lambda v: {{'DataType': 'String', 'StringValue': v}}\nboto3.client('sqs').send_message(QueueUrl=URL, MessageBody='{{}}', MessageAttributes={{'forebay-event-id': name('01a21284-a1d9-7517-a88d-9a9e67b71269'), 'forebay-route': name('r'), 'forebay-source': name('in'), 'forebay-body-at': name('s3://letters/x')}})\n"
+    );
+    moto.python(&strange).await?;
+    let refused = forebay.cli(&["dlq", "import", "--from", "ops-dlq"]).await?;
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains("s3://letters/x"),
+        "{}",
+        refused.stderr
+    );
+    rig::assert_balanced(&forebay).await
+}
