@@ -153,7 +153,8 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     };
     gate.open();
     let queues = config.queues.iter();
-    let queues = queues.map(|(name, queue)| (name.clone(), Arc::clone(&queue.inlet)));
+    let queues =
+        queues.filter_map(|(name, queue)| Some((name.clone(), Arc::clone(queue.inlet.as_ref()?))));
     let queues = ingest::QueueReaders::start(&ingest, &returns, queues.collect());
     Ok(Running::new(
         stores,

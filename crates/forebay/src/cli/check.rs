@@ -75,13 +75,32 @@ async fn connect(config: &Config) -> Outcome {
             }
         }
     }
+    for (name, queue) in &config.queues {
+        let Some(inlet) = &queue.inlet else { continue };
+        let kind = queue.options.kind();
+        let looked = tokio::time::timeout(LOOK, inlet.look()).await;
+        let told = match looked {
+            Ok(Ok(())) => "reached".to_owned(),
+            Ok(Err(error)) => {
+                unreachable += 1;
+                format!("not reached: {}: {}", error.cause.code, error.cause.detail)
+            }
+            Err(_) => {
+                unreachable += 1;
+                format!("not reached: no answer within {LOOK:?}")
+            }
+        };
+        output::line(&format!("source {name} ({kind}): {told}"))?;
+    }
     if unreachable > 0 {
+        let all = config.destinations.len() + config.queues.len();
+        let of = match config.queues.is_empty() {
+            true => "destinations",
+            false => "destinations and queues",
+        };
         return Err(Failure::say(
             Exit::Failed,
-            format!(
-                "{unreachable} of {} destinations could not be reached",
-                config.destinations.len()
-            ),
+            format!("{unreachable} of {all} {of} could not be reached"),
         ));
     }
     Ok(())

@@ -103,6 +103,17 @@ impl Sender {
         let options = SourceName::new(&args.source)
             .ok()
             .and_then(|name| config.sources.get(&name));
+        if config
+            .queues
+            .keys()
+            .any(|name| name.as_str() == args.source)
+        {
+            let error = format!(
+                "source {} is a queue that Forebay reads, and nobody posts to it: put a message there",
+                args.source
+            );
+            return Err(Failure::say(Exit::Usage, error));
+        }
         let Some(options) = options else {
             let error = format!(
                 "there is no source {:?} in the configuration ({}); there is {}",

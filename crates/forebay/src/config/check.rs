@@ -258,16 +258,14 @@ fn queues(
             );
             return Err(wrong("max_body", reason));
         }
-        if !build {
-            continue;
-        }
         let own = DestinationName::new(name.as_str());
         let context = connectors::Context {
             clock: Arc::new(SystemClock),
             data_dir: server.data_dir.clone(),
             name: own.map_err(|error| wrong("type", error.to_string()))?,
         };
-        let inlet = connectors::build_queue(&options, &context);
+        let inlet = build.then(|| connectors::build_queue(&options, &context));
+        let inlet = inlet.transpose();
         let inlet = inlet.map_err(|error| wrong(error.key, error.reason))?;
         queues.insert(name.clone(), BuiltQueue { options, inlet });
     }

@@ -147,8 +147,8 @@ impl std::fmt::Debug for BuiltDestination {
 pub struct BuiltQueue {
     /// Its options.
     pub options: QueueConfig,
-    /// The queue itself.
-    pub inlet: Arc<dyn Inlet>,
+    /// The queue itself; `None` for commands that reach none.
+    pub inlet: Option<Arc<dyn Inlet>>,
 }
 
 impl std::fmt::Debug for BuiltQueue {

@@ -21,7 +21,7 @@ use crate::returning::ReturnPorts;
 const KEPT: usize = 100;
 
 /// The types of destination that can be read.
-const READABLE: &str = "sqs, or rabbitmq, which with an `exchange` must name its `queue`";
+const READABLE: &str = "sqs, redis, or rabbitmq, which with an `exchange` must name its `queue`";
 
 /// The destinations of the configuration; some of them can be read.
 pub type Queues = BTreeMap<DestinationName, Arc<dyn Destination>>;

@@ -6,7 +6,7 @@ use crate::cli::client::AdminArgs;
 use crate::cli::output;
 use crate::exit::Outcome;
 
-/// List the sources with their paths, schemes and counts since the start
+/// List the sources with their paths or queues, schemes and counts since the start
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -37,7 +37,10 @@ pub fn run(args: &Args) -> Outcome {
             output::text(source, "name"),
             output::text(source, "type"),
             output::text(source, "scheme"),
-            paths.join(" "),
+            match source["reads"].as_str() {
+                Some(reads) => reads.to_owned(),
+                None => paths.join(" "),
+            },
             output::text(source, "accepted"),
             output::text(source, "duplicates"),
             output::text(source, "refused"),
@@ -49,7 +52,7 @@ pub fn run(args: &Args) -> Outcome {
         "source",
         "type",
         "verify",
-        "paths",
+        "paths, or what is read",
         "accepted",
         "duplicates",
         "refused",
@@ -57,5 +60,10 @@ pub fn run(args: &Args) -> Outcome {
         "last accepted",
     ];
     output::table(&header, rows)?;
+    for source in sources {
+        if let Some(error) = source["last_error"].as_str() {
+            output::line(&format!("{}: {error}", output::text(source, "name")))?;
+        }
+    }
     Ok(())
 }

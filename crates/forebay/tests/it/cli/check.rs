@@ -132,3 +132,27 @@ async fn completions_are_made_for_each_shell() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_looked_at_like_a_destination_and_is_not_posted_to() -> Result<()> {
+    let mut redis = testbed::redis::Server::start_new(testbed::redis::Options::default()).await?;
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[sources.jobs]\ntype = \"redis\"\nurl = \"{}\"\nlist = \"jobs\"\n[destinations.f]\ntype = \"file\"\npath = \"out\"\n[routes.r]\nfrom = [\"jobs\"]\nto = \"f\"\n",
+        redis.url()
+    );
+    std::fs::write(dir.path().join("forebay.toml"), config).unwrap();
+    let reached = forebay(dir.path(), &["check", "--connect"]).await?;
+    assert_eq!(reached.code, Some(0), "{reached:?}");
+    let line = "source jobs (redis): reached";
+    assert!(reached.stdout.contains(line), "{reached:?}");
+    redis.kill().await?;
+    let gone = forebay(dir.path(), &["check", "--connect"]).await?;
+    assert_eq!(gone.code, Some(1), "{gone:?}");
+    let line = "source jobs (redis): not reached: refused";
+    assert!(gone.stdout.contains(line), "{gone:?}");
+    let sent = forebay(dir.path(), &["send", "--source", "jobs"]).await?;
+    assert_eq!(sent.code, Some(2), "{sent:?}");
+    assert!(sent.stderr.contains("is a queue"), "{sent:?}");
+    Ok(())
+}
