@@ -182,7 +182,8 @@ impl Control {
             running, backlogs, ..
         } = &*self.0;
         running.roster.add(Arc::clone(route));
-        // One that takes nothing new has no say in what is taken.
+        // One that comes again has a new backlog, and one that takes nothing new has no say in what is taken.
+        backlogs.remove(&route.name);
         if route.until == Seq(u64::MAX) {
             backlogs.add(&route.name, &route.source_names, route.backlog.as_ref());
         }
@@ -190,11 +191,8 @@ impl Control {
     }
 
     fn hide(&self, name: &RouteName) {
-        let Shared {
-            running, backlogs, ..
-        } = &*self.0;
+        let Shared { running, .. } = &*self.0;
         running.roster.remove(name);
-        backlogs.remove(name);
         self.0.shares.set_routes(running.roster.all().len());
         let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slots| Arc::strong_count(slots) > 1);
@@ -249,7 +247,13 @@ impl Control {
         self.spawn(&route)
     }
 
-    /// Lets a route go: what is under way is waited for as long as `patience`, then abandoned. When it returns, what
+    /// From now on the route has no say in what is taken: events of a source that no other route takes are refused. One
+    /// that is on its way into the journal already may still be acknowledged. Until the route comes again.
+    pub fn close(&self, name: &RouteName) {
+        self.0.backlogs.remove(name);
+    }
+
+    /// Lets a route go, for good or to come again (then it takes what is accepted meanwhile, too): what is under way is waited for as long as `patience`, then abandoned. When it returns, what
     /// the route did is committed as far as state took it, and nobody settles for it or releases it any more.
     /// Nothing happens if no such route runs. Not cancellation safe.
     ///

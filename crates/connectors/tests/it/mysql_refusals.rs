@@ -301,7 +301,8 @@ async fn what_somebody_must_mend_is_told_with_its_remedy() {
         others.push(other);
     }
     let told = subject.made(json!({})).probe().await.unwrap_err().cause;
-    assert_eq!(told.code, "mysql 1040 (HY000)", "{told}");
+    // The server says it before it knows which of its two codes to send.
+    assert!(told.code.starts_with("mysql 1040 ("), "{told}");
     assert!(told.detail.contains("raise max_connections"), "{told}");
 }
 

@@ -1,19 +1,24 @@
 //! Dispatch and state against a simple reference, over generated lives: events come, the destination does
-//! anything, the process dies at any step of a commit and starts again, operators pause, redrive, purge and rename.
+//! anything, the process dies at any step of a commit and starts again, operators pause, redrive, purge and rename, the
+//! route goes and comes again while the process runs, and dead-letter targets do anything as well.
 //!
 //! What must hold at every step: the ledger balances; no event is lost; none is both parked and dead; what is
 //! dead or parked and was delivered was delivered in a process that died before it could say so; attempts of a
-//! key never overlap, and first deliveries of a key are in order unless the key lost one to the dead letters.
+//! key never overlap, and first deliveries of a key are in order unless the key lost one to the dead letters. At the
+//! end every target has every letter that is dead then, or said that it would not take it.
 //! `FOREBAY_DEEP=1` runs a million seeds instead of five thousand; `FOREBAY_SEED=n` runs one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::RoutePolicies;
+use dispatch::{RoutePolicies, TargetSpec};
 use domain::policy::{Backoff, BreakerPolicy, OnOutage, Order, RetryPolicy};
-use domain::ports::{DeadFilter, DeadLetters, DestinationLimits, Selection, State};
-use domain::{Cause, HumanDuration, Outcome, Pointer};
+use domain::ports::{
+    BatchLimit, DeadFilter, DeadLetters, Destination, DestinationLimits, Exports, Letter,
+    Selection, State,
+};
+use domain::{Cause, DestinationName, HumanDuration, Outcome, Pointer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -32,6 +37,7 @@ struct Setting {
     policies: RoutePolicies,
     limits: DestinationLimits,
     ordered: bool,
+    targets: usize,
 }
 
 fn setting(dice: &mut StdRng) -> Setting {
@@ -72,6 +78,7 @@ fn setting(dice: &mut StdRng) -> Setting {
         policies,
         limits,
         ordered,
+        targets: dice.random_range(0..4_usize).saturating_sub(1),
     }
 }
 
@@ -122,10 +129,15 @@ fn mood(fake: &Fake, dice: &mut StdRng) {
     }
 }
 
+fn target_name(number: usize) -> DestinationName {
+    DestinationName::new(&format!("t{number}")).unwrap()
+}
+
 struct Life {
     dice: StdRng,
     memory: Memory,
     fake: Arc<Fake>,
+    targets: Vec<Arc<Fake>>,
     setting: Setting,
     route: &'static str,
     rig: Option<Rig>,
@@ -145,6 +157,9 @@ impl Life {
         Self {
             memory: Memory::new(&[NAMES[0]]),
             fake: Fake::new(setting.limits),
+            targets: (0..setting.targets)
+                .map(|_| Fake::new(setting.limits))
+                .collect(),
             setting,
             dice,
             route: NAMES[0],
@@ -161,12 +176,35 @@ impl Life {
         self.trace.push(what.into());
     }
 
-    async fn start(&mut self) {
-        let wanted = Wanted {
+    fn wanted(&self) -> Wanted<'_> {
+        let targets = self.targets.iter().enumerate();
+        let targets = targets.map(|(n, target)| TargetSpec {
+            name: target_name(n),
+            destination: Arc::clone(target) as Arc<dyn Destination>,
+        });
+        Wanted {
             policies: self.setting.policies.clone(),
+            targets: targets.collect(),
             ..Wanted::new(self.route, &["a"], &self.fake)
-        };
-        self.rig = Some(self.memory.start(&[wanted]).await);
+        }
+    }
+
+    async fn start(&mut self) {
+        self.rig = Some(self.memory.start(&[self.wanted()]).await);
+    }
+
+    /// The route goes while the process runs, as little or as much patience there is, and comes again.
+    async fn go_and_come(&mut self) {
+        let patience = Duration::from_millis(self.dice.random_range(0..40_000));
+        self.note(format!("goes within {patience:?} and comes again"));
+        let Some(rig) = &self.rig else { return };
+        let control = rig.dispatch.control();
+        control.remove(&name(self.route), patience).await.unwrap();
+        let away = Duration::from_millis(self.dice.random_range(0..5_000));
+        tokio::time::sleep(away).await;
+        self.excuse();
+        let records = self.memory.state.routes().await.unwrap();
+        control.add(self.wanted().spec(&records)).await.unwrap();
     }
 
     async fn run(&mut self) -> Result<(), String> {
@@ -179,7 +217,7 @@ impl Life {
     }
 
     async fn step(&mut self) {
-        match self.dice.random_range(0..20_u32) {
+        match self.dice.random_range(0..22_u32) {
             0..5 => {
                 let count = self.dice.random_range(1..30);
                 let keys = KEYS;
@@ -188,8 +226,10 @@ impl Life {
                 self.note(format!("{count} events"));
             }
             5..8 => {
-                self.note("mood");
-                mood(&self.fake, &mut self.dice);
+                let whose = self.dice.random_range(0..=2 * self.targets.len());
+                self.note(format!("mood of {whose}"));
+                let target = self.targets.get(whose);
+                mood(target.unwrap_or(&self.fake), &mut self.dice);
             }
             8 => self.crash().await,
             9 => {
@@ -212,6 +252,7 @@ impl Life {
                 self.fake.set_slow(Duration::from_millis(slow));
             }
             15 => self.rename().await,
+            20 => self.go_and_come().await,
             16 => {
                 let full = self.dice.random_bool(0.3);
                 self.note(format!("full: {full}"));
@@ -353,6 +394,7 @@ impl Life {
             .unwrap();
         self.settled(&rig).await?;
         self.judge()?;
+        self.exported().await?;
         let all = Selection::Filter(DeadFilter::default());
         self.memory
             .state
@@ -381,6 +423,45 @@ impl Life {
             return Err(format!("{missing} never came, {} were purged", self.purged));
         }
         self.judge()
+    }
+
+    /// Waits until every target has come to the last letter, and looks whether it has them all.
+    async fn exported(&mut self) -> Result<(), String> {
+        let (state, route) = (&self.memory.state, name(self.route));
+        for target in &self.targets {
+            target.set_up(true);
+            target.set_slow(Duration::ZERO);
+            target.script(|_, _| Act::Say(Outcome::Delivered));
+        }
+        for (n, target) in self.targets.iter().enumerate() {
+            let own = target_name(n);
+            let mut pending = 0;
+            for _ in 0..20_000 {
+                pending = state.export_counts(&route, &own).await.unwrap().pending;
+                if pending == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            if pending > 0 {
+                return Err(format!("{pending} letters never come to target {n}"));
+            }
+            let all = BatchLimit {
+                events: usize::MAX,
+                bytes: usize::MAX,
+            };
+            let dead = state.letters_after(&route, Letter(0), all).await.unwrap();
+            let there = target.letters();
+            for letter in dead {
+                let has = there
+                    .iter()
+                    .any(|one| (one.id, one.redrives) == (letter.stored.id, letter.redrives));
+                if !(has || state.is_refused(&route, &own, letter.letter)) {
+                    return Err(format!("target {n} lacks {letter:?}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits until nothing is pending or parked, and no redrive runs.

@@ -313,3 +313,31 @@ async fn subscriptions_that_are_there_are_not_forgotten_because_they_are_disable
     assert_eq!(retired.code, Some(0), "{retired:?}");
     forebay.start().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_only_subscription_is_replaced_its_events_are_taken_and_reach_the_new_endpoint()
+-> Result<()> {
+    let (hangs, new) = (Endpoint::start().await?, Endpoint::start().await?);
+    hangs.answer_with(|_| Answer::hang());
+    let forebay = rig::forebay(ALLOWED).start().await?;
+    let made = subscribe(&forebay, &hangs.url(), None).await?;
+    assert_eq!(post(&forebay, "in", "1").await?, 200);
+    received(&hangs, 1).await?;
+    let path = format!("/{}", id(&made));
+    let request = json!({ "name": "new", "url": new.url(), "retryPolicy": { "maxRetries": 3, "retryIntervalSeconds": 1 } });
+    let replacing = ask(&forebay, "PUT", &path, &request);
+    let posting = async {
+        let mut taken = 0;
+        for n in 2..10 {
+            taken += u32::from(post(&forebay, "in", &n.to_string()).await? == 200);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(taken)
+    };
+    let (replaced, taken) = tokio::try_join!(replacing, posting)?;
+    assert_eq!((replaced.0, taken), (200, 8));
+    let all: Vec<String> = (1..10).map(|n| n.to_string()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    has(&new, &all).await?;
+    rig::assert_balanced(&forebay).await
+}

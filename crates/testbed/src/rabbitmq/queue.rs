@@ -30,7 +30,7 @@ impl Server {
         self.write_out().await
     }
 
-    /// Puts messages into a queue, and comes back once the node has them on disk.
+    /// Puts messages into a queue, each with an id, and comes back once the node has them on disk.
     ///
     /// # Errors
     ///
@@ -41,8 +41,10 @@ impl Server {
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
         let mut confirms = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            let properties = BasicProperties::default().with_delivery_mode(2);
+        for (number, body) in bodies.into_iter().enumerate() {
+            let properties = BasicProperties::default()
+                .with_delivery_mode(2)
+                .with_message_id(name(&number.to_string())?);
             let options = BasicPublishOptions::default();
             let published =
                 channel.basic_publish(name("")?, name(queue)?, options, &body, properties);

@@ -212,6 +212,20 @@ impl DeadLetters for MemoryState {
     }
 }
 
+impl MemoryState {
+    /// Whether the target said that it would not take the letter.
+    pub(crate) fn is_refused(
+        &self,
+        route: &RouteName,
+        target: &DestinationName,
+        letter: Letter,
+    ) -> bool {
+        let routes = self.routes.lock().unwrap();
+        let mut refused = routes[route].refused.iter();
+        refused.any(|(of, one)| of == target && *one == letter)
+    }
+}
+
 #[async_trait]
 impl Exports for MemoryState {
     async fn export_position(

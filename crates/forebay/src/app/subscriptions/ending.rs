@@ -43,6 +43,7 @@ impl Keeper {
 
     /// Delivers what waits, and takes nothing new.
     async fn drain(&self, record: SubscriptionRecord) -> Result<Deleted, SubscriptionError> {
+        self.close(&record.route).await?;
         self.stop_route(&record.route).await?;
         let record = self.ends_here(record).await?;
         let ended = self.go_on_or_retire(&record).await;
@@ -52,6 +53,7 @@ impl Keeper {
     /// Makes dead letters of what waits. If they have somewhere to go they go there first, unless there was nothing
     /// else to do: then whoever asks a second time does not want to wait for that.
     async fn bury(&self, record: SubscriptionRecord) -> Result<Deleted, SubscriptionError> {
+        self.close(&record.route).await?;
         self.stop_route(&record.route).await?;
         let record = self.ends_here(record).await?;
         let ended = match self.bury_all(&record).await {
@@ -76,17 +78,12 @@ impl Keeper {
         ended
     }
 
-    /// Notes that nothing accepted from now on is the subscription's. What nobody else takes either is refused since
-    /// its route was stopped; what was on its way into the journal then will be acknowledged, and is its own still.
+    /// Notes that nothing accepted from now on is the subscription's.
     async fn ends_here(
         &self,
         mut record: SubscriptionRecord,
     ) -> Result<SubscriptionRecord, SubscriptionError> {
         if record.until.is_none() {
-            let sources = self.stores.state.route_sources(&record.route).await?;
-            if !sources.iter().all(|source| self.backlogs.taken(source)) {
-                tokio::time::sleep(self.ack_timeout).await;
-            }
             record.until = Some(self.stores.journal.end());
             let noted = self.stores.state.change_subscription(record.clone());
             if let Err(error) = noted.await {

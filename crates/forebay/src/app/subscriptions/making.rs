@@ -7,8 +7,8 @@ use connectors::http::{Guard, guarded};
 use dispatch::{BacklogMax, BacklogPolicy, RoutePolicies, RouteSpec, TargetSpec};
 use domain::policy::{Backoff, DeadLetterPolicy, OnFull, OnOutage, RetryPolicy};
 use domain::ports::{
-    Destination, Journal, State, SubscriptionError, SubscriptionRecord, SubscriptionRecords,
-    SubscriptionRequest,
+    Destination, Journal, RetireFate, State, SubscriptionError, SubscriptionRecord,
+    SubscriptionRecords, SubscriptionRequest,
 };
 use domain::{Clock, DestinationName, HumanDuration, RouteName, Seq, SourceName, SubscriptionId};
 
@@ -158,7 +158,13 @@ impl Keeper {
             return Err(error.into());
         }
         journal.release(&record.route, start);
-        self.run_route(&record).await?;
+        if let Err(error) = self.run_route(&record).await {
+            // Whoever asked is told that there is none.
+            let retired = state.retire_route(&record.route, RetireFate::Discard, now);
+            retired.await?;
+            journal.release(&record.route, Seq(u64::MAX));
+            return Err(error);
+        }
         tracing::info!(subscription = %id, route = %record.route, after = start.0, "a new subscription");
         Ok(record)
     }
@@ -183,6 +189,9 @@ impl Keeper {
             updated_at: self.clock.now(),
             ..before.clone()
         };
+        if before.request.source != record.request.source {
+            self.close(&record.route).await?;
+        }
         self.stop_route(&record.route).await?;
         let changed = self.change(&before, &record).await;
         // With or without the change it goes on.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::policy::DeadLetterPolicy;
 use domain::ports::{
-    Backlogs, Deleted, Leftover, NoSubscriptions, RouteStatus, Routes, Subscription,
+    Backlogs, Deleted, Leftover, NoSubscriptions, RouteStatus, Routes, State, Subscription,
     SubscriptionError, SubscriptionRecord, SubscriptionRecords, SubscriptionRequest,
     SubscriptionStatus, Subscriptions,
 };
@@ -155,6 +155,17 @@ impl Keeper {
         let spec = self.maker.spec(record, &self.stores).await;
         let spec = spec.map_err(|error| SubscriptionError::Failed(format!("{error:#}")))?;
         self.control.add(spec).await.map_err(failed)
+    }
+
+    /// Takes nothing new for the subscription. What nobody else takes either is refused from now on; what was on its way
+    /// into the journal then will be acknowledged, and is its own still: it is there when this returns.
+    async fn close(&self, route: &RouteName) -> Result<(), SubscriptionError> {
+        self.control.close(route);
+        let sources = self.stores.state.route_sources(route).await?;
+        if !sources.iter().all(|source| self.backlogs.taken(source)) {
+            tokio::time::sleep(self.ack_timeout).await;
+        }
+        Ok(())
     }
 
     /// Ends the work of the subscription's route; what is under way may take as long as one request.
