@@ -171,13 +171,14 @@ fn destinations(
             data_dir: server.data_dir.clone(),
             name: name.clone(),
         };
+        if !build {
+            continue;
+        }
         let options = options.validate();
         let options = options.map_err(|error| wrong(error.key, error.reason))?;
-        if build {
-            let port = connectors::build(&options, &context);
-            let port = port.map_err(|error| wrong(error.key, error.reason))?;
-            destinations.insert(name.clone(), BuiltDestination { options, port });
-        }
+        let port = connectors::build(&options, &context);
+        let port = port.map_err(|error| wrong(error.key, error.reason))?;
+        destinations.insert(name.clone(), BuiltDestination { options, port });
     }
     Ok(destinations)
 }

@@ -49,14 +49,24 @@ impl<'t> Document<'t> {
         Ok(document)
     }
 
-    /// Puts the environment into every `${NAME}`.
+    /// Puts the environment into every `${NAME}`. What is missing within `unused`, a section, stays as it is written.
     pub(super) fn interpolate(
         &mut self,
         environment: &dyn Fn(&str) -> Option<String>,
+        unused: Option<&str>,
     ) -> Result<(), ConfigError> {
         let mut wrong = None;
         let mut path = Vec::new();
-        interpolate::table(self.tree.get_mut(), &mut path, environment, &mut wrong);
+        for (key, found) in self.tree.get_mut().iter_mut() {
+            let mut here = None;
+            path.push(key.get_ref().to_string());
+            let at = key.span().start;
+            interpolate::value(found.get_mut(), at, &mut path, environment, &mut here);
+            path.pop();
+            if unused != Some(key.get_ref().as_ref()) {
+                wrong = wrong.or(here);
+            }
+        }
         match wrong {
             None => Ok(()),
             Some(interpolate::Missing { path, at, reason }) => Err(ConfigError {

@@ -13,7 +13,7 @@ pub(super) struct Missing {
 }
 
 /// Replaces in every string of the table; the first thing that is wrong ends it.
-pub(super) fn table(
+fn table(
     table: &mut DeTable<'_>,
     path: &mut Vec<String>,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -27,7 +27,8 @@ pub(super) fn table(
     }
 }
 
-fn value(
+/// The same in a value of any kind.
+pub(super) fn value(
     value_: &mut DeValue<'_>,
     at: usize,
     path: &mut Vec<String>,

@@ -216,7 +216,8 @@ pub fn parse(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
     let mut document = Document::parse(file, text)?;
-    document.interpolate(environment)?;
+    let unused = flags.no_destinations.then_some("destinations");
+    document.interpolate(environment, unused)?;
     variables::put(&mut document, environment);
     for (key, flag, value) in [
         ("listen", "--listen", &flags.listen),

@@ -313,3 +313,19 @@ fn an_admin_token_from_outside_overrides_the_files_however_it_is_given() {
     );
     assert!(both.unwrap_err().to_string().contains("not both"));
 }
+
+#[test]
+fn what_only_a_destination_needs_is_not_asked_of_commands_that_reach_none() {
+    let nothing = |_: &str| None;
+    let missing = parse(None, WHOLE, &Flags::default(), &nothing).unwrap_err();
+    assert!(missing.to_string().contains("DATABASE_URL"), "{missing}");
+    let flags = Flags {
+        no_destinations: true,
+        ..Flags::default()
+    };
+    let config = parse(None, WHOLE, &flags, &nothing).unwrap();
+    assert!(!config.routes.is_empty() && config.destinations.is_empty());
+    let other = WHOLE.replace("[journal]", "data_dir = \"${NOWHERE}\"\n[journal]");
+    let missing = parse(None, &other, &flags, &nothing).unwrap_err();
+    assert!(missing.to_string().contains("NOWHERE"), "{missing}");
+}
