@@ -25,6 +25,7 @@ mod rabbitmq_faults;
 mod rabbitmq_inlet;
 mod redis;
 mod redis_faults;
+mod redis_inlet;
 mod redis_nodes;
 mod s3;
 mod s3_faults;

@@ -169,7 +169,14 @@ async fn a_missing_newest_segment_refuses_until_its_loss_is_accepted_once() {
         let name = written.files(".journal").pop().unwrap();
         let lost = written.touched(&name, &(0..usize::MAX));
         written.disk.storage().remove(&name).unwrap();
-        let names = written.disk.names();
+        // But for a spare that was half written: any start removes that.
+        let kept = || {
+            let names = written.disk.names().into_iter();
+            names
+                .filter(|name| !name.ends_with(".tmp"))
+                .collect::<Vec<_>>()
+        };
+        let names = kept();
         let known = seen_to_the_end(&written);
         let first = lost.first().unwrap().to_string();
         let words = [&*first, "route r", "restore the file", "--accept-loss"];
@@ -177,7 +184,7 @@ async fn a_missing_newest_segment_refuses_until_its_loss_is_accepted_once() {
             let refusal = written.open(&known).map(|_| "it opened").unwrap_err();
             assert_says(&refusal.to_string(), &words);
         }
-        assert_eq!(written.disk.names(), names, "a refusal changes nothing");
+        assert_eq!(kept(), names, "a refusal changes nothing");
         let accepted = Known {
             accept_loss: true,
             ..known.clone()
