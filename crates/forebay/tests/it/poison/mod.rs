@@ -4,6 +4,7 @@
 mod exact;
 mod flask;
 mod from_rabbitmq;
+mod from_redis;
 mod kills;
 mod leaving;
 mod order;
