@@ -128,6 +128,8 @@ impl Auditor {
 
     /// What is committed of a route that goes is released before it has gone, and nothing of it afterwards.
     async fn change(&mut self, change: Change) {
+        // What was refreshed a moment ago does not have it.
+        self.refreshed = None;
         match change {
             Change::Come(route) => self.parts.push(Part::new(&route)),
             Change::Go(name, done) => {

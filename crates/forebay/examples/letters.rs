@@ -1,7 +1,7 @@
-//! Measures how fast dead letters leave and come back: each as a ratio to the client library's own bare loop writing as
-//! many bodies to the same server, in the same minutes.
+//! Measures how fast dead letters leave and come back: each as a ratio to the client library's own bare loop writing the
+//! same to the same server, in the same minutes.
 //!
-//! `cargo run --release -p forebay --example letters -- [LETTERS] [ROUNDS]`
+//! `cargo run --release -p forebay --example letters -- [LETTERS] [ROUNDS] [redis] [rabbitmq] [http] [postgres]`
 
 #![allow(
     clippy::unwrap_used,
@@ -20,8 +20,8 @@ use domain::ports::{
     Settlement, State,
 };
 use domain::{
-    Cause, Clock, DestinationName, Event, EventId, Headers, Reason, RouteName, Seq, SourceName,
-    StoredEvent, SystemClock, Timestamp,
+    Cause, Clock, DestinationName, Envelope, Event, EventId, Headers, Reason, RouteName, Seq,
+    SourceName, StoredEvent, SystemClock, Timestamp,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use journal::{DirectoryLock, EmbeddedJournal, Known};
@@ -174,6 +174,29 @@ fn built(section: Value) -> Arc<dyn Destination> {
     connectors::build(&options.validate().unwrap(), &context).unwrap()
 }
 
+/// What goes out where there is only a text.
+fn text(seq: u64) -> Vec<u8> {
+    let bury = bury(seq, SystemClock.now());
+    let event = &bury.stored.event;
+    let envelope = Envelope {
+        id: bury.stored.id,
+        source: event.source.clone(),
+        route: route(),
+        destination: Some(DestinationName::new("db").unwrap()),
+        received_at: event.received_at,
+        attempts: bury.attempts,
+        first_failure_at: bury.first_failure_at,
+        last_failure_at: bury.last_failure_at,
+        reason: bury.reason,
+        error: bury.cause.to_string(),
+        redrives: 0,
+        content_type: event.content_type().map(str::to_owned),
+        body: event.body.clone(),
+        body_at: None,
+    };
+    serde_json::to_vec(&envelope).unwrap()
+}
+
 /// How long all letters take to their target.
 async fn export(letters: u64, section: Value) -> Duration {
     let stores = Stores::with(letters).await;
@@ -243,8 +266,8 @@ async fn to_redis(letters: u64, rounds: usize, fsync: &str) {
         let begun = Instant::now();
         for at in (0..letters).step_by(AT_ONCE) {
             let mut pipe = redis::pipe();
-            for _ in at..(at + AT_ONCE as u64).min(letters) {
-                pipe.cmd("RPUSH").arg("bare").arg(body()).ignore();
+            for seq in at..(at + AT_ONCE as u64).min(letters) {
+                pipe.cmd("RPUSH").arg("bare").arg(text(seq)).ignore();
             }
             let () = pipe.query_async(&mut connection).await.unwrap();
         }
@@ -359,9 +382,19 @@ async fn main() {
         "{letters} dead letters of {} bytes, the middle of {rounds} rounds",
         body().len()
     );
-    to_redis(letters, rounds, "everysec").await;
-    to_redis(letters, rounds, "always").await;
-    to_rabbitmq(letters, rounds).await;
-    to_http(letters, rounds).await;
-    back_to_postgres(letters, rounds).await;
+    let only: Vec<String> = given.collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+    if wanted("redis") {
+        to_redis(letters, rounds, "everysec").await;
+        to_redis(letters, rounds, "always").await;
+    }
+    if wanted("rabbitmq") {
+        to_rabbitmq(letters, rounds).await;
+    }
+    if wanted("http") {
+        to_http(letters, rounds).await;
+    }
+    if wanted("postgres") {
+        back_to_postgres(letters, rounds).await;
+    }
 }

@@ -102,24 +102,7 @@ fn letters_after(
     limit: BatchLimit,
 ) -> Result<Vec<DeadLetter>, CallError> {
     let route = route_key(connection, route)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT letter FROM dead INDEXED BY dead_letter
-         WHERE route = ?1 AND letter > ?2 ORDER BY letter LIMIT ?3",
-    )?;
-    let most = i64::try_from(limit.events.max(1)).unwrap_or(i64::MAX);
-    let numbers = statement.query_map(params![route, int(after.0), most], |row| uint(row, 0))?;
-    let (mut letters, mut bytes) = (Vec::new(), 0);
-    for number in numbers {
-        let Some(letter) = dead::load(connection, Letter(number?))? else {
-            continue;
-        };
-        bytes += letter.stored.event.weight();
-        if bytes > limit.bytes && !letters.is_empty() {
-            break;
-        }
-        letters.push(letter);
-    }
-    Ok(letters)
+    dead::after(connection, route, after, limit)
 }
 
 fn exported(connection: &mut Connection, step: &Exported) -> Result<(), CallError> {

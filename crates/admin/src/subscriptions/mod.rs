@@ -60,7 +60,6 @@ pub(crate) async fn create(
     let request = body::read_json(body, context.limits.body_bytes).await?;
     let request = request::read(&request)?;
     let created = context.ports.subscriptions.create(request).await?;
-    tracing::info!(subscription = %created.id, route = %created.route, "a subscription was created");
     let location = [(LOCATION, format!("{PATH}/{}", created.id))];
     let view = Json(SubscriptionView::of(created));
     Ok((StatusCode::CREATED, location, view).into_response())
@@ -110,7 +109,6 @@ pub(crate) async fn replace(
     let request = body::read_json(body, context.limits.body_bytes).await?;
     let request = request::read(&request)?;
     let replaced = context.ports.subscriptions.replace(id, request).await?;
-    tracing::info!(subscription = %id, route = %replaced.route, "a subscription was replaced");
     Ok(Json(SubscriptionView::of(replaced)))
 }
 
@@ -124,12 +122,8 @@ pub(crate) async fn delete(
     let leftover = leftover(&pairs?.0)?;
     body::without_options(body, context.limits.body_bytes).await?;
     match context.ports.subscriptions.delete(id, leftover).await? {
-        Deleted::Gone => {
-            tracing::info!(subscription = %id, "a subscription was deleted");
-            Ok(StatusCode::NO_CONTENT.into_response())
-        }
+        Deleted::Gone => Ok(StatusCode::NO_CONTENT.into_response()),
         Deleted::Draining(waiting) => {
-            tracing::info!(subscription = %id, waiting, "a subscription was deleted and delivers what waits");
             let draining = Draining {
                 id,
                 status: "draining",

@@ -83,7 +83,7 @@ pub trait Exports: Send + Sync {
     ) -> Result<Letter, StateError>;
 
     /// The route's letters after `after`, oldest burial first, within `limit`; one is given even if it alone is over
-    /// the bytes.
+    /// the bytes. Which targets would not take them is left out.
     async fn letters_after(
         &self,
         route: &RouteName,

@@ -155,10 +155,11 @@ fn export(export: &Value) -> Vec<String> {
             true => format!(", which is {}", output::text(export, "breaker")),
             false => String::new(),
         };
-        notes.push(format!(
-            "{} dead letters wait for {target}{state}",
-            count("pending")
-        ));
+        let letters = match count("pending") {
+            1 => "1 dead letter waits".to_owned(),
+            count => format!("{count} dead letters wait"),
+        };
+        notes.push(format!("{letters} for {target}{state}"));
     }
     if count("refused") > 0 {
         notes.push(format!(

@@ -152,6 +152,8 @@ async fn a_subscription_outlives_a_kill_takes_what_it_is_to_and_is_replaced_in_p
     let (status, made) = ask(&forebay, "POST", "", &only).await?;
     assert_eq!(status, 201, "{made}");
     subscribe(&forebay, &all.url(), None).await?;
+    let (_, shown) = ask(&forebay, "GET", &format!("/{}", id(&made)), &Value::Null).await?;
+    assert_eq!(shown, made, "as it was answered");
     let (status, taken) = ask(&forebay, "POST", "", &only).await?;
     assert_eq!((status, &taken["code"]), (409, &json!("name-taken")));
     post(&forebay, "in", "1").await?;

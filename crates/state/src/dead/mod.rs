@@ -6,7 +6,7 @@
 mod pick;
 mod tally;
 
-use domain::ports::{DeadLetter, DeadPage, DeadQuery, Letter, Selection, StateError};
+use domain::ports::{BatchLimit, DeadLetter, DeadPage, DeadQuery, Letter, Selection, StateError};
 use domain::{EventId, Reason, RouteName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -147,6 +147,34 @@ pub(crate) fn load(
     };
     found.not_exported = exports::refusals(connection, letter)?;
     Ok(Some(found))
+}
+
+/// Letters of a route after that one, in the order of their numbers, within the limit; one is given in any case. What
+/// targets would not take is left out: whoever asks here is a target.
+pub(crate) fn after(
+    connection: &Connection,
+    route: i64,
+    after: Letter,
+    limit: BatchLimit,
+) -> Result<Vec<DeadLetter>, CallError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, event_id, event, letter, name, retired_at IS NOT NULL, attempts, reason,
+                first_failure_at, last_failure_at, cause_code, cause_detail, fingerprint, redrives
+         FROM dead INDEXED BY dead_letter JOIN routes ON routes.id = dead.route
+         WHERE route = ?1 AND letter > ?2 ORDER BY letter LIMIT ?3",
+    )?;
+    let most = i64::try_from(limit.events.max(1)).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![route, int(after.0), most])?;
+    let (mut letters, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let letter = read(row)?;
+        bytes += letter.stored.event.weight();
+        if bytes > limit.bytes && !letters.is_empty() {
+            break;
+        }
+        letters.push(letter);
+    }
+    Ok(letters)
 }
 
 fn read(row: &Row<'_>) -> Result<DeadLetter, CallError> {

@@ -1,7 +1,8 @@
 //! The contract of exports: each target goes on where it was, and what all of them have goes in its time.
 
 use domain::ports::{
-    BatchLimit, DeadLetters, ExportCounts, Exported, Exports, Letter, State, Unexportable,
+    BatchLimit, DeadLetters, DeadQuery, ExportCounts, Exported, Exports, Letter, State,
+    Unexportable,
 };
 use domain::{Cause, DestinationName, RouteName};
 
@@ -91,7 +92,13 @@ pub(crate) async fn what_a_target_will_not_take_is_known_until_the_letter_goes<S
         refused: 1,
     };
     assert_eq!(counts, expected);
-    let letters = state.letters_after(&name, Letter(0), TEN).await.unwrap();
+    let query = DeadQuery {
+        limit: 10,
+        ..DeadQuery::default()
+    };
+    // Newest first.
+    let mut letters = state.dead_page(&query).await.unwrap().letters;
+    letters.reverse();
     assert_eq!(letters[0].not_exported, []);
     let refusal = &letters[1].not_exported[0];
     assert_eq!((refusal.target.as_str(), refusal.at), ("sqs", at(10)));

@@ -10,7 +10,9 @@ use domain::ports::{
     Destination, Journal, RetireFate, State, SubscriptionError, SubscriptionRecord,
     SubscriptionRecords, SubscriptionRequest,
 };
-use domain::{Clock, DestinationName, HumanDuration, RouteName, Seq, SourceName, SubscriptionId};
+use domain::{
+    Clock, DestinationName, HumanDuration, RouteName, Seq, SourceName, SubscriptionId, Timestamp,
+};
 
 use super::Keeper;
 use crate::app::lifecycle;
@@ -136,7 +138,7 @@ impl Keeper {
             return Err(SubscriptionError::TooMany(self.options.max));
         }
         is_free(&request.name, None, &others)?;
-        let now = self.clock.now();
+        let now = self.now();
         let id = SubscriptionId::new(now, &mut rand::rng());
         let route = RouteName::new(&format!("sub-{id}"));
         let record = SubscriptionRecord {
@@ -186,7 +188,7 @@ impl Keeper {
         )?;
         let record = SubscriptionRecord {
             request,
-            updated_at: self.clock.now(),
+            updated_at: self.now(),
             ..before.clone()
         };
         if before.request.source != record.request.source {
@@ -243,6 +245,12 @@ impl Keeper {
             }
             _ => Ok(()),
         }
+    }
+
+    /// As exactly as state has it.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
     fn sources_of(&self, request: &SubscriptionRequest) -> Vec<SourceName> {
