@@ -27,8 +27,11 @@ const STEP: u32 = 500;
 /// Parked events at which a route is given no more of its dead letters: it has enough to do.
 const ENOUGH: u64 = 5_000;
 
-/// The wait before a route that has enough is looked at again, and before a failed step is repeated.
+/// The wait before a failed step is repeated, and the longest before a route that has enough is looked at again.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// The first such wait: one that keeps up has room in a moment. It doubles while there is none.
+const SOON: Duration = Duration::from_millis(10);
 
 /// How often state is asked for jobs that nobody told of.
 const LOOK: Duration = Duration::from_secs(30);
@@ -42,6 +45,8 @@ pub(crate) struct Redriver {
     begun: Arc<Notify>,
     /// When the next step of a job with a rate is due.
     paced: HashMap<RedriveId, Instant>,
+    /// How long those wait that found no room the last time.
+    waits: HashMap<RedriveId, Duration>,
     /// The paces of those that grow.
     ramps: HashMap<RedriveId, Ramp>,
     recoveries: Recoveries,
@@ -64,6 +69,7 @@ impl Redriver {
             ports,
             begun,
             paced: HashMap::new(),
+            waits: HashMap::new(),
             ramps: HashMap::new(),
             statuses,
             trouble: Trouble::default(),
@@ -99,6 +105,8 @@ impl Redriver {
         let jobs = self.letters.running_redrives().await?;
         self.paced
             .retain(|id, _| jobs.iter().any(|job| job.id == *id));
+        self.waits
+            .retain(|id, _| jobs.iter().any(|job| job.id == *id));
         let mut next = Instant::now() + LOOK;
         if !self.recoveries.is_empty() {
             next = Instant::now() + AGAIN;
@@ -130,8 +138,12 @@ impl Redriver {
         }
         let room = self.room(&job.selection).await?;
         if room == 0 {
-            return Ok(now + AGAIN);
+            let wait = self.waits.entry(job.id).or_insert(SOON);
+            let due = now + *wait;
+            *wait = (*wait * 2).min(AGAIN);
+            return Ok(due);
         }
+        self.waits.remove(&job.id);
         let rate = if job.ramped {
             match self.ramp(job).await? {
                 Some(rate) => Some(rate),
