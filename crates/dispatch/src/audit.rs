@@ -5,7 +5,7 @@
 //! journal never miss a segment that went in between: it takes them too, at most each second, and
 //! whenever somebody asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use domain::policy::Order;
 use domain::ports::{
     ExportStatus, JournalError, LastError, RouteRecord, RouteStatus, SettledRange,
 };
-use domain::{Cause, RangeSet, Seq, SeqRange, Timestamp};
+use domain::{Cause, DestinationName, RangeSet, Seq, SeqRange, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -65,6 +65,8 @@ struct Part {
     exports_counted: Option<Instant>,
     /// The oldest event that is not settled, by the cursor it was looked up for.
     oldest: Option<(Seq, Timestamp)>,
+    /// It was released to its end: it needs nothing of the journal any more.
+    ended: bool,
 }
 
 /// The auditor of all routes.
@@ -78,6 +80,8 @@ pub(crate) struct Auditor {
     /// What keeps statuses from being refreshed.
     trouble: Trouble,
     metrics: Metrics,
+    /// Targets that the metrics show.
+    shown: BTreeSet<DestinationName>,
 }
 
 impl Auditor {
@@ -98,6 +102,7 @@ impl Auditor {
             refreshed: None,
             trouble: Trouble::default(),
             metrics,
+            shown: BTreeSet::new(),
         }
     }
 
@@ -153,6 +158,7 @@ impl Auditor {
                     .release(&part.route.name, committed.cursor);
                 part.route.committed().lost.remove_through(committed.cursor);
             }
+            part.release_if_ended(&committed, &self.ports);
         }
         let lowest = self.parts.iter().map(|part| part.audited).min();
         if let (Some(part), Some(lowest)) = (self.parts.first(), lowest) {
@@ -204,12 +210,20 @@ impl Auditor {
         *self.lock() = statuses;
     }
 
-    /// Adds up what waits for each target, of all routes.
-    fn show_exports(&self, statuses: &[RouteStatus]) {
+    /// Adds up what waits for each target, of all routes. Of one whose last route has gone nothing is shown any more.
+    fn show_exports(&mut self, statuses: &[RouteStatus]) {
         let mut pending = BTreeMap::new();
         for export in statuses.iter().flat_map(|status| &status.exports) {
             *pending.entry(&export.target).or_insert(0) += export.pending;
         }
+        for gone in self
+            .shown
+            .extract_if(.., |target| !pending.contains_key(target))
+        {
+            self.metrics.forget_target(&gone);
+        }
+        self.shown
+            .extend(pending.keys().map(|target| (*target).clone()));
         for (target, pending) in pending {
             self.metrics.export_pending(target).set(gauge(pending));
         }
@@ -251,6 +265,16 @@ impl Part {
             exports_counted: None,
             uncounted: Trouble::default(),
             oldest: None,
+            ended: false,
+        }
+    }
+
+    /// A route that is to end, and has come to its last event, may have much to do with what it parked and buried, and
+    /// for long. It must not keep what others' events take of the journal meanwhile.
+    fn release_if_ended(&mut self, committed: &Committed, ports: &Ports) {
+        if !self.ended && committed.cursor >= self.route.until {
+            self.ended = true;
+            ports.journal.release(&self.route.name, Seq(u64::MAX));
         }
     }
 

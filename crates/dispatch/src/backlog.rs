@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::policy::OnFull;
-use domain::ports::{Backlogs, RouteFull};
+use domain::ports::{Backlogs, OnItsWay, RouteFull};
 use domain::{RouteName, SourceName};
 
 use crate::route::{BacklogMax, BacklogPolicy};
@@ -131,6 +131,15 @@ struct OfSource {
     routes: Vec<RouteName>,
     /// Those whose backlogs have a limit.
     limited: Vec<(RouteName, Arc<Backlog>)>,
+    /// Held once more by each event on its way into the journal.
+    entering: OnItsWay,
+}
+
+impl OfSource {
+    fn remove(&mut self, route: &RouteName) {
+        self.routes.retain(|name| name != route);
+        self.limited.retain(|(name, _)| name != route);
+    }
 }
 
 /// The backlogs that have a limit, by source. Read with every request, written when routes come and go.
@@ -140,7 +149,7 @@ pub(crate) struct LimitedBacklogs {
 }
 
 impl LimitedBacklogs {
-    /// Adds a route that takes from `sources`.
+    /// Adds a route that takes from `sources`, from now on from no others: one that comes again is never out in between.
     pub(crate) fn add(
         &self,
         route: &RouteName,
@@ -151,6 +160,9 @@ impl LimitedBacklogs {
             .by_source
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        for of_source in by_source.values_mut() {
+            of_source.remove(route);
+        }
         for source in sources {
             let of_source = by_source.entry(source.clone()).or_default();
             of_source.routes.push(route.clone());
@@ -166,9 +178,16 @@ impl LimitedBacklogs {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         for of_source in by_source.values_mut() {
-            of_source.routes.retain(|name| name != route);
-            of_source.limited.retain(|(name, _)| name != route);
+            of_source.remove(route);
         }
+    }
+
+    /// Whether an event of the source is on its way that nobody takes any more.
+    pub(crate) fn leaves_behind(&self, source: &SourceName) -> bool {
+        let by_source = self.read();
+        by_source.get(source).is_some_and(|of_source| {
+            of_source.routes.is_empty() && Arc::strong_count(&of_source.entering) > 1
+        })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<SourceName, OfSource>> {
@@ -190,6 +209,17 @@ impl Backlogs for LimitedBacklogs {
             Some((route, _)) => Err(RouteFull(route.clone())),
             None => Ok(()),
         }
+    }
+
+    fn entering(&self, source: &SourceName) -> OnItsWay {
+        if let Some(of_source) = self.read().get(source) {
+            return Arc::clone(&of_source.entering);
+        }
+        let mut by_source = self
+            .by_source
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&by_source.entry(source.clone()).or_default().entering)
     }
 
     fn taken(&self, source: &SourceName) -> bool {
@@ -289,6 +319,37 @@ mod tests {
             "others' events are none of its business"
         );
         assert_eq!(excess(10, 0), 0);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_left_behind_when_the_last_route_of_its_source_goes() {
+        let all = LimitedBacklogs::default();
+        let source = SourceName::new("s").unwrap();
+        let early = all.entering(&source);
+        let [first, second] = ["a", "b"].map(|name| RouteName::new(name).unwrap());
+        for route in [&first, &second] {
+            all.add(route, std::slice::from_ref(&source), None);
+        }
+        drop(early);
+        let on_its_way = all.entering(&source);
+        all.remove(&first);
+        assert!(!all.leaves_behind(&source), "another takes it");
+        all.remove(&second);
+        assert!(all.leaves_behind(&source));
+        drop(on_its_way);
+        assert!(!all.leaves_behind(&source));
+    }
+
+    #[test]
+    fn a_route_that_comes_again_takes_from_its_new_sources_only() {
+        let all = LimitedBacklogs::default();
+        let [before, after] = ["s", "t"].map(|name| SourceName::new(name).unwrap());
+        let route = RouteName::new("a").unwrap();
+        all.add(&route, std::slice::from_ref(&before), None);
+        all.add(&route, std::slice::from_ref(&after), None);
+        assert!(!all.taken(&before) && all.taken(&after));
+        all.remove(&route);
+        assert!(!all.taken(&after));
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::status::RunningRoutes;
 use crate::watched;
 use crate::worker::Worker;
 
+/// How often it is looked whether what is on its way into the journal is there.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Why no route came or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -178,16 +181,19 @@ impl Control {
     }
 
     fn show(&self, route: &Arc<Route>) {
-        let Shared {
-            running, backlogs, ..
-        } = &*self.0;
+        let Shared { running, .. } = &*self.0;
         running.roster.add(Arc::clone(route));
-        // One that comes again has a new backlog, and one that takes nothing new has no say in what is taken.
-        backlogs.remove(&route.name);
-        if route.until == Seq(u64::MAX) {
-            backlogs.add(&route.name, &route.source_names, route.backlog.as_ref());
-        }
+        self.show_backlog(route);
         self.0.shares.set_routes(running.roster.all().len());
+    }
+
+    /// One that takes nothing new has no say in what is taken.
+    fn show_backlog(&self, route: &Route) {
+        let backlogs = &self.0.backlogs;
+        match route.until == Seq(u64::MAX) {
+            true => backlogs.add(&route.name, &route.source_names, route.backlog.as_ref()),
+            false => backlogs.remove(&route.name),
+        }
     }
 
     fn hide(&self, name: &RouteName) {
@@ -247,15 +253,51 @@ impl Control {
         self.spawn(&route)
     }
 
-    /// From now on the route has no say in what is taken: events of a source that no other route takes are refused. One
-    /// that is on its way into the journal already may still be acknowledged. Until the route comes again.
-    pub fn close(&self, name: &RouteName) {
-        self.0.backlogs.remove(name);
+    /// From now on the route has no say in what is taken: events of a source that no other route takes are refused. When
+    /// it returns, the journal has those that were taken for this route before. If that takes longer than `patience`
+    /// nothing has changed, and the answer is `false`. Otherwise it holds until the route comes again. Not cancellation
+    /// safe.
+    pub async fn close(&self, name: &RouteName, patience: Duration) -> bool {
+        let Shared {
+            running, backlogs, ..
+        } = &*self.0;
+        let Some(route) = running.roster.find(name) else {
+            backlogs.remove(name);
+            return true;
+        };
+        backlogs.remove(name);
+        let sources = &route.source_names;
+        let quiet = async {
+            while sources.iter().any(|source| backlogs.leaves_behind(source)) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let is_quiet = tokio::time::timeout(patience, quiet).await.is_ok();
+        if !is_quiet {
+            self.show_backlog(&route);
+        }
+        is_quiet
     }
 
-    /// Lets a route go, for good or to come again (then it takes what is accepted meanwhile, too): what is under way is waited for as long as `patience`, then abandoned. When it returns, what
-    /// the route did is committed as far as state took it, and nobody settles for it or releases it any more.
-    /// Nothing happens if no such route runs. Not cancellation safe.
+    /// Whether routes run, and this one does not.
+    #[must_use]
+    pub fn lacks(&self, name: &RouteName) -> bool {
+        let tasks = self.0.tasks();
+        tasks
+            .as_ref()
+            .is_some_and(|tasks| !tasks.contains_key(name))
+    }
+
+    /// Runs a task that must not end by itself for as long as dispatch does: if it panics, that is a defect which ends
+    /// the process, and not one part of it in silence.
+    pub async fn watch(&self, task: impl Future<Output = ()>, what: &str) {
+        watched(task, what.to_owned(), self.0.alarm.clone()).await;
+    }
+
+    /// Lets a route go, for good or to come again (then it takes what is accepted meanwhile, too): what is under way is
+    /// waited for as long as `patience`, then abandoned. When it returns, what the route did is committed as far as state
+    /// took it, and nobody settles for it or releases it any more. Nothing happens if no such route runs. Not
+    /// cancellation safe.
     ///
     /// # Errors
     /// [`ControlError::Stopping`]; then others may settle for the route still.

@@ -158,6 +158,13 @@ impl Metrics {
         })
     }
 
+    /// Shows nothing of a target any more.
+    pub(crate) fn forget_target(&self, target: &DestinationName) {
+        self.export_pending.remove(&DestinationLabel {
+            destination: target.to_string(),
+        });
+    }
+
     /// The handles of routes that are too many for names of their own: their counts are in one, and what they show
     /// of now in none.
     pub(crate) fn of_the_rest(&self) -> RouteMetrics {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::{Append, AppendError, Backlogs, Journal};
+use domain::ports::{Append, AppendError, Backlogs, Journal, OnItsWay};
 use domain::{Event, EventId, Timestamp};
 
 use crate::answer::Admitted;
@@ -33,7 +33,7 @@ impl Admission {
     /// its key is then known.
     ///
     /// # Errors
-    /// [`Refused::Append`], [`Refused::AckTimeout`].
+    /// [`Refused::Append`], [`Refused::AckTimeout`], [`Refused::NoRoute`].
     pub(crate) async fn admit(
         &self,
         verified: Verified<'_>,
@@ -48,7 +48,7 @@ impl Admission {
     /// The same for an event that came from where nobody waits for an answer: it is waited for as long as it takes.
     ///
     /// # Errors
-    /// [`Refused::Append`].
+    /// [`Refused::Append`], [`Refused::NoRoute`].
     pub(crate) async fn admit_known(
         &self,
         source: &Arc<Source>,
@@ -66,6 +66,9 @@ impl Admission {
             return Err(AppendError::Closed.into());
         };
         let received_at = event.received_at;
+        // Before it is asked: a route that ends now waits until this one is in the journal, or asked no more.
+        let on_its_way = self.backlogs.entering(&source.name);
+        self.taken(source)?;
         let leader = match event.dedup {
             None => None,
             Some(key) => loop {
@@ -86,10 +89,19 @@ impl Admission {
             fate: Some(Fate {
                 leader,
                 received_at,
+                _on_its_way: on_its_way,
             }),
         };
         let id = under_way.finish().await?;
         Ok(Admitted::Accepted(id))
+    }
+
+    /// What nobody takes is not stored: it would be acknowledged and never delivered.
+    pub(crate) fn taken(&self, source: &Source) -> Result<(), Refused> {
+        match self.backlogs.taken(&source.name) {
+            true => Ok(()),
+            false => Err(Refused::NoRoute),
+        }
     }
 }
 
@@ -97,6 +109,7 @@ impl Admission {
 struct Fate {
     leader: Option<Leader>,
     received_at: Timestamp,
+    _on_its_way: OnItsWay,
 }
 
 impl Fate {

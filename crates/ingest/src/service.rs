@@ -248,7 +248,6 @@ impl Ingest {
                 for_good: false,
             });
         }
-        self.taken(source).map_err(refused)?;
         match self.admission.admit_known(source, event).await {
             Ok(admitted) => Ok(matches!(admitted, Admitted::Accepted(_))),
             Err(error) => Err(refused(error)),
@@ -279,7 +278,7 @@ impl Ingest {
             tracing::debug!(source = %source.name, %full, "refused");
             return Err(Refused::RouteFull);
         }
-        self.taken(source)?;
+        self.admission.taken(source)?;
         let received_at = self.ports.clock.now();
         // The head is in memory until the event is durable, and its body may take its time.
         let mut share = self.budget.share();
@@ -293,22 +292,13 @@ impl Ingest {
             remote: Some(peer.ip.clone()),
         };
         let verified = unverified.verify()?;
-        // The last subscription may have ended while the body came.
-        self.taken(source)?;
+        // It is asked again whether anybody takes it: the last subscription may have ended while the body came.
         let admitted = self.admission.admit(verified, &peer.patience).await?;
         drop(share);
         self.metrics
             .ack_seconds
             .observe(begun.elapsed().as_secs_f64());
         Ok(answer::admitted(source, admitted))
-    }
-
-    /// What nobody takes is not stored: it would be acknowledged and never delivered.
-    fn taken(&self, source: &Source) -> Result<(), Refused> {
-        match self.ports.backlogs.taken(&source.name) {
-            true => Ok(()),
-            false => Err(Refused::NoRoute),
-        }
     }
 
     /// What the request takes of the memory before its body.

@@ -157,3 +157,71 @@ async fn a_route_that_is_to_end_takes_no_event_after_its_last_and_counts_none() 
     assert!(ends.delivered().keys().all(|seq| *seq <= 40));
     rig.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_route_closes_once_what_was_taken_for_it_is_in_the_journal_or_takes_events_on() {
+    let memory = Memory::new(&["r", "s"]);
+    let fake = Fake::new(LIMITS);
+    let wanted = [
+        Wanted::new("r", &["a"], &fake),
+        Wanted::new("s", &["b"], &fake),
+    ];
+    let rig = memory.start(&wanted).await;
+    let (control, backlogs) = (rig.dispatch.control(), rig.dispatch.backlogs());
+    let (source, route) = (SourceName::new("b").unwrap(), name("s"));
+    let on_its_way = backlogs.entering(&source);
+    assert!(backlogs.taken(&source));
+    assert!(
+        !control.close(&route, LONG).await,
+        "it may still be acknowledged"
+    );
+    assert!(backlogs.taken(&source));
+    let (closed, ()) = tokio::join!(control.close(&route, LONG), async {
+        tokio::time::sleep(LONG / 2).await;
+        assert!(!backlogs.taken(&source));
+        drop(on_its_way);
+    });
+    assert!(closed && !backlogs.taken(&source));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_came_to_its_last_event_keeps_nothing_of_the_journal_whatever_it_has_parked() {
+    let memory = Memory::new(&["r", "s"]);
+    let [stays, ends] = [Fake::new(LIMITS), Fake::new(LIMITS)];
+    let no = Outcome::Retry {
+        cause: Cause::new("http 500", "no"),
+        after: None,
+    };
+    ends.script(move |seq, _| match seq {
+        5 => Act::Say(no.clone()),
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let mut rig = memory.start(&[Wanted::new("r", &["a"], &stays)]).await;
+    memory.journal.add("a", 50);
+    let mut wanted = Wanted::new("s", &["a"], &ends);
+    wanted.policies.retry.max_retries = 1_000_000;
+    let until = Some(Seq(40));
+    let coming = RouteSpec {
+        until,
+        ..spec(&memory, &wanted).await
+    };
+    rig.dispatch.control().add(coming).await.unwrap();
+    let status = rig.until("s", |status| status.cursor == Seq(40)).await;
+    assert_eq!((status.ledger.parked, status.ledger.pending), (1, 0));
+    memory.journal.add("a", 50);
+    let everything = Some(Seq(u64::MAX));
+    assert_eq!(memory.journal.released("s"), everything);
+    // Nor does it after a start, at which it is there already.
+    rig.stop().await;
+    memory.journal.forget_releases();
+    rig = memory.start(&[Wanted::new("r", &["a"], &stays)]).await;
+    let coming = RouteSpec {
+        until,
+        ..spec(&memory, &wanted).await
+    };
+    rig.dispatch.control().add(coming).await.unwrap();
+    rig.until("s", |status| status.ledger.parked == 1).await;
+    assert_eq!(memory.journal.released("s"), everything);
+    rig.stop().await;
+}

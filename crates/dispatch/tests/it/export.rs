@@ -12,7 +12,7 @@ use crate::corners::{answers_404, delivered, fixed, reject, retry};
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
 use crate::rig::{Rig, Wanted};
-use crate::world::at;
+use crate::world::{at, name};
 
 fn target(name: &str, fake: &Arc<Fake>) -> TargetSpec {
     TargetSpec {
@@ -39,6 +39,28 @@ fn each_once(fake: &Fake, count: u64) {
     let delivered = fake.delivered();
     assert_eq!(delivered.len() as u64, count);
     assert!(delivered.values().all(|times| *times == 1), "{delivered:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_whose_route_has_gone_is_shown_no_more() {
+    let memory = Memory::new(&["r"]);
+    let (fake, dlq) = (Fake::new(LIMITS), Fake::new(LIMITS));
+    dlq.script(|_, _| Act::Hang);
+    let rig = rejecting(&memory, &fake, &[("dlq", &dlq)]).await;
+    memory.journal.add("a", 5);
+    rig.until("r", |status| status.ledger.dead == 5).await;
+    let shown = async || {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &rig.registry).unwrap();
+        text.contains("forebay_export_pending_events{destination=\"dlq\"} 5")
+    };
+    assert!(shown().await);
+    let control = rig.dispatch.control();
+    let patience = Duration::from_secs(5);
+    control.remove(&name("r"), patience).await.unwrap();
+    assert!(!shown().await);
+    rig.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,6 +133,11 @@ impl MemoryJournal {
         self.released.lock().unwrap().get(&name(route)).copied()
     }
 
+    /// As after a start.
+    pub(crate) fn forget_releases(&self) {
+        self.released.lock().unwrap().clear();
+    }
+
     fn of(&self, sources: &SourceSet, after: Seq, through: Seq) -> Vec<StoredEvent> {
         let events = self.events.lock().unwrap();
         let wanted = events.iter().filter(|stored| {

@@ -27,7 +27,8 @@ pub use journal::{
     Reader,
 };
 pub use routes::{
-    Backlogs, BreakerState, LastError, RouteControlError, RouteFull, RouteStatus, Routes, Unlimited,
+    Backlogs, BreakerState, LastError, OnItsWay, RouteControlError, RouteFull, RouteStatus, Routes,
+    Unlimited,
 };
 pub use sources::{SourceStatus, Sources};
 pub use state::{

@@ -1,5 +1,7 @@
 //! Routes as admin sees them: their state in words and numbers, pause and resume.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -120,6 +122,9 @@ pub trait Routes: Send + Sync {
 #[error("route {0} has as many events waiting as its max_backlog allows")]
 pub struct RouteFull(pub RouteName);
 
+/// An event on its way into the journal. Held until its fate is known, also when nobody waits for that any more.
+pub type OnItsWay = Arc<()>;
+
 /// The limits of what waits, as ingest asks them. On the way of every request: cheap, and never waits.
 pub trait Backlogs: Send + Sync {
     /// Whether every route of the source has room for one event more.
@@ -127,6 +132,12 @@ pub trait Backlogs: Send + Sync {
     /// # Errors
     /// [`RouteFull`] with the first that has none.
     fn admits(&self, source: &SourceName) -> Result<(), RouteFull>;
+
+    /// An event of the source is about to go into the journal. To be called before [`Backlogs::taken`], whose answer
+    /// then holds for this event: a route that ends waits for what was taken for it.
+    fn entering(&self, _source: &SourceName) -> OnItsWay {
+        OnItsWay::default()
+    }
 
     /// Whether any route takes the events of the source at all. Where subscriptions are enabled it may be that
     /// none does yet, and what nobody takes is not to be acknowledged.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::ports::{Journal, RouteRecord, State};
+use domain::ports::{Journal, RouteRecord, State, SubscriptionRecords};
 use domain::{Clock, Seq};
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use prometheus_client::registry::Registry;
@@ -240,8 +240,14 @@ fn make_durable(directory: &Path) -> std::io::Result<()> {
 
 async fn known(state: &SqliteState, flags: OpenFlags) -> Outcome<Known> {
     let routes = state.routes().await?;
-    let holds: BTreeMap<_, _> = routes
-        .iter()
+    let subscriptions = state.subscriptions().await?;
+    let until = |route: &RouteRecord| {
+        let found = subscriptions.iter().find(|one| one.route == route.name);
+        found.and_then(|one| one.until).unwrap_or(Seq(u64::MAX))
+    };
+    // One that came to its last event was released to its end, and what follows may be gone.
+    let holding = routes.iter().filter(|route| route.cursor < until(route));
+    let holds: BTreeMap<_, _> = holding
         .map(|route| (route.name.clone(), route.cursor))
         .collect();
     Ok(Known {

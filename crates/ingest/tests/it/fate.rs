@@ -8,8 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Append, AppendError, Appending, Durability, Journal, JournalError, Reader};
-use domain::{Event, EventId, RouteName, Seq, SourceSet};
+use domain::ports::{
+    Append, AppendError, Appending, Backlogs, Durability, Journal, JournalError, OnItsWay, Reader,
+    RouteFull,
+};
+use domain::{Event, EventId, RouteName, Seq, SourceName, SourceSet};
 use tokio::sync::oneshot;
 
 use super::door::{Answered, Door, sources};
@@ -172,6 +175,49 @@ async fn what_became_durable_after_its_answer_is_known_to_the_repeat() {
     assert_eq!(repeat.json()["status"], "duplicate");
     assert_eq!(repeat.json()["id"], id(7).to_string());
     assert_eq!(journal.appends.load(Ordering::SeqCst), 1);
+}
+
+/// Knows whether an event is on its way.
+#[derive(Default)]
+struct Entering(OnItsWay);
+
+impl Backlogs for Entering {
+    fn admits(&self, _: &SourceName) -> Result<(), RouteFull> {
+        Ok(())
+    }
+
+    fn entering(&self, _: &SourceName) -> OnItsWay {
+        Arc::clone(&self.0)
+    }
+
+    fn accepted(&self, _: &SourceName) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_is_on_its_way_until_its_fate_is_known_also_when_its_sender_was_answered() {
+    let journal = Arc::new(Decided {
+        in_a_frame: true,
+        ..Decided::default()
+    });
+    let entering = Arc::new(Entering::default());
+    let on_its_way = || Arc::strong_count(&entering.0) > 1;
+    let door = Door::open_before(
+        &sources(SOURCES),
+        Arc::clone(&journal) as _,
+        Arc::clone(&entering) as _,
+        |settings| settings.ack_timeout = SHORT,
+    )
+    .await;
+    let late = door.post("/in/s", &[("x-id", "1")], b"{}").await;
+    assert_eq!(late.status, 503);
+    assert!(on_its_way(), "it may become durable still");
+    journal.decide(Ok(vec![id(7)])).await;
+    let decided = async {
+        while on_its_way() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LONG, decided).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
