@@ -343,3 +343,83 @@ async fn while_the_only_subscription_is_replaced_its_events_are_taken_and_reach_
     has(&new, &all).await?;
     rig::assert_balanced(&forebay).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_drains_for_long_does_not_fill_the_journal_with_what_others_deliver() -> Result<()>
+{
+    let (failing, good) = (Endpoint::start().await?, Endpoint::start().await?);
+    failing.answer_with(|_| Answer::status(500));
+    let small = "[journal]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"6MiB\"\nmin_free = \"0B\"\nretain = \"1s\"\n\n";
+    let sources = ALLOWED.replace("\"http\"\n", "\"http\"\nmax_body = \"512KiB\"\n");
+    let mut forebay = rig::forebay([small, &sources].concat()).start().await?;
+    let policy = json!({ "maxRetries": 100, "retryIntervalSeconds": 1 });
+    let request =
+        json!({ "name": "a", "url": failing.url(), "source": "in", "retryPolicy": policy });
+    let (_, made) = ask(&forebay, "POST", "", &request).await?;
+    assert_eq!(post(&forebay, "in", "waits").await?, 200);
+    received(&failing, 1).await?;
+    let path = format!("/{}?pending=deliver", id(&made));
+    assert_eq!(ask(&forebay, "DELETE", &path, &Value::Null).await?.0, 202);
+    let request = json!({ "name": "b", "url": good.url(), "source": "other" });
+    assert_eq!(ask(&forebay, "POST", "", &request).await?.0, 201);
+    let body = "x".repeat(200 << 10);
+    for n in 0..60 {
+        testbed::until("an event is taken", DEADLINE, async || {
+            match post(&forebay, "other", &body).await {
+                Ok(200) => Ok(()),
+                answer => Err(format!("event {n}: {answer:?}")),
+            }
+        })
+        .await?;
+    }
+    received(&good, 60).await?;
+    forebay.kill9().await?;
+    forebay.start().await?;
+    failing.answer_with(|_| Answer::status(200));
+    gone(&forebay, id(&made)).await?;
+    has(&failing, &["waits"]).await?;
+    rig::assert_balanced(&forebay).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_on_their_way_arrive_also_if_all_that_waits_is_to_be_one() -> Result<()> {
+    let (failing, dead) = (Endpoint::start().await?, Endpoint::start().await?);
+    failing.answer_with(|_| Answer::status(400));
+    dead.answer_with(|_| Answer::status(503));
+    let forebay = rig::forebay(ALLOWED).start().await?;
+    let made = subscribe(&forebay, &failing.url(), Some(&dead.url())).await?;
+    assert_eq!(post(&forebay, "in", "1").await?, 200);
+    received(&dead, 1).await?;
+    let path = format!("/{}?pending=dead-letter", id(&made));
+    let (status, said) = ask(&forebay, "DELETE", &path, &Value::Null).await?;
+    assert_eq!((status, &said["waiting"]), (202, &json!(1)), "{said}");
+    dead.answer_with(|_| Answer::status(200));
+    gone(&forebay, id(&made)).await?;
+    has(&dead, &["1"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_replaced_by_what_cannot_be_put_to_work_goes_on_as_it_was() -> Result<()> {
+    let endpoint = Endpoint::start().await?;
+    let empty = tempfile::tempdir().unwrap();
+    let roots = empty.path().to_str().unwrap();
+    // Without certificates no https can be spoken.
+    let launch = rig::forebay(ALLOWED).env("SSL_CERT_DIR", roots);
+    let forebay = launch.env("SSL_CERT_FILE", "/dev/null").start().await?;
+    let made = subscribe(&forebay, &endpoint.url(), None).await?;
+    let request = json!({ "name": "secure", "url": "https://127.0.0.1:9/" });
+    let path = format!("/{}", id(&made));
+    let (status, said) = ask(&forebay, "PUT", &path, &request).await?;
+    assert_eq!(
+        (status, &said["code"]),
+        (500, &json!("subscription-failed"))
+    );
+    let (_, shown) = ask(&forebay, "GET", &path, &Value::Null).await?;
+    assert_eq!(shown["url"], made["url"], "{shown}");
+    assert_eq!(post(&forebay, "in", "1").await?, 200);
+    has(&endpoint, &["1"]).await?;
+    assert_eq!(ask(&forebay, "POST", "", &request).await?.0, 500);
+    let (_, listed) = ask(&forebay, "GET", "", &Value::Null).await?;
+    assert_eq!(listed["subscriptions"].as_array().unwrap().len(), 1);
+    Ok(())
+}

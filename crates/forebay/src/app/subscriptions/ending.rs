@@ -50,14 +50,15 @@ impl Keeper {
         self.or_go_on(&record, ended).await
     }
 
-    /// Makes dead letters of what waits. If they have somewhere to go they go there first, unless there was nothing
-    /// else to do: then whoever asks a second time does not want to wait for that.
+    /// Makes dead letters of what waits. If they have somewhere to go they go there first, unless it was draining and
+    /// there was nothing else to do: then whoever asks a second time does not want to wait for that.
     async fn bury(&self, record: SubscriptionRecord) -> Result<Deleted, SubscriptionError> {
+        let was_draining = record.until.is_some();
         self.close(&record.route).await?;
         self.stop_route(&record.route).await?;
         let record = self.ends_here(record).await?;
         let ended = match self.bury_all(&record).await {
-            Ok(0) => self.retire(&record).await,
+            Ok(0) if was_draining => self.retire(&record).await,
             Ok(_) => self.go_on_or_retire(&record).await,
             Err(error) => Err(error),
         };
@@ -72,7 +73,7 @@ impl Keeper {
     ) -> Result<Deleted, SubscriptionError> {
         if let Err(error) = &ended {
             tracing::error!(subscription = %record.id, %error, "a subscription could not be ended, and goes on");
-            // If it runs already there is nothing to do.
+            // If it runs already there is nothing to do, and if it cannot run now it will soon.
             self.run_route(record).await.ok();
         }
         ended
@@ -132,8 +133,9 @@ impl Keeper {
         Ok(Deleted::Gone)
     }
 
-    /// Retires those that have delivered what was waiting.
-    pub(super) async fn end_what_has_drained(&self) {
+    /// Retires those that have delivered what was waiting, and puts to work what does not run: a change that failed
+    /// halfway, because state could not be read, must not leave one standing still.
+    pub(super) async fn look_after_all(&self) {
         let records = match self.stores.state.subscriptions().await {
             Ok(records) => records,
             Err(error) => {
@@ -141,8 +143,14 @@ impl Keeper {
                 return;
             }
         };
-        for record in records.iter().filter(|record| record.until.is_some()) {
-            if let Err(error) = self.end_if_drained(record).await {
+        for record in &records {
+            if self.control.lacks(&record.route) {
+                if let Err(error) = self.run_route(record).await {
+                    tracing::warn!(subscription = %record.id, %error, "a subscription does not run; trying again");
+                }
+            } else if record.until.is_some()
+                && let Err(error) = self.end_if_drained(record).await
+            {
                 tracing::warn!(subscription = %record.id, %error, "a subscription that was deleted cannot be ended; trying again");
             }
         }

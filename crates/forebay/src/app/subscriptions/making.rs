@@ -132,7 +132,7 @@ impl Keeper {
         &self,
         request: SubscriptionRequest,
     ) -> Result<SubscriptionRecord, SubscriptionError> {
-        self.judge(&request)?;
+        self.judge(&request).await?;
         let others = self.stores.state.subscriptions().await?;
         if others.len() >= self.options.max {
             return Err(SubscriptionError::TooMany(self.options.max));
@@ -180,7 +180,7 @@ impl Keeper {
         if before.until.is_some() {
             return Err(SubscriptionError::Draining);
         }
-        self.judge(&request)?;
+        self.judge(&request).await?;
         is_free(
             &request.name,
             Some(id),
@@ -196,9 +196,10 @@ impl Keeper {
         }
         self.stop_route(&record.route).await?;
         let changed = self.change(&before, &record).await;
-        // With or without the change it goes on.
-        let current = if changed.is_ok() { &record } else { &before };
-        self.run_route(current).await?;
+        // With or without the change it goes on, as state has it; if that cannot be read, soon.
+        if let Ok(current) = self.find(id).await {
+            self.run_route(&current).await?;
+        }
         changed?;
         tracing::info!(subscription = %id, route = %record.route, "a subscription was replaced");
         Ok(record)
@@ -221,14 +222,17 @@ impl Keeper {
         }
         state.change_subscription(record.clone()).await?;
         let changed = dispatch::change_sources(state, journal, &record.route, sources).await;
-        changed.map_err(|error| match error {
+        let Err(error) = changed else { return Ok(()) };
+        // Else the next start would find what whoever asked was told is not so.
+        state.change_subscription(before.clone()).await?;
+        Err(match error {
             dispatch::sources::ChangeError::State(error) => error.into(),
             dispatch::sources::ChangeError::Journal(error) => super::failed(error),
         })
     }
 
-    /// Whether it may be at all.
-    fn judge(&self, request: &SubscriptionRequest) -> Result<(), SubscriptionError> {
+    /// Whether it may be at all, and could be put to work: found out before anything is stored or stopped.
+    async fn judge(&self, request: &SubscriptionRequest) -> Result<(), SubscriptionError> {
         let guard = guard(&self.options);
         let dead = request.dead_letter_url.as_deref();
         let urls = [
@@ -238,6 +242,10 @@ impl Keeper {
         for (field, url) in urls {
             let judged = url.map_or(Ok(()), |url| guard.check(url));
             judged.map_err(|reason| SubscriptionError::BadUrl { field, reason })?;
+            if let Some(url) = url {
+                let made = self.maker.destination(url).await;
+                made.map_err(|error| super::failed(format!("{error:#}")))?;
+            }
         }
         match &request.source {
             Some(source) if !self.sources.contains(source) => {

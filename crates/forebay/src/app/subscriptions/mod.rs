@@ -12,9 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::policy::DeadLetterPolicy;
 use domain::ports::{
-    Backlogs, Deleted, Leftover, NoSubscriptions, RouteStatus, Routes, State, Subscription,
-    SubscriptionError, SubscriptionRecord, SubscriptionRecords, SubscriptionRequest,
-    SubscriptionStatus, Subscriptions,
+    Deleted, Leftover, NoSubscriptions, RouteStatus, Routes, Subscription, SubscriptionError,
+    SubscriptionRecord, SubscriptionRecords, SubscriptionRequest, SubscriptionStatus,
+    Subscriptions,
 };
 use domain::{Clock, RouteName, SourceName, SubscriptionId};
 use tokio::sync::{mpsc, oneshot};
@@ -30,8 +30,11 @@ pub use making::{Maker, admit};
 /// Changes that may wait their turn.
 const WAITING: usize = 64;
 
-/// How often it is looked whether one that was deleted has delivered what was waiting.
+/// How often it is looked whether one that was deleted has delivered what was waiting, and whether all run.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The longest that events on their way into the journal are waited for.
+const CLOSING: Duration = Duration::from_secs(30);
 
 /// What a change gives.
 type Reply<T> = oneshot::Sender<Result<T, SubscriptionError>>;
@@ -99,12 +102,14 @@ pub fn start(
         sources: config.source_names(),
         stores: stores.clone(),
         control: dispatch.control(),
-        backlogs: dispatch.backlogs(),
-        ack_timeout: config.server.ack_timeout,
         maker,
         clock: Arc::clone(clock),
     };
-    tokio::spawn(keeper.run(asked));
+    let control = dispatch.control();
+    tokio::spawn(async move {
+        let keeping = keeper.run(asked);
+        control.watch(keeping, "the keeper of subscriptions").await;
+    });
     Arc::new(Asking {
         ask,
         records: stores.state.clone(),
@@ -119,9 +124,6 @@ struct Keeper {
     sources: Vec<SourceName>,
     stores: Stores,
     control: dispatch::Control,
-    backlogs: Arc<dyn Backlogs>,
-    /// The longest that an event may be on its way into the journal.
-    ack_timeout: Duration,
     maker: Maker,
     clock: Arc<dyn Clock>,
 }
@@ -139,7 +141,7 @@ impl Keeper {
                     Some(Ask::Delete(id, leftover, reply)) => drop(reply.send(self.delete(id, leftover).await)),
                     None => return,
                 },
-                _ = tick.tick() => self.end_what_has_drained().await,
+                _ = tick.tick() => self.look_after_all().await,
             }
         }
     }
@@ -158,14 +160,14 @@ impl Keeper {
     }
 
     /// Takes nothing new for the subscription. What nobody else takes either is refused from now on; what was on its way
-    /// into the journal then will be acknowledged, and is its own still: it is there when this returns.
+    /// into the journal then may be acknowledged, and is its own still: it is there when this returns.
     async fn close(&self, route: &RouteName) -> Result<(), SubscriptionError> {
-        self.control.close(route);
-        let sources = self.stores.state.route_sources(route).await?;
-        if !sources.iter().all(|source| self.backlogs.taken(source)) {
-            tokio::time::sleep(self.ack_timeout).await;
+        match self.control.close(route, CLOSING).await {
+            true => Ok(()),
+            false => Err(failed(
+                "the journal has not confirmed events that were taken for it; nothing was changed, try again",
+            )),
         }
-        Ok(())
     }
 
     /// Ends the work of the subscription's route; what is under way may take as long as one request.
