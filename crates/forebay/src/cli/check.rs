@@ -49,13 +49,17 @@ async fn connect(config: &Config) -> Outcome {
         let destination = &destination.port;
         let kind = destination.kind();
         match tokio::time::timeout(LOOK, destination.inspect()).await {
-            Ok(Ok(findings)) if findings.is_empty() => {
-                output::line(&format!("destination {name} ({kind}): reached"))?;
-            }
             Ok(Ok(findings)) => {
-                output::line(&format!(
-                    "destination {name} ({kind}): reached, and weaker than promised"
-                ))?;
+                let weaker = match findings.is_empty() {
+                    true => "",
+                    false => ", and weaker than promised",
+                };
+                output::line(&format!("destination {name} ({kind}): reached{weaker}"))?;
+                if !destination.recognises_repeats() {
+                    output::line(
+                        "  takes an event at least once: a repeat has the same forebay-event-id, for its reader to tell",
+                    )?;
+                }
                 findings
                     .iter()
                     .try_for_each(|finding| output::line(&format!("  {}", finding.text)))?;
