@@ -423,3 +423,33 @@ async fn one_that_is_replaced_by_what_cannot_be_put_to_work_goes_on_as_it_was() 
     assert_eq!(listed["subscriptions"].as_array().unwrap().len(), 1);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_could_not_be_put_to_work_again_is_as_soon_as_it_can_be() -> Result<()> {
+    let endpoint = Endpoint::start_tls().await?;
+    endpoint.answer_with(|_| Answer::status(500));
+    let dir = tempfile::tempdir().unwrap();
+    let (file, none) = (dir.path().join("roots.pem"), dir.path().join("none"));
+    let (file, none) = (file.to_str().unwrap(), none.to_str().unwrap());
+    let roots = std::fs::read(endpoint.ca().unwrap()).unwrap();
+    std::fs::write(file, &roots).unwrap();
+    let launch = rig::forebay(ALLOWED).env("SSL_CERT_DIR", none);
+    let forebay = launch.env("SSL_CERT_FILE", file).start().await?;
+    let policy = json!({ "maxRetries": 100, "retryIntervalSeconds": 1 });
+    let request = json!({ "name": "tls", "url": endpoint.url(), "retryPolicy": policy });
+    let (_, made) = ask(&forebay, "POST", "", &request).await?;
+    assert_eq!(post(&forebay, "in", "1").await?, 200);
+    received(&endpoint, 1).await?;
+    std::fs::write(file, "").unwrap();
+    let path = format!("/{}?pending=deliver", id(&made));
+    let (status, said) = ask(&forebay, "DELETE", &path, &Value::Null).await?;
+    assert_eq!(
+        (status, &said["code"]),
+        (500, &json!("subscription-failed"))
+    );
+    endpoint.answer_with(|_| Answer::status(200));
+    std::fs::write(file, &roots).unwrap();
+    gone(&forebay, id(&made)).await?;
+    assert_eq!(forebay.cli(&["dlq", "list", "--json"]).await?.stdout, "");
+    Ok(())
+}
