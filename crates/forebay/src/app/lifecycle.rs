@@ -1,9 +1,10 @@
 //! The life of routes across starts: new ones are registered, settled ones that vanished are retired,
 //! and one that vanished with anything left stops the start.
 
+use std::collections::HashSet;
+
 use domain::ports::{
-    Archive, EventQuery, Journal, JournalError, RetireFate, RouteRecord, State, StateError,
-    SubscriptionRecord,
+    Archive, EventQuery, Journal, JournalError, RetireFate, RouteRecord, State, SubscriptionRecord,
 };
 use domain::{Clock, RouteName, Seq, SourceName, SourceSet};
 
@@ -22,7 +23,8 @@ pub async fn admit_routes(
     clock: &dyn Clock,
 ) -> Outcome {
     let registered = stores.state.routes().await?;
-    let is_subscription = |name: &RouteName| subscriptions.iter().any(|one| one.route == *name);
+    let subscriptions: HashSet<&RouteName> = subscriptions.iter().map(|one| &one.route).collect();
+    let is_subscription = |name: &RouteName| subscriptions.contains(name);
     for route in registered
         .iter()
         .filter(|route| !config.routes.contains_key(&route.name) && !is_subscription(&route.name))
@@ -31,7 +33,7 @@ pub async fn admit_routes(
     }
     for (name, route) in &config.routes {
         if let Some(record) = registered.iter().find(|known| known.name == *name) {
-            leaves_nothing_behind(stores, &record.name, &route.from).await?;
+            leaves_nothing_behind(stores, record, &route.from).await?;
         } else {
             // From here on nothing is reclaimed that the route may begin with.
             stores.journal.release(name, Seq::ZERO);
@@ -50,11 +52,16 @@ pub async fn admit_routes(
 
 /// A source that a route no longer takes must have nothing waiting on it: nobody would deliver that any
 /// more, and nobody would see it.
-async fn leaves_nothing_behind(stores: &Stores, name: &RouteName, from: &[SourceName]) -> Outcome {
-    let left = left_waiting(stores, name, from).await?;
+async fn leaves_nothing_behind(
+    stores: &Stores,
+    route: &RouteRecord,
+    from: &[SourceName],
+) -> Outcome {
+    let left = left_waiting(stores, route, from).await?;
     let Some((source, waiting)) = left.into_iter().next() else {
         return Ok(());
     };
+    let name = &route.name;
     Err(Failure::say(
         Exit::Usage,
         format!(
@@ -69,20 +76,17 @@ async fn leaves_nothing_behind(stores: &Stores, name: &RouteName, from: &[Source
 /// When either store cannot be read, or state knows no such route.
 pub async fn left_waiting(
     stores: &Stores,
-    name: &RouteName,
+    route: &RouteRecord,
     from: &[SourceName],
 ) -> anyhow::Result<Vec<(SourceName, u64)>> {
-    let routes = stores.state.routes().await?;
-    let route = routes.into_iter().find(|route| route.name == *name);
-    let route = route.ok_or_else(|| StateError::UnknownRoute(name.clone()))?;
-    let before = stores.state.route_sources(name).await?;
+    let before = stores.state.route_sources(&route.name).await?;
     let mut left = Vec::new();
     for source in before {
         if from.contains(&source) {
             continue;
         }
         let only: SourceSet = [source.clone()].into_iter().collect();
-        let waiting = waiting(stores, &route, &only, stores.journal.end()).await?;
+        let waiting = waiting(stores, route, &only, stores.journal.end()).await?;
         if waiting > 0 {
             left.push((source, waiting));
         }

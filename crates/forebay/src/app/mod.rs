@@ -105,9 +105,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     let redrive_begun = Arc::new(Notify::new());
     let maker = subscriptions::Maker::new(config, Arc::clone(&clock));
     let mut specs = specs(config, &stores).await?;
-    for record in &subscribed {
-        specs.push(maker.spec(record, &stores).await?);
-    }
+    specs.extend(maker.specs(&subscribed, &stores).await?);
     let dispatch = start_dispatch(
         config,
         &stores,

@@ -241,10 +241,10 @@ fn make_durable(directory: &Path) -> std::io::Result<()> {
 async fn known(state: &SqliteState, flags: OpenFlags) -> Outcome<Known> {
     let routes = state.routes().await?;
     let subscriptions = state.subscriptions().await?;
-    let until = |route: &RouteRecord| {
-        let found = subscriptions.iter().find(|one| one.route == route.name);
-        found.and_then(|one| one.until).unwrap_or(Seq(u64::MAX))
-    };
+    let ending = subscriptions.iter();
+    let ending = ending.filter_map(|one| Some((&one.route, one.until?)));
+    let ending: BTreeMap<_, _> = ending.collect();
+    let until = |route: &RouteRecord| ending.get(&route.name).copied().unwrap_or(Seq(u64::MAX));
     // One that came to its last event was released to its end, and what follows may be gone.
     let holding = routes.iter().filter(|route| route.cursor < until(route));
     let holds: BTreeMap<_, _> = holding

@@ -166,7 +166,10 @@ impl Keeper {
         self.or_go_on(record, ended).await.map(drop)
     }
 
-    async fn route(&self, record: &SubscriptionRecord) -> Result<RouteRecord, StateError> {
+    pub(super) async fn route(
+        &self,
+        record: &SubscriptionRecord,
+    ) -> Result<RouteRecord, StateError> {
         let routes = self.stores.state.routes().await?;
         let found = routes.into_iter().find(|route| route.name == record.route);
         found.ok_or_else(|| StateError::UnknownRoute(record.route.clone()))

@@ -1,5 +1,6 @@
 //! Making a subscription and changing it: what is asked is judged, stored, and put to work.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -7,8 +8,8 @@ use connectors::http::{Guard, guarded};
 use dispatch::{BacklogMax, BacklogPolicy, RoutePolicies, RouteSpec, TargetSpec};
 use domain::policy::{Backoff, DeadLetterPolicy, OnFull, OnOutage, RetryPolicy};
 use domain::ports::{
-    Destination, Journal, RetireFate, State, SubscriptionError, SubscriptionRecord,
-    SubscriptionRecords, SubscriptionRequest,
+    Destination, Journal, RetireFate, RouteRecord, State, StateError, SubscriptionError,
+    SubscriptionRecord, SubscriptionRecords, SubscriptionRequest,
 };
 use domain::{
     Clock, DestinationName, HumanDuration, RouteName, Seq, SourceName, SubscriptionId, Timestamp,
@@ -43,19 +44,48 @@ impl Maker {
         }
     }
 
+    /// The routes that all subscriptions are, as dispatch runs them. Looks at state's routes once: there may be many.
+    ///
+    /// # Errors
+    /// When state cannot be read, or the destination of one not made.
+    pub async fn specs(
+        &self,
+        records: &[SubscriptionRecord],
+        stores: &Stores,
+    ) -> anyhow::Result<Vec<RouteSpec>> {
+        let mut routes = by_name(stores).await?;
+        let mut specs = Vec::with_capacity(records.len());
+        for (place, record) in records.iter().enumerate() {
+            let route = routes.remove(&record.route);
+            specs.push(self.spec_of(record, route, place, stores).await?);
+        }
+        Ok(specs)
+    }
+
     /// The route that the subscription is, as dispatch runs it.
-    pub async fn spec(
+    pub(super) async fn spec(
         &self,
         record: &SubscriptionRecord,
         stores: &Stores,
     ) -> anyhow::Result<RouteSpec> {
-        let name = &record.route;
-        let routes = stores.state.routes().await?;
-        let route = routes.into_iter().find(|route| route.name == *name);
-        let route = route.with_context(|| format!("state has no route {name}"))?;
-        let sources = stores.state.route_sources(name).await?;
+        let route = by_name(stores).await?.remove(&record.route);
         let others = stores.state.subscriptions().await?;
         let place = others.iter().position(|other| other.id == record.id);
+        self.spec_of(record, route, place.unwrap_or_default(), stores)
+            .await
+    }
+
+    /// The subscription is the one at `place`.
+    async fn spec_of(
+        &self,
+        record: &SubscriptionRecord,
+        route: Option<RouteRecord>,
+        place: usize,
+        stores: &Stores,
+    ) -> anyhow::Result<RouteSpec> {
+        let name = &record.route;
+        let route = route.with_context(|| format!("state has no route {name}"))?;
+        let sources = stores.state.route_sources(name).await?;
         let targets = match &record.request.dead_letter_url {
             Some(url) => vec![TargetSpec {
                 name: target(name)?,
@@ -72,7 +102,7 @@ impl Maker {
             targets,
             record: route,
             until: record.until,
-            has_own_metrics: place.is_none_or(|place| place < SHOWN),
+            has_own_metrics: place < SHOWN,
             name: name.clone(),
         })
     }
@@ -113,6 +143,12 @@ impl Maker {
             ..RoutePolicies::default()
         })
     }
+}
+
+/// State's routes.
+async fn by_name(stores: &Stores) -> Result<BTreeMap<RouteName, RouteRecord>, StateError> {
+    let routes = stores.state.routes().await?.into_iter();
+    Ok(routes.map(|route| (route.name.clone(), route)).collect())
 }
 
 fn guard(options: &SubscriptionOptions) -> Guard {
@@ -214,7 +250,8 @@ impl Keeper {
         let (state, journal) = (&*self.stores.state, &*self.stores.journal);
         let sources = self.sources_of(&record.request);
         if before.request.source != record.request.source {
-            let left = lifecycle::left_waiting(&self.stores, &record.route, &sources).await;
+            let route = self.route(record).await?;
+            let left = lifecycle::left_waiting(&self.stores, &route, &sources).await;
             let left = left.map_err(super::failed)?;
             if let Some((of, waiting)) = left.into_iter().next() {
                 return Err(SubscriptionError::SourceHeld { of, waiting });
@@ -291,12 +328,15 @@ pub async fn admit(
     stores: &Stores,
     records: &[SubscriptionRecord],
 ) -> anyhow::Result<()> {
+    let routes = by_name(stores).await?;
     for record in records {
         let mut sources: Vec<SourceName> = match &record.request.source {
             Some(source) => vec![source.clone()],
             None => config.source_names(),
         };
-        let left = lifecycle::left_waiting(stores, &record.route, &sources).await?;
+        let route = routes.get(&record.route);
+        let route = route.with_context(|| format!("state has no route {}", record.route))?;
+        let left = lifecycle::left_waiting(stores, route, &sources).await?;
         sources.extend(left.into_iter().map(|(source, _)| source));
         let (state, journal) = (&*stores.state, &*stores.journal);
         dispatch::change_sources(state, journal, &record.route, sources).await?;
