@@ -340,13 +340,12 @@ async fn one_that_says(words: &'static [u8]) -> String {
 #[tokio::test]
 async fn what_is_no_broker_is_unavailable() {
     let section = |url: &str| json!({"type": "rabbitmq", "url": url, "routing_key": QUEUE});
-    for (words, codes) in [
-        (&b""[..], &["reset", "connection"][..]),
-        (
-            b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            &["connection", "reset"],
-        ),
-        (b"AMQP\0\x01\0\0", &["connection"]),
+    // It closes after its words: whether those or the end are seen first is anybody's guess.
+    let codes = ["connection", "reset"];
+    for words in [
+        &b""[..],
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"AMQP\0\x01\0\0",
     ] {
         let to = made(&section(&one_that_says(words).await));
         let code = deliver_to_nobody(&*to, &events(1)).await;
