@@ -142,7 +142,9 @@ impl Settler {
             part.progress.absorb(taken.progress);
             part.rows.absorb(taken.rows);
         }
-        if self.rows_again.is_none_or(|again| again <= Instant::now()) {
+        let is_due = self.rows_again.is_none_or(|again| again <= Instant::now());
+        // What a route that goes has done is taken now or done again.
+        if is_due || !self.leaving.is_empty() {
             match self.commit_only(Take::All).await {
                 Ok(()) => {
                     self.rows_again = None;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch::{ControlError, RouteSpec};
-use domain::ports::State;
+use domain::policy::Order;
+use domain::ports::{State, StateError};
 use domain::{Cause, Outcome, Seq, SourceName};
 
+use crate::corners::{fixed, reject};
 use crate::destination::{Act, Fake, LIMITS};
 use crate::memory::Memory;
 use crate::rig::{Rig, Wanted};
@@ -19,12 +21,15 @@ async fn spec(memory: &Memory, wanted: &Wanted<'_>) -> RouteSpec {
     wanted.spec(&memory.state.routes().await.unwrap())
 }
 
-async fn two(memory: &Memory, fakes: [&Arc<Fake>; 2]) -> Rig {
-    let wanted = [
+fn two_of<'a>(fakes: [&'a Arc<Fake>; 2]) -> [Wanted<'a>; 2] {
+    [
         Wanted::new("r", &["a"], fakes[0]),
         Wanted::new("s", &["a"], fakes[1]),
-    ];
-    memory.start(&wanted).await
+    ]
+}
+
+async fn two(memory: &Memory, fakes: [&Arc<Fake>; 2]) -> Rig {
+    memory.start(&two_of(fakes)).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +160,29 @@ async fn a_route_that_is_to_end_takes_no_event_after_its_last_and_counts_none() 
     let status = rig.status("s").await;
     assert_eq!((status.ledger.accepted, status.cursor), (40, Seq(40)));
     assert!(ends.delivered().keys().all(|seq| *seq <= 40));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_goes_right_after_state_was_full_leaves_all_it_did_there() {
+    let memory = Memory::new(&["r", "s"]);
+    let [stays, goes] = [Fake::new(LIMITS), Fake::new(LIMITS)];
+    goes.script(|seq, _| match seq % 10 {
+        3 => reject(),
+        _ => Act::Say(Outcome::Delivered),
+    });
+    let mut wanted = two_of([&stays, &goes]);
+    wanted[1].policies = fixed(Order::None);
+    let rig = memory.start(&wanted).await;
+    let full = StateError::Full("state.max_bytes is used up".into());
+    memory.state.rows_meet(Some(full));
+    memory.journal.add("a", 20);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(memory.state.dead("s").len(), 0);
+    memory.state.rows_meet(None);
+    let control = rig.dispatch.control();
+    control.remove(&name("s"), LONG).await.unwrap();
+    assert_eq!(memory.state.dead("s").len(), 2);
     rig.stop().await;
 }
 
