@@ -96,7 +96,8 @@ pub enum Deleted {
     Draining(u64),
 }
 
-/// Why it was not done. Nothing was changed.
+/// Why it was not done. But for [`SubscriptionError::State`] and [`SubscriptionError::Failed`] nothing was changed; of
+/// those, a deletion may have begun: then the subscription drains.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SubscriptionError {
     /// `[subscriptions]` does not allow any.
@@ -155,8 +156,8 @@ pub enum SubscriptionError {
     /// State could not do it.
     #[error(transparent)]
     State(#[from] StateError),
-    /// It is stored, or not, and could not be put to work.
-    #[error("the subscription could not be put to work: {0}")]
+    /// It could not be put to work, or not be ended.
+    #[error("the subscription could not be put to work or ended: {0}")]
     Failed(String),
 }
 
