@@ -154,7 +154,7 @@ pub(crate) fn retire(
     let route = route_key(&transaction, name)?;
     let moved = match fate {
         RetireFate::DeadLetter => {
-            bury_parked(&transaction, route)?;
+            bury_parked(&transaction, route, None)?;
             0
         }
         RetireFate::Discard => {
@@ -170,18 +170,27 @@ pub(crate) fn retire(
     Ok(())
 }
 
-/// Makes all parked events of a route dead letters, as those of a retired one.
-pub(crate) fn bury_parked(transaction: &Connection, route: i64) -> rusqlite::Result<()> {
+/// Makes the first parked events of a route dead letters, as those of a retired one. Returns how many.
+pub(crate) fn bury_parked(
+    transaction: &Connection,
+    route: i64,
+    limit: Option<u32>,
+) -> rusqlite::Result<u64> {
+    let limit = limit.map_or(-1, i64::from);
     transaction.execute(
         "INSERT INTO dead (route, seq, event_id, event, attempts, reason, first_failure_at, last_failure_at,
                            cause_code, cause_detail, fingerprint, redrives, order_key)
          SELECT route, seq, event_id, event, attempts, ?2, first_failure_at, last_failure_at,
                 cause_code, cause_detail, fingerprint, redrives, order_key
-         FROM parked WHERE route = ?1 ORDER BY seq",
-        params![route, Reason::Retired.as_str()],
+         FROM parked WHERE route = ?1 ORDER BY seq LIMIT ?3",
+        params![route, Reason::Retired.as_str(), limit],
     )?;
-    transaction.execute("DELETE FROM parked WHERE route = ?1", [route])?;
-    Ok(())
+    let moved = transaction.execute(
+        "DELETE FROM parked WHERE route = ?1
+         AND seq IN (SELECT seq FROM parked WHERE route = ?1 ORDER BY seq LIMIT ?2)",
+        params![route, limit],
+    )?;
+    Ok(moved as u64)
 }
 
 /// Pauses or resumes.

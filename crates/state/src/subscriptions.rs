@@ -33,14 +33,14 @@ impl SubscriptionRecords for SqliteState {
             .await
     }
 
-    async fn bury_parked(&self, route: &RouteName) -> Result<(), StateError> {
+    async fn bury_parked(&self, route: &RouteName, limit: u32) -> Result<u64, StateError> {
         let route = route.clone();
         self.changes(move |connection| {
             let transaction = connection.transaction()?;
             let key = route_key(&transaction, &route)?;
-            routes::bury_parked(&transaction, key)?;
+            let buried = routes::bury_parked(&transaction, key, Some(limit))?;
             transaction.commit()?;
-            Ok(())
+            Ok(buried)
         })
         .await
     }

@@ -247,12 +247,13 @@ pub trait SubscriptionRecords: Send + Sync {
     /// [`StateError::UnknownRoute`] if there is none, [`StateError::Conflict`] if its new name is another's.
     async fn change_subscription(&self, record: SubscriptionRecord) -> Result<(), StateError>;
 
-    /// Makes all parked events of the route dead letters, with the reason `retired`. To be called while it does not
-    /// run.
+    /// Makes parked events of the route dead letters, with the reason `retired`: the first `limit` of them in one step,
+    /// so that other routes' commits need not wait for all. Returns how many; 0 when none is left. To be called while
+    /// it does not run.
     ///
     /// # Errors
     /// [`StateError::UnknownRoute`].
-    async fn bury_parked(&self, route: &RouteName) -> Result<(), StateError>;
+    async fn bury_parked(&self, route: &RouteName, limit: u32) -> Result<u64, StateError>;
 }
 
 /// No subscriptions: every call says that they are disabled.

@@ -134,7 +134,10 @@ async fn parked_events_are_buried_in_order_and_the_ledger_balances() {
         ..Settlement::at(one.route.clone(), Seq(3))
     };
     state.settle(vec![step]).await.unwrap();
-    state.bury_parked(&one.route).await.unwrap();
+    for moved in [1, 1, 0] {
+        assert_eq!(state.bury_parked(&one.route, 1).await.unwrap(), moved);
+        assert_eq!(state.imbalance(&one.route).await.unwrap(), 0);
+    }
     let routes = state.routes().await.unwrap();
     assert_eq!((routes[0].parked, routes[0].dead), (0, 3));
     assert_eq!(routes[0].ledger(0).imbalance(), 0);

@@ -11,6 +11,9 @@ use domain::{Seq, SourceSet, SubscriptionId};
 use super::{Keeper, failed, making};
 use crate::app::{lifecycle, retire};
 
+/// Parked events that become dead letters in one transaction.
+const STEP: u32 = 1000;
+
 /// What a route holds that is to go somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Holds {
@@ -103,7 +106,7 @@ impl Keeper {
         let fate = RetireFate::DeadLetter;
         let moved = retire::settle_pending(stores, route, last(record), fate, clock).await;
         let moved = moved.map_err(|error| failed(format!("{error:#}")))?;
-        stores.state.bury_parked(&record.route).await?;
+        while stores.state.bury_parked(&record.route, STEP).await? > 0 {}
         Ok(moved + parked)
     }
 
