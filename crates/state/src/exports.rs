@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::connection::CallError;
 use crate::dead;
+use crate::redrives;
 use crate::row::{int, route_key, time, uint};
 use crate::store::SqliteState;
 
@@ -206,15 +207,37 @@ fn discard_exported(
     limit: usize,
 ) -> Result<u64, CallError> {
     let transaction = connection.transaction()?;
-    let route = route_key(&transaction, route)?;
-    let before = before.as_microsecond();
+    let key = route_key(&transaction, route)?;
+    let through = confirmed(&transaction, key, targets, before)?;
+    let spans = match redrives::ahead(&transaction, route)? {
+        None => vec![(Letter(0), through)],
+        Some((after, last)) => vec![(Letter(0), through.min(after)), (last, through)],
+    };
+    let mut discarded = 0;
+    for (after, through) in spans {
+        let most = limit.saturating_sub(usize::try_from(discarded).unwrap_or(usize::MAX));
+        for letter in taken_by_all(&transaction, key, targets, (after, through), most)? {
+            discarded += dead::discard(&transaction, letter)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(discarded)
+}
+
+/// Through which letter all of the targets had come before then. Forgets what that says.
+fn confirmed(
+    transaction: &Connection,
+    route: i64,
+    targets: &[DestinationName],
+    before: Timestamp,
+) -> rusqlite::Result<Letter> {
     let mut through = None;
     for target in targets {
         let came: i64 = transaction
             .prepare_cached(
                 "SELECT coalesce(max(through), 0) FROM exports WHERE route = ?1 AND target = ?2 AND at < ?3",
             )?
-            .query_row(params![route, target.as_str(), before], |row| row.get(0))?;
+            .query_row(params![route, target.as_str(), before.as_microsecond()], |row| row.get(0))?;
         through = Some(through.map_or(came, |least: i64| least.min(came)));
         // Of what is long past, the furthest says all.
         transaction
@@ -223,19 +246,35 @@ fn discard_exported(
             )?
             .execute(params![route, target.as_str(), came])?;
     }
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let letters: Vec<u64> = transaction
+    Ok(Letter(u64::try_from(through.unwrap_or(0)).unwrap_or(0)))
+}
+
+/// The first letters of a stretch that none of the targets would not take.
+fn taken_by_all(
+    transaction: &Connection,
+    route: i64,
+    targets: &[DestinationName],
+    (after, through): (Letter, Letter),
+    most: usize,
+) -> rusqlite::Result<Vec<Letter>> {
+    let targets: Vec<&str> = targets.iter().map(DestinationName::as_str).collect();
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    transaction
         .prepare_cached(
-            "SELECT letter FROM dead INDEXED BY dead_letter WHERE route = ?1 AND letter <= ?2
-               AND NOT EXISTS (SELECT 1 FROM exports_refused WHERE exports_refused.letter = dead.letter)
-             ORDER BY letter LIMIT ?3",
+            "SELECT letter FROM dead INDEXED BY dead_letter WHERE route = ?1 AND letter > ?2 AND letter <= ?3
+               AND NOT EXISTS (SELECT 1 FROM exports_refused WHERE exports_refused.letter = dead.letter
+                               AND target IN (SELECT value FROM json_each(?4)))
+             ORDER BY letter LIMIT ?5",
         )?
-        .query_map(params![route, through.unwrap_or(0), most], |row| uint(row, 0))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut discarded = 0;
-    for letter in letters {
-        discarded += dead::discard(&transaction, Letter(letter))?;
-    }
-    transaction.commit()?;
-    Ok(discarded)
+        .query_map(
+            params![
+                route,
+                int(after.0),
+                int(through.0),
+                serde_json::json!(targets).to_string(),
+                most
+            ],
+            |row| uint(row, 0).map(Letter),
+        )?
+        .collect()
 }

@@ -254,6 +254,28 @@ pub(crate) fn running(connection: &Connection) -> Result<Vec<Redrive>, CallError
     read_all(statement.query([])?)
 }
 
+/// The letters that running jobs may still bring back on a route: those after the first and through the second.
+pub(crate) fn ahead(
+    connection: &Connection,
+    route: &RouteName,
+) -> Result<Option<(Letter, Letter)>, CallError> {
+    let mut ahead: Option<(Letter, Letter)> = None;
+    for job in running(connection)? {
+        if let Selection::Filter(DeadFilter {
+            route: Some(other), ..
+        }) = &job.selection
+            && other != route
+        {
+            continue;
+        }
+        let (after, through) = (position(connection, job.id)?, job.through);
+        ahead = Some(ahead.map_or((after, through), |(first, last)| {
+            (first.min(after), last.max(through))
+        }));
+    }
+    Ok(ahead)
+}
+
 fn position(connection: &Connection, id: RedriveId) -> Result<Letter, CallError> {
     let mut statement = connection.prepare_cached("SELECT position FROM redrives WHERE id = ?1")?;
     let position = statement

@@ -294,13 +294,20 @@ impl State for SqliteState {
     async fn fate(&self, route: &RouteName, seq: Seq) -> Result<Fate, StateError> {
         let route = route.clone();
         self.reader
-            .call(move |connection| events::fate(connection, &route, seq))
+            .call(move |connection| {
+                // One snapshot: the event may be on its way from one table to another.
+                let snapshot = connection.transaction()?;
+                events::fate(&snapshot, &route, seq)
+            })
             .await
     }
 
     async fn find(&self, id: EventId) -> Result<Option<StoredEvent>, StateError> {
         self.reader
-            .call(move |connection| events::find(connection, id))
+            .call(move |connection| {
+                let snapshot = connection.transaction()?;
+                events::find(&snapshot, id)
+            })
             .await
     }
 

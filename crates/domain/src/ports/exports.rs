@@ -102,7 +102,8 @@ pub trait Exports: Send + Sync {
     ) -> Result<ExportCounts, StateError>;
 
     /// Discards at most `limit` letters of the route that every one of the targets had confirmed before then, and
-    /// counts them as discarded. What one of them would not take stays. Returns how many; none are left once it is 0.
+    /// counts them as discarded. What one of them would not take stays, and so does what a running redrive has ahead of
+    /// it. Returns how many; none are left once it is 0.
     async fn discard_exported(
         &self,
         route: &RouteName,

@@ -48,6 +48,7 @@ macro_rules! contract {
             a_step_that_changes_the_sources_changes_the_ranges_with_them,
             delivered_stretches_merge_in_whatever_order_they_come,
             an_event_from_before_the_route_is_not_the_routes,
+            an_event_that_moves_meanwhile_is_in_one_place_or_the_other,
         );
         crate::contract::contract!(
             $store, dead:
@@ -79,6 +80,8 @@ macro_rules! contract {
             a_page_is_bounded_and_has_one_letter_at_least,
             what_a_target_will_not_take_is_known_until_the_letter_goes,
             a_letter_goes_when_every_target_has_had_it_long_enough,
+            what_a_running_redrive_is_to_bring_back_is_not_discarded,
+            a_target_that_the_route_has_no_more_keeps_no_letter,
             a_clock_that_goes_back_makes_nothing_old,
             what_an_outage_buried_is_brought_back_by_one_ramped_job,
         );
@@ -648,4 +651,33 @@ pub(crate) async fn an_event_from_before_the_route_is_not_the_routes<S: Store>()
         Fate::Delivered { at: None },
         "registering again changes nothing"
     );
+}
+
+pub(crate) async fn an_event_that_moves_meanwhile_is_in_one_place_or_the_other<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let is_over = std::cell::Cell::new(false);
+    let bury_it = async || {
+        let step = Settlement {
+            buries: vec![bury(1)],
+            ..Settlement::at(name.clone(), Seq(1))
+        };
+        state.settle(vec![step]).await.unwrap();
+    };
+    bury_it().await;
+    let moves = async {
+        for _ in 0..300 {
+            let moved = state.redrive_one(stored(1).id, &name, at(1)).await;
+            assert!(moved.unwrap());
+            bury_it().await;
+        }
+        is_over.set(true);
+    };
+    let looks = async {
+        while !is_over.get() {
+            let fate = state.fate(&name, Seq(1)).await.unwrap();
+            let is_there = matches!(fate, Fate::Dead { .. } | Fate::Parked { .. });
+            assert!(is_there, "{fate:?}");
+        }
+    };
+    tokio::join!(moves, looks);
 }

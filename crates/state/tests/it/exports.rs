@@ -1,13 +1,13 @@
 //! The contract of exports: each target goes on where it was, and what all of them have goes in its time.
 
 use domain::ports::{
-    BatchLimit, DeadLetters, DeadQuery, ExportCounts, Exported, Exports, Letter, State,
+    BatchLimit, DeadLetters, DeadQuery, ExportCounts, Exported, Exports, Letter, Selection, State,
     Unexportable,
 };
-use domain::{Cause, DestinationName, RouteName};
+use domain::{Cause, DestinationName, RouteName, Seq};
 
 use crate::contract::{Store, imbalance, with_route};
-use crate::dead::{all, buried};
+use crate::dead::{all, buried, of};
 use crate::samples::{TEN, at, bury, route};
 
 fn target(name: &str) -> DestinationName {
@@ -146,6 +146,58 @@ pub(crate) async fn a_letter_goes_when_every_target_has_had_it_long_enough<S: St
     assert_eq!(state.imbalance(&name).await.unwrap(), 0);
     let position = state.export_position(&name, &target("s3")).await;
     assert_eq!(position.unwrap(), Letter(6), "and nothing comes twice");
+}
+
+pub(crate) async fn what_a_running_redrive_is_to_bring_back_is_not_discarded<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    let elsewhere = route("elsewhere");
+    let registered = state.register_route(&elsewhere, Seq::ZERO, at(0)).await;
+    registered.unwrap();
+    buried(&state, &name, (1..=6).map(bury).collect()).await;
+    buried(&state, &elsewhere, (1..=2).map(bury).collect()).await;
+    let only = [target("sqs")];
+    let discard = async |name: &RouteName, limit| {
+        let gone = state.discard_exported(name, &only, at(1_000), limit);
+        gone.await.unwrap()
+    };
+    let selection = Selection::Filter(of(&name));
+    let job = state.begin_redrive(&selection, None, at(5));
+    let job = job.await.unwrap().id;
+    state.step_redrive(job, 2, at(6)).await.unwrap();
+    // Two are back on the route, and one that died since is none of the job's.
+    buried(&state, &name, vec![bury(7)]).await;
+    state.exported(step(&name, "sqs", 9, 100)).await.unwrap();
+    let step = step(&elsewhere, "sqs", 9, 100);
+    state.exported(step).await.unwrap();
+    assert_eq!(discard(&name, 10).await, 1);
+    assert_eq!(after(&state, &name, 0, TEN).await, [3, 4, 5, 6]);
+    assert_eq!(discard(&elsewhere, 10).await, 2, "the job is not of it");
+    // What the job will not bring back any more is as exported as it was.
+    state.cancel_redrive(job, at(7)).await.unwrap();
+    assert_eq!(discard(&name, 3).await, 3);
+    assert_eq!(discard(&name, 3).await, 1);
+    assert_eq!(imbalance(&state, &name).await, 0);
+}
+
+pub(crate) async fn a_target_that_the_route_has_no_more_keeps_no_letter<S: Store>() {
+    let (_store, state, name) = with_route::<S>().await;
+    buried(&state, &name, (1..=2).map(bury).collect()).await;
+    let refused = Exported {
+        unexportable: vec![Unexportable {
+            letter: Letter(1),
+            cause: Cause::new("too-large", "over 262144 bytes"),
+        }],
+        ..step(&name, "sqs", 2, 10)
+    };
+    state.exported(refused).await.unwrap();
+    state.exported(step(&name, "s3", 2, 10)).await.unwrap();
+    let discard = async |targets: &[DestinationName]| {
+        let gone = state.discard_exported(&name, targets, at(100), 10);
+        gone.await.unwrap()
+    };
+    assert_eq!(discard(&[target("sqs"), target("s3")]).await, 1);
+    assert_eq!(after(&state, &name, 0, TEN).await, [1]);
+    assert_eq!(discard(&[target("s3")]).await, 1, "every target has it");
 }
 
 pub(crate) async fn a_clock_that_goes_back_makes_nothing_old<S: Store>() {
