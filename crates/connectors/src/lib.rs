@@ -13,6 +13,7 @@ mod aws;
 mod body;
 mod broker_url;
 mod carried;
+mod fetch;
 mod field;
 pub mod file;
 mod headers;
@@ -40,6 +41,7 @@ mod statement;
 mod target;
 mod tls;
 
+pub use fetch::Fetcher;
 pub use large::with_store;
 pub use options::{
     BuildError, Context, DestinationConfig, DestinationOptions, OptionsError, build,

@@ -8,6 +8,7 @@ use http_body_util::Full;
 
 use crate::refusal::Refused;
 use crate::source::Source;
+use crate::verify::Reply;
 
 /// What every handler of the listener gives back.
 pub type Answer = Response<Full<Bytes>>;
@@ -52,6 +53,14 @@ pub(crate) fn admitted(source: &Source, admitted: Admitted) -> Answer {
     )
 }
 
+/// The answer to a challenge.
+pub(crate) fn reply(reply: Reply) -> Answer {
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
 /// A refusal. `source` is the one that was asked for, if there is one.
 pub(crate) fn refused(source: Option<&Source>, refused: &Refused) -> Answer {
     let status = refused.status();
@@ -69,7 +78,11 @@ pub(crate) fn refused(source: Option<&Source>, refused: &Refused) -> Answer {
     }
     match (refused, source.map(|source| source.scheme.name())) {
         (Refused::MethodNotAllowed, _) => {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            let greets = source.map_or(&[][..], |source| source.scheme.greets());
+            let greets = greets.iter().map(|method| format!(", {method}"));
+            let allowed = std::iter::once("POST".to_owned()).chain(greets);
+            let allowed = HeaderValue::try_from(allowed.collect::<String>());
+            headers.insert(ALLOW, allowed.unwrap_or(HeaderValue::from_static("POST")));
         }
         (Refused::NotVerified(_), Some("basic")) => {
             headers.insert(

@@ -13,7 +13,7 @@ use http::request;
 use crate::json;
 use crate::refusal::Refused;
 use crate::source::{Dedup, Source};
-use crate::verify::{Proven, Received};
+use crate::verify::{Consumed, Handshake, Identity, Received, Refusal};
 
 /// A request with its whole body, not yet checked.
 pub(crate) struct Unverified<'r> {
@@ -32,34 +32,57 @@ pub(crate) struct Verified<'r> {
 }
 
 impl<'r> Unverified<'r> {
+    /// What the scheme looks at. `url` is what [`Source::url`] says.
+    fn received<'a>(&'a self, url: Option<&'a str>) -> Received<'a> {
+        Received {
+            method: self.head.method.as_str(),
+            path: self.path(),
+            url,
+            headers: &self.head.headers,
+            body: &self.body,
+            now: self.received_at,
+        }
+    }
+
+    fn path(&self) -> &str {
+        let path = self.head.uri.path_and_query();
+        path.map_or("/", |path| path.as_str())
+    }
+
+    /// What is to be said if this is no event but a challenge.
+    pub(crate) fn handshake(&self) -> Option<Handshake> {
+        let url = self.source.url(self.path());
+        self.source.scheme.handshake(&self.received(url.as_deref()))
+    }
+
+    /// Where the certificate is that it names, if that is not known yet.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) fn wants(&self) -> Result<Option<String>, Refusal> {
+        self.source.scheme.wants(&self.received(None))
+    }
+
     /// Checks the signature, then what the source demands of the body.
     ///
     /// # Errors
     /// [`Refused::NotVerified`], [`Refused::NotJson`].
     pub(crate) fn verify(self) -> Result<Verified<'r>, Refused> {
-        let path = self
-            .head
-            .uri
-            .path_and_query()
-            .map_or("/", |path| path.as_str());
-        let proven = self.source.scheme.verify(&Received {
-            method: self.head.method.as_str(),
-            path,
-            headers: &self.head.headers,
-            body: &self.body,
-            now: self.received_at,
-        })?;
+        let url = self.source.url(self.path());
+        let received = self.received(url.as_deref());
+        let consumed = self.source.scheme.verify(&received)?;
         if self.source.require_json && !json::is_json(&self.body) {
             return Err(Refused::NotJson);
         }
+        let identity = self.source.scheme.identify(&received);
         let event = Event {
             source: self.source.name.clone(),
             received_at: self.received_at,
             method: self.head.method.as_str().to_owned(),
-            path: path.to_owned(),
-            headers: kept_headers(self.head, &proven),
-            dedup: self.dedup_key(&proven),
-            event_type: proven.event_type,
+            path: kept_path(self.path(), &consumed),
+            headers: kept_headers(self.head, &consumed),
+            dedup: self.dedup_key(&identity),
+            event_type: identity.event_type,
             remote: self.remote,
             body: self.body,
         };
@@ -72,12 +95,12 @@ impl<'r> Unverified<'r> {
     }
 
     /// `None`: nothing says what would make a repeat of it. A value that is empty says nothing.
-    fn dedup_key(&self, proven: &Proven) -> Option<DedupKey> {
+    fn dedup_key(&self, identity: &Identity) -> Option<DedupKey> {
         let source = self.source.name.as_str();
         match &self.source.dedup {
             Dedup::Off => None,
-            Dedup::Scheme if proven.dedup.is_empty() => None,
-            Dedup::Scheme => Some(key(source, proven.dedup.iter().map(String::as_bytes))),
+            Dedup::Scheme if identity.dedup.is_empty() => None,
+            Dedup::Scheme => Some(key(source, identity.dedup.iter().map(String::as_bytes))),
             Dedup::Header(name) => {
                 let value = self.head.headers.get(name)?;
                 (!value.is_empty()).then(|| key(source, [value.as_bytes()]))
@@ -90,13 +113,31 @@ impl<'r> Unverified<'r> {
     }
 }
 
+/// Path and query, less the parameter that held a credential.
+fn kept_path(path: &str, consumed: &Consumed) -> String {
+    let (Consumed::Parameter(credential), Some((before, query))) = (consumed, path.split_once('?'))
+    else {
+        return path.to_owned();
+    };
+    let named = |pair: &&str| {
+        let mut parsed = form_urlencoded::parse(pair.as_bytes());
+        parsed.all(|(name, _)| name != *credential)
+    };
+    let kept: Vec<&str> = query.split('&').filter(named).collect();
+    if kept.is_empty() {
+        before.to_owned()
+    } else {
+        [before, "?", &kept.join("&")].concat()
+    }
+}
+
 /// All headers in the order they came, less the credential that verification consumed.
-fn kept_headers(head: &request::Parts, proven: &Proven) -> Headers {
+fn kept_headers(head: &request::Parts, consumed: &Consumed) -> Headers {
     let sizes = head.headers.iter();
     let sizes = sizes.map(|(name, value)| name.as_str().len() + value.len() + 10);
     let mut headers = HeadersBuilder::with_capacity(sizes.sum());
     for (name, value) in &head.headers {
-        if proven.consumed.as_ref() != Some(name) {
+        if !matches!(consumed, Consumed::Header(credential) if credential == name) {
             headers.push(name.as_str(), value.as_bytes());
         }
     }
@@ -127,6 +168,21 @@ impl<'r> Verified<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_credential_in_the_query_is_not_stored_however_it_is_spelt() {
+        let token = Consumed::Parameter("access_token");
+        for (path, kept) in [
+            ("/in/x?access_token=secret", "/in/x"),
+            ("/in/x?a=1&access_token=secret&b=2", "/in/x?a=1&b=2"),
+            ("/in/x?%61ccess_token=secret&a=%20", "/in/x?a=%20"),
+            ("/in/x?access_token=1&access_token=2", "/in/x"),
+            ("/in/x", "/in/x"),
+        ] {
+            assert_eq!(kept_path(path, &token), kept);
+        }
+        assert_eq!(kept_path("/in/x?a", &Consumed::Nothing), "/in/x?a");
+    }
 
     #[test]
     fn keys_differ_by_source_and_by_where_the_parts_end() {

@@ -15,6 +15,17 @@ pub(crate) fn is_json(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
+/// The text that a pointer finds: a string without its escapes, or a number as it is spelt. `None` for everything
+/// else, and for no JSON.
+pub(crate) fn text_at(text: &[u8], pointer: &str) -> Option<String> {
+    let found = Pointer::new(pointer).find(text)?;
+    match &*found {
+        [b'"', ..] => serde_json::from_slice(&found).ok(),
+        [b'-' | b'0'..=b'9', ..] => String::from_utf8(found.into_owned()).ok(),
+        _ => None,
+    }
+}
+
 /// Hands on the text in pieces, less the white space between its tokens: what `JSON.stringify` makes of
 /// it if its numbers and strings are spelt the usual way. Does not check that it is JSON.
 pub(crate) fn compact(text: &[u8], mut sink: impl FnMut(&[u8])) {

@@ -9,6 +9,7 @@ mod admit;
 mod answer;
 mod body;
 mod budget;
+mod certificates;
 pub mod deadline;
 mod dedup;
 mod event;

@@ -149,6 +149,10 @@ pub struct SourceOptions {
     /// `{ scheme = "none" }` is allowed, in so many words.
     #[serde(default, skip_serializing)]
     pub verify: Option<VerifyOptions>,
+    /// The source's address as its sender has it, for schemes that sign the URL. With a path it stands for the whole
+    /// of it; without one the request's path is put behind it.
+    #[serde(default)]
+    pub public_url: Option<PublicUrl>,
     /// The largest body. Default `"10MiB"`; a larger one is told 413 and never truncated.
     #[serde(default = "default_max_body")]
     pub max_body: ByteSize,
@@ -164,6 +168,46 @@ pub struct SourceOptions {
     pub respond: Option<RespondOptions>,
 }
 
+/// Where a source is, as its sender has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// The URL of a request with this path and query.
+    #[must_use]
+    pub fn of(&self, path: &str) -> String {
+        let Self(url) = self;
+        if has_path(url) {
+            let query = path.find('?').map_or("", |at| &path[at..]);
+            [url, query].concat()
+        } else {
+            [url, path].concat()
+        }
+    }
+}
+
+fn has_path(url: &str) -> bool {
+    url.split_once("://")
+        .is_some_and(|(_, rest)| rest.contains('/'))
+}
+
+impl<'de> Deserialize<'de> for PublicUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let uri: Option<http::Uri> = text.parse().ok();
+        let http = |uri: &http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+        let good = uri.is_some_and(|uri| http(&uri) && uri.host().is_some_and(|h| !h.is_empty()));
+        if !good || text.contains(['?', '#', '@']) {
+            return Err(serde::de::Error::custom(
+                "must be the URL that the sender posts to, without query, as in \"https://hooks.example.com\"",
+            ));
+        }
+        // A slash alone is no path of its own.
+        let plain = text.strip_suffix('/').filter(|rest| !has_path(rest));
+        Ok(Self(plain.unwrap_or(&text).to_owned()))
+    }
+}
+
 fn default_max_body() -> ByteSize {
     ByteSize::mib(10)
 }
@@ -174,6 +218,7 @@ impl Default for SourceOptions {
             kind: SourceType::Http,
             paths: Vec::new(),
             verify: None,
+            public_url: None,
             max_body: default_max_body(),
             require_json: false,
             dedup: DedupOptions::default(),
@@ -266,7 +311,11 @@ impl SourceOptions {
             }
         }
         if let Some(verify) = &self.verify {
-            verify.validate().map_err(|reason| ("verify", reason))?;
+            let scheme = verify.build().map_err(|reason| ("verify", reason))?;
+            if scheme.signs_url() && self.public_url.is_none() {
+                let reason = "must be said: the sender signs the URL that it posts to, as in \"https://hooks.example.com\"";
+                return Err(("public_url", reason.into()));
+            }
         }
         Ok(())
     }

@@ -28,6 +28,10 @@ pub(crate) enum Refused {
     NotJson,
     #[error("the request does not prove that it comes from the source's sender")]
     NotVerified(verify::Refusal),
+    #[error("the certificate of the signature could not be had; nothing was stored, try again")]
+    NoCertificate,
+    #[error("the sender's address that confirms this could not be reached; try again")]
+    NotConfirmed,
     #[error("too much is under way; nothing was stored, try again")]
     Busy,
     #[error("not confirmed in time; try again, a repeat is recognised where the source allows it")]
@@ -53,6 +57,8 @@ impl Refused {
             Self::BodyUnreadable | Self::NotJson => StatusCode::BAD_REQUEST,
             Self::NotVerified(_) => StatusCode::UNAUTHORIZED,
             Self::SourceRemoved
+            | Self::NoCertificate
+            | Self::NotConfirmed
             | Self::Busy
             | Self::AckTimeout
             | Self::RouteFull
@@ -73,6 +79,8 @@ impl Refused {
             Self::BodyUnreadable => "body-unreadable",
             Self::NotJson => "not-json",
             Self::NotVerified(_) => "not-verified",
+            Self::NoCertificate => "no-certificate",
+            Self::NotConfirmed => "not-confirmed",
             Self::Busy => "busy",
             Self::AckTimeout => "ack-timeout",
             Self::RouteFull => "route-full",
@@ -87,6 +95,8 @@ impl Refused {
             Self::SourceRemoved => Some("60"),
             Self::RouteFull
             | Self::NoRoute
+            | Self::NoCertificate
+            | Self::NotConfirmed
             | Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => Some("5"),
             Self::Busy | Self::AckTimeout | Self::Append(_) => Some("2"),
             _ => None,

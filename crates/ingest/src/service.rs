@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use domain::ports::{
-    AppendError, Backlogs, Journal, KnownSource, Readiness, SourceStatus, Sources,
+    AppendError, Backlogs, Fetch, Journal, KnownSource, Readiness, SourceStatus, Sources,
 };
 use domain::{Clock, Event, SourceName};
 use http::request::Parts;
@@ -24,6 +25,7 @@ use crate::options::{Limits, SourceOptions};
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
 use crate::source::Source;
+use crate::verify::{Handshake, Reply};
 
 /// What ingest asks of the other parts.
 #[derive(Clone)]
@@ -36,6 +38,8 @@ pub struct Ports {
     pub readiness: Arc<dyn Readiness>,
     /// Stamps events.
     pub clock: Arc<dyn Clock>,
+    /// Fetches what senders publish.
+    pub fetch: Arc<dyn Fetch>,
 }
 
 /// How ingest works.
@@ -269,7 +273,7 @@ impl Ingest {
     ) -> Result<Answer, Refused> {
         let begun = Instant::now();
         if head.method != Method::POST {
-            return Err(Refused::MethodNotAllowed);
+            return self.greeted(source, head, peer).await;
         }
         let head_bytes = self.head_bytes(head)?;
         // What could not be stored anyway is not read.
@@ -291,6 +295,13 @@ impl Ingest {
             received_at,
             remote: Some(peer.ip.clone()),
         };
+        source
+            .certificates
+            .provide(&self.ports.fetch, &unverified)
+            .await?;
+        if let Some(handshake) = unverified.handshake() {
+            return self.shake(source, handshake).await;
+        }
         let verified = unverified.verify()?;
         // It is asked again whether anybody takes it: the last subscription may have ended while the body came.
         let admitted = self.admission.admit(verified, &peer.patience).await?;
@@ -299,6 +310,50 @@ impl Ingest {
             .ack_seconds
             .observe(begun.elapsed().as_secs_f64());
         Ok(answer::admitted(source, admitted))
+    }
+
+    /// What some senders greet with before they send: a request that is no POST and has no body that counts.
+    async fn greeted(
+        &self,
+        source: &Arc<Source>,
+        head: &mut Parts,
+        peer: &Peer,
+    ) -> Result<Answer, Refused> {
+        if !source.scheme.greets().contains(&head.method) {
+            return Err(Refused::MethodNotAllowed);
+        }
+        let greeting = Unverified {
+            source,
+            head,
+            body: Bytes::new(),
+            received_at: self.ports.clock.now(),
+            remote: Some(peer.ip.clone()),
+        };
+        match greeting.handshake() {
+            Some(handshake) => self.shake(source, handshake).await,
+            None => Err(Refused::MethodNotAllowed),
+        }
+    }
+
+    /// Answers a challenge; nothing of it is stored.
+    async fn shake(&self, source: &Source, handshake: Handshake) -> Result<Answer, Refused> {
+        match handshake {
+            Handshake::Answer(reply) => {
+                tracing::info!(source = %source.name, "answered a challenge of the sender");
+                Ok(answer::reply(reply))
+            }
+            Handshake::Refused(refusal) => Err(refusal.into()),
+            Handshake::Confirm(url) => match self.ports.fetch.fetch(&url).await {
+                Ok(_) => {
+                    tracing::info!(source = %source.name, "confirmed the sender's subscription");
+                    Ok(answer::reply(Reply::text("confirmed")))
+                }
+                Err(error) => {
+                    tracing::warn!(source = %source.name, %error, "the sender's subscription could not be confirmed; it is told 503 and will ask again");
+                    Err(Refused::NotConfirmed)
+                }
+            },
+        }
     }
 
     /// What the request takes of the memory before its body.

@@ -9,9 +9,10 @@ use domain::{SourceName, Timestamp};
 use http::{HeaderName, HeaderValue, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
+use crate::certificates::Certificates;
 use crate::json::Pointer;
 use crate::metrics::Metrics;
-use crate::options::{DedupOptions, SourceOptions};
+use crate::options::{DedupOptions, PublicUrl, SourceOptions};
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
 use crate::verify::{self, Scheme, VerifyOptions};
@@ -44,6 +45,8 @@ pub(crate) struct Source {
     trouble: Mutex<Option<String>>,
     pub paths: Vec<String>,
     pub scheme: Box<dyn Scheme>,
+    public_url: Option<PublicUrl>,
+    pub certificates: Certificates,
     pub max_body: u64,
     pub require_json: bool,
     pub dedup: Dedup,
@@ -99,6 +102,8 @@ impl Source {
             trouble: Mutex::default(),
             paths,
             scheme: verify.build().map_err(|reason| ("verify", reason))?,
+            public_url: options.public_url.clone(),
+            certificates: Certificates::default(),
             max_body: options.max_body.0,
             require_json: options.require_json,
             dedup,
@@ -121,6 +126,8 @@ impl Source {
             trouble: Mutex::default(),
             paths: Vec::new(),
             scheme: verify::by_the_queue(),
+            public_url: None,
+            certificates: Certificates::default(),
             max_body: queue.max_body,
             require_json: false,
             dedup: Dedup::Off,
@@ -131,6 +138,11 @@ impl Source {
             last_refusal: Mutex::new(None),
             last_accepted_at: AtomicI64::new(0),
         }
+    }
+
+    /// The URL of a request with this path and query as its sender has it, where that is known.
+    pub(crate) fn url(&self, path: &str) -> Option<String> {
+        self.public_url.as_ref().map(|url| url.of(path))
     }
 
     /// Shows why it is not read just now, or that it is.

@@ -1,7 +1,7 @@
 //! Real servers, real faults and a judge, for the tests of every other crate.
 //!
 //! Owns what a test needs around the code under test: a PostgreSQL, MariaDB, Redis, RabbitMQ or NATS of its own, moto's
-//! SQS and S3, a faulty TCP proxy, a webhook receiver that answers as it is told, the real `forebay` binary, a sender that signs and keeps
+//! SQS and S3, providers' own libraries that sign, a faulty TCP proxy, a webhook receiver that answers as it is told, the real `forebay` binary, a sender that signs and keeps
 //! a record of what was acknowledged, and a disk that fills up. Each lives on free ports and in a
 //! directory of its own, can be stopped, killed and started again by the test, and is gone when it is
 //! dropped.
@@ -16,6 +16,7 @@ pub mod endpoint;
 mod error;
 pub mod flask;
 pub mod http;
+mod installed;
 pub mod judge;
 pub mod mariadb;
 pub mod moto;
@@ -27,6 +28,7 @@ pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;
 mod scratch;
+pub mod sdk;
 pub mod sender;
 mod signal;
 mod wait;

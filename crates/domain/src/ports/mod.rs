@@ -7,6 +7,7 @@ pub mod archive;
 pub mod dead_letters;
 pub mod destination;
 pub mod exports;
+pub mod fetch;
 pub mod inlet;
 pub mod journal;
 pub mod routes;
@@ -21,6 +22,7 @@ pub use dead_letters::{
 };
 pub use destination::{Delivery, Destination, DestinationLimits, Finding};
 pub use exports::{ExportCounts, ExportRefusal, ExportStatus, Exported, Exports, Unexportable};
+pub use fetch::{Fetch, FetchError, FetchNothing};
 pub use inlet::{Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet, Message};
 pub use journal::{
     Append, AppendError, Appending, BatchLimit, Durability, Journal, JournalError, ReadBatch,

@@ -119,6 +119,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         backlogs: dispatch.backlogs(),
         readiness: gate.clone(),
         clock: Arc::clone(&clock),
+        fetch: Arc::new(connectors::Fetcher::new()),
     };
     let ingest = build_ingest(config, &stores, ports, metrics.clone()).await?;
     findings::look(config, &dispatch);

@@ -84,15 +84,18 @@ pub fn run(args: &Args) -> Outcome {
             .iter()
             .try_for_each(|line| output::line(line))?;
     }
-    report.verdict(&sender.url)
+    report.verdict(&format!("{}{}", sender.base, sender.path))
 }
 
 /// What every post needs.
 #[derive(Debug)]
 struct Sender {
     http: reqwest::Client,
-    url: String,
+    /// Scheme, host and port.
+    base: String,
     path: String,
+    /// The URL as the sender would have it, where the source says it.
+    public_url: Option<String>,
     scheme: Box<dyn Scheme>,
     bodies: Bodies,
 }
@@ -139,7 +142,8 @@ impl Sender {
                 .timeout(TIMEOUT)
                 .no_proxy()
                 .build()?,
-            url: format!("{}{path}", base.trim_end_matches('/')),
+            base: base.trim_end_matches('/').to_owned(),
+            public_url: options.public_url.as_ref().map(|url| url.of(&path)),
             path,
             scheme: scheme.map_err(|reason| {
                 Failure::say(
@@ -147,24 +151,35 @@ impl Sender {
                     format!("sources.{}.verify: {reason}", args.source),
                 )
             })?,
-            bodies: Bodies::new(args.file.as_deref(), options, args.body_bytes as usize)?,
+            bodies: Bodies::new(args.file.as_deref(), args.body_bytes as usize)?,
         })
     }
 
     async fn post(&self) -> Sent {
-        let (id, body) = self.bodies.next();
+        let (id, sample) = self.bodies.next(&*self.scheme);
         let signed = self.scheme.sign(&Unsigned {
             path: &self.path,
-            body: &body,
+            url: self.public_url.as_deref(),
+            body: &sample.body,
             id: &id,
             now: SystemClock.now(),
         });
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(error) => {
+                return Sent::Failed {
+                    connect: false,
+                    reason: error.to_string(),
+                };
+            }
+        };
+        let path = signed.path.as_deref().unwrap_or(&self.path);
         let mut request = self
             .http
-            .post(&self.url)
-            .header("content-type", "application/json")
-            .body(body);
-        for (name, value) in signed.headers {
+            .post(format!("{}{path}", self.base))
+            .header("content-type", sample.content_type)
+            .body(signed.body.unwrap_or(sample.body));
+        for (name, value) in sample.headers.into_iter().chain(signed.headers) {
             request = request.header(name, value);
         }
         let begun = Instant::now();

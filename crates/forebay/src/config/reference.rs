@@ -12,11 +12,12 @@ use std::fmt::Write as _;
 
 use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnOutage, Order, RetryPolicy};
 use ingest::options::RespondOptions;
+use ingest::verify::{About, SCHEMES};
 use ingest::{ListenerOptions, SourceOptions};
 use serde_json::{Value, json};
 
 use super::options::{JOURNAL_KEYS, LogOptions, SERVER_KEYS, ServerOptions, SubscriptionOptions};
-use keys::{Key, SCHEMES, SECTIONS, Section};
+use keys::{Key, SECTIONS, Section};
 
 const HEAD: &str = "\
 # Configuration
@@ -120,15 +121,45 @@ fn schemes(page: &mut String) {
         "### `verify = { scheme = \"…\", … }`\n\nExamples of each scheme are in [sources](sources.md).\n\n",
     );
     for scheme in SCHEMES {
-        heading(page, "####", scheme);
+        let _ = writeln!(page, "#### `{}`\n\n{}\n", scheme.name, scheme.about);
+        let said = known(scheme);
+        if !said.is_empty() {
+            let _ = writeln!(page, "{}\n", said.join("; "));
+        }
         if !scheme.keys.is_empty() {
-            table(page, scheme.keys, |key| match key.default {
-                "" if sample::needs(scheme.title, key.name) => "required".into(),
-                "" => String::new(),
-                default => code(default),
-            });
+            page.push_str("| key | value | default | limit | effect |\n|---|---|---|---|---|\n");
+            for key in scheme.keys {
+                let default = match key.default {
+                    "" if sample::needs(scheme, key.name) => "required".into(),
+                    "" => String::new(),
+                    default => code(default),
+                };
+                row(page, key.name, key.value, &default, key.limit, key.effect);
+            }
+            page.push('\n');
         }
     }
+}
+
+/// What is known of a scheme's sender, in words.
+fn known(scheme: &About) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut say = |what: &str, words: &str| {
+        if !words.is_empty() {
+            said.push(format!("{what}: {words}"));
+        }
+    };
+    say("A repeat is", scheme.dedup);
+    say("Its challenge", scheme.handshake);
+    let sender = &scheme.sender;
+    let long = |time: Option<std::time::Duration>| match time {
+        Some(time) if !time.is_zero() => domain::HumanDuration(time).to_string(),
+        _ => String::new(),
+    };
+    say("The sender waits for an answer", &long(sender.timeout));
+    say("After a bad one", sender.retries);
+    say("From its first try to its last", &long(sender.window));
+    said
 }
 
 /// The sources that are queues.

@@ -22,6 +22,7 @@ mod poison;
 mod queues;
 mod rig;
 mod secrecy;
+mod senders;
 mod stopping;
 mod strace;
 mod subscriptions;

@@ -4,11 +4,32 @@
 use std::path::PathBuf;
 
 use domain::Secret;
-use http::HeaderName;
 use serde::Deserialize;
 
-use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, plain, same};
+use super::about::{SECRET, SECRET_FILE};
+use super::token::Token;
+use super::{
+    About, CannotSign, Consumed, KeyDoc, Received, Refusal, Scheme, Secrets, Signed, Unsigned,
+};
+
+pub(super) const ABOUT: About = About {
+    keys: &[
+        KeyDoc::new(
+            "header",
+            "string",
+            "a header's name",
+            "The header.",
+            "\"x-api-key\"",
+        ),
+        SECRET,
+        SECRET_FILE,
+    ],
+    guessable: false,
+    ..About::new(
+        "api-key",
+        "A secret in a header of its own. The header is not stored.",
+    )
+};
 
 /// The keys that are taken, and where they stand.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,7 +37,7 @@ use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, plain, same};
 pub struct Options {
     /// The header's name. Default `"x-api-key"`.
     #[serde(default = "default_header")]
-    header: String,
+    pub(super) header: String,
     /// Secrets, the newest first: the first one signs, all of them verify.
     #[serde(default)]
     secrets: Vec<Secret>,
@@ -25,65 +46,41 @@ pub struct Options {
     secret_files: Vec<PathBuf>,
 }
 
+impl Secrets for Options {
+    fn secrets(&self) -> (&[Secret], &[PathBuf]) {
+        (&self.secrets, &self.secret_files)
+    }
+}
+
 fn default_header() -> String {
     "x-api-key".into()
 }
 
 /// The scheme.
 #[derive(Debug)]
-pub(super) struct ApiKey {
-    header: HeaderName,
-    keys: Keys<Secret>,
-}
+pub(super) struct ApiKey(Token);
 
 impl ApiKey {
     pub(super) fn new(options: &Options) -> Result<Self, String> {
-        let header = options
-            .header
-            .parse()
-            .map_err(|_| "header is not a header's name".to_owned())?;
-        Ok(Self {
-            header,
-            keys: Keys::load(&options.secrets, &options.secret_files, plain)?,
-        })
+        Token::load(&options.header, options).map(Self)
     }
 }
 
 impl Scheme for ApiKey {
-    fn name(&self) -> &'static str {
-        "api-key"
+    fn about(&self) -> &'static About {
+        &ABOUT
     }
 
-    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
-        let given = request
-            .headers
-            .get(&self.header)
-            .ok_or(Refusal::Missing)?
-            .as_bytes();
-        if self
-            .keys
-            .current()
-            .iter()
-            .any(|known| same(known.expose().as_bytes(), given))
-        {
-            Ok(Proven {
-                consumed: Some(self.header.clone()),
-                ..Proven::default()
-            })
-        } else {
-            Err(Refusal::Wrong)
-        }
+    fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
+        self.0.check(request.headers)
     }
 
-    fn sign(&self, _: &Unsigned<'_>) -> Signed {
-        let key = self.keys.current()[0].expose().to_owned();
-        Signed {
-            headers: vec![(self.header.as_str().to_owned(), key)],
-        }
+    fn sign(&self, _: &Unsigned<'_>) -> Result<Signed, CannotSign> {
+        Ok(Signed::with([self.0.sign()]))
     }
 
     fn reload(&self) -> Result<(), String> {
-        self.keys.reload()
+        self.0.reload()
     }
 }
 

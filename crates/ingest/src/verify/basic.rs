@@ -1,27 +1,24 @@
 //! `basic`: `Authorization: Basic` with `user:password` (RFC 7617). The header is not stored.
 
-use std::path::PathBuf;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::Secret;
 use http::header::AUTHORIZATION;
-use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, same, text};
+use super::{
+    About, CannotSign, Consumed, Received, Refusal, Scheme, SecretOptions, Signed, Unsigned, same,
+    text,
+};
 
-/// The credentials that are taken, each written `user:password`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Secrets, the newest first: the first one signs, all of them verify.
-    #[serde(default)]
-    secrets: Vec<Secret>,
-    /// Files with one secret each, read again on SIGHUP.
-    #[serde(default)]
-    secret_files: Vec<PathBuf>,
-}
+pub(super) const ABOUT: About = About {
+    least: "secrets = [\"user:password\"]",
+    guessable: false,
+    ..About::new(
+        "basic",
+        "`Authorization: Basic …`. Each secret is written `user:password`, and the password is not empty. The header is not stored.",
+    )
+};
 
 /// The scheme.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ pub(super) struct Basic {
 }
 
 impl Basic {
-    pub(super) fn new(options: &Options) -> Result<Self, String> {
+    pub(super) fn new(options: &SecretOptions) -> Result<Self, String> {
         let parse = |secret: &Secret| match secret.expose().split_once(':') {
             Some((_, "")) => Err("has an empty password: anybody could guess it".into()),
             Some(_) => Ok(secret.clone()),
@@ -43,11 +40,11 @@ impl Basic {
 }
 
 impl Scheme for Basic {
-    fn name(&self) -> &'static str {
-        "basic"
+    fn about(&self) -> &'static About {
+        &ABOUT
     }
 
-    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
+    fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         let (scheme, encoded) = text(request.headers, "authorization")?
             .split_once(' ')
             .ok_or(Refusal::Malformed)?;
@@ -63,20 +60,18 @@ impl Scheme for Basic {
             .iter()
             .any(|known| same(known.expose().as_bytes(), &given))
         {
-            Ok(Proven {
-                consumed: Some(AUTHORIZATION),
-                ..Proven::default()
-            })
+            Ok(Consumed::Header(AUTHORIZATION))
         } else {
             Err(Refusal::Wrong)
         }
     }
 
-    fn sign(&self, _: &Unsigned<'_>) -> Signed {
+    fn sign(&self, _: &Unsigned<'_>) -> Result<Signed, CannotSign> {
         let encoded = STANDARD.encode(self.credentials.current()[0].expose());
-        Signed {
-            headers: vec![("authorization".into(), format!("Basic {encoded}"))],
-        }
+        Ok(Signed::with([(
+            "authorization",
+            format!("Basic {encoded}"),
+        )]))
     }
 
     fn reload(&self) -> Result<(), String> {
@@ -91,7 +86,7 @@ mod tests {
 
     fn scheme(credentials: &str) -> Result<Basic, String> {
         let secrets = vec![Secret::new(credentials.into())];
-        Basic::new(&Options {
+        Basic::new(&SecretOptions {
             secrets,
             secret_files: vec![],
         })

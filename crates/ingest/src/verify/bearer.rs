@@ -1,25 +1,21 @@
 //! `bearer`: `Authorization: Bearer TOKEN` (RFC 6750). The header is not stored.
 
-use std::path::PathBuf;
-
 use domain::Secret;
 use http::header::AUTHORIZATION;
-use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, plain, same, text};
+use super::{
+    About, CannotSign, Consumed, Received, Refusal, Scheme, SecretOptions, Signed, Unsigned, plain,
+    same, text,
+};
 
-/// The tokens that are taken.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Secrets, the newest first: the first one signs, all of them verify.
-    #[serde(default)]
-    secrets: Vec<Secret>,
-    /// Files with one secret each, read again on SIGHUP.
-    #[serde(default)]
-    secret_files: Vec<PathBuf>,
-}
+pub(super) const ABOUT: About = About {
+    guessable: false,
+    ..About::new(
+        "bearer",
+        "`Authorization: Bearer TOKEN`. The header is not stored.",
+    )
+};
 
 /// The scheme.
 #[derive(Debug)]
@@ -28,46 +24,45 @@ pub(super) struct Bearer {
 }
 
 impl Bearer {
-    pub(super) fn new(options: &Options) -> Result<Self, String> {
+    pub(super) fn new(options: &SecretOptions) -> Result<Self, String> {
         Ok(Self {
             tokens: Keys::load(&options.secrets, &options.secret_files, plain)?,
         })
     }
+
+    /// Whether this is one of the tokens.
+    pub(super) fn fits(&self, token: &[u8]) -> Result<(), Refusal> {
+        let known = self.tokens.current();
+        if known
+            .iter()
+            .any(|known| same(known.expose().as_bytes(), token))
+        {
+            Ok(())
+        } else {
+            Err(Refusal::Wrong)
+        }
+    }
 }
 
 impl Scheme for Bearer {
-    fn name(&self) -> &'static str {
-        "bearer"
+    fn about(&self) -> &'static About {
+        &ABOUT
     }
 
-    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
+    fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         let (scheme, token) = text(request.headers, "authorization")?
             .split_once(' ')
             .ok_or(Refusal::Malformed)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Refusal::Malformed);
         }
-        let token = token.trim().as_bytes();
-        if self
-            .tokens
-            .current()
-            .iter()
-            .any(|known| same(known.expose().as_bytes(), token))
-        {
-            Ok(Proven {
-                consumed: Some(AUTHORIZATION),
-                ..Proven::default()
-            })
-        } else {
-            Err(Refusal::Wrong)
-        }
+        self.fits(token.trim().as_bytes())?;
+        Ok(Consumed::Header(AUTHORIZATION))
     }
 
-    fn sign(&self, _: &Unsigned<'_>) -> Signed {
+    fn sign(&self, _: &Unsigned<'_>) -> Result<Signed, CannotSign> {
         let token = self.tokens.current()[0].expose().to_owned();
-        Signed {
-            headers: vec![("authorization".into(), format!("Bearer {token}"))],
-        }
+        Ok(Signed::with([("authorization", format!("Bearer {token}"))]))
     }
 
     fn reload(&self) -> Result<(), String> {
@@ -85,7 +80,7 @@ mod tests {
             .iter()
             .map(|token| Secret::new((*token).into()))
             .collect();
-        Bearer::new(&Options {
+        Bearer::new(&SecretOptions {
             secrets,
             secret_files: vec![],
         })
@@ -97,7 +92,10 @@ mod tests {
         let scheme = scheme(&["new", "old"]);
         signs_what_it_takes(&scheme, &self::scheme(&["other"]), false);
         let check = |value: &str| Case::new(&[("authorization", value)], "", 0).check(&scheme);
-        assert_eq!(check("Bearer old").unwrap().consumed, Some(AUTHORIZATION));
+        assert_eq!(
+            check("Bearer old").unwrap(),
+            Consumed::Header(AUTHORIZATION)
+        );
         assert!(check("bearer new").is_ok());
         assert_eq!(check("Bearer "), Err(Refusal::Wrong));
         assert_eq!(check("Basic bmV3"), Err(Refusal::Malformed));

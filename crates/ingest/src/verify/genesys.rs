@@ -9,15 +9,48 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use domain::Secret;
 use serde::Deserialize;
 
 use crate::json;
 
-use super::keys::{Keys, short};
-use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
+use super::about::{SECRET, SECRET_FILE};
+use super::signature::{Algorithm, Encoding, HmacKeys, given};
+use super::{
+    About, CannotSign, Consumed, Identity, KeyDoc, Received, Refusal, Sample, Scheme, Secrets,
+    Sender, Signed, Unsigned,
+};
+
+pub(super) const ABOUT: About = About {
+    dedup: "`channel.id`, `type`, `id`, `channel.time` and `status`, all the same",
+    sender: Sender::new(
+        10,
+        "5 more tries, 5 s apart, after 429, 5xx or no answer",
+        85,
+    ),
+    keys: &[
+        SECRET,
+        SECRET_FILE,
+        KeyDoc::new(
+            "encoding",
+            "string",
+            "`base64`, `hex`",
+            "How the signature is spelt.",
+            "\"base64\"",
+        ),
+        KeyDoc::new(
+            "accept_compact",
+            "boolean",
+            "",
+            "Whether a signature over the body's compact JSON is taken as well, as some samples make it.",
+            "false",
+        ),
+    ],
+    ..About::new(
+        "genesys-open-messaging",
+        "Genesys Cloud Open Messaging, see [Genesys Cloud](genesys.md).",
+    )
+};
 
 const HEADER: &str = "x-hub-signature-256";
 const PREFIX: &str = "sha256=";
@@ -44,43 +77,24 @@ pub struct Options {
     accept_compact: bool,
 }
 
-impl Options {
-    /// Where its secrets are that have fewer bytes than `least`.
-    pub(super) fn short_secrets(&self, least: usize) -> Vec<String> {
-        short(&self.secrets, &self.secret_files, least)
+impl Secrets for Options {
+    fn secrets(&self) -> (&[Secret], &[PathBuf]) {
+        (&self.secrets, &self.secret_files)
     }
-}
-
-/// How a signature is spelt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Encoding {
-    /// RFC 4648, with padding.
-    #[default]
-    Base64,
-    /// Two lower- or upper-case digits a byte.
-    Hex,
 }
 
 /// The scheme.
 #[derive(Debug)]
 pub(super) struct Genesys {
-    keys: Keys<hmac::Key>,
+    keys: HmacKeys,
     encoding: Encoding,
     accept_compact: bool,
 }
 
 impl Genesys {
     pub(super) fn new(options: &Options) -> Result<Self, String> {
-        let parse = |secret: &Secret| {
-            Ok(hmac::Key::new(
-                hmac::HMAC_SHA256,
-                secret.expose().as_bytes(),
-            ))
-        };
-        let keys = Keys::load(&options.secrets, &options.secret_files, parse)?;
         Ok(Self {
-            keys,
+            keys: HmacKeys::load(options, Algorithm::Sha256)?,
             encoding: options.encoding,
             accept_compact: options.accept_compact,
         })
@@ -136,7 +150,7 @@ struct Channel<'a> {
     time: Option<Cow<'a, str>>,
 }
 
-fn read(body: &[u8]) -> Proven {
+fn read(body: &[u8]) -> Identity {
     let Ok(Message {
         id: Some(id),
         channel,
@@ -144,14 +158,14 @@ fn read(body: &[u8]) -> Proven {
         status,
     }) = serde_json::from_slice(body)
     else {
-        return Proven::default();
+        return Identity::default();
     };
     let part = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
     let event_type = kind.clone().map(Cow::into_owned);
     if id.is_empty() {
-        return Proven {
+        return Identity {
             event_type,
-            ..Proven::default()
+            ..Identity::default()
         };
     }
     let dedup = vec![
@@ -161,42 +175,50 @@ fn read(body: &[u8]) -> Proven {
         part(channel.time),
         part(status),
     ];
-    Proven {
-        dedup,
-        event_type,
-        consumed: None,
-    }
+    Identity { dedup, event_type }
 }
 
 impl Scheme for Genesys {
-    fn name(&self) -> &'static str {
-        "genesys-open-messaging"
+    fn about(&self) -> &'static About {
+        &ABOUT
     }
 
-    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
-        let given = text(request.headers, HEADER)?
-            .strip_prefix(PREFIX)
-            .ok_or(Refusal::Malformed)?;
-        let signature = match self.encoding {
-            Encoding::Base64 => STANDARD.decode(given).map_err(|_| Refusal::Malformed)?,
-            Encoding::Hex => hex::decode(given).map_err(|_| Refusal::Malformed)?,
-        };
+    fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
+        let signature = given(request.headers, HEADER, PREFIX, self.encoding)?;
         if self.matches(request.body, &signature) {
-            Ok(read(request.body))
+            Ok(Consumed::Nothing)
         } else {
             Err(Refusal::Wrong)
         }
     }
 
-    fn sign(&self, request: &Unsigned<'_>) -> Signed {
-        let signature = hmac::sign(&self.keys.current()[0], request.body);
-        let spelt = match self.encoding {
-            Encoding::Base64 => STANDARD.encode(signature),
-            Encoding::Hex => hex::encode(signature),
-        };
-        Signed {
-            headers: vec![(HEADER.into(), format!("{PREFIX}{spelt}"))],
-        }
+    fn identify(&self, request: &Received<'_>) -> Identity {
+        read(request.body)
+    }
+
+    fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {
+        let spelt = self.encoding.encode(self.keys.sign(&[request.body]));
+        Ok(Signed::with([(HEADER, format!("{PREFIX}{spelt}"))]))
+    }
+
+    /// An outbound text message.
+    fn sample(&self, id: &str, text: &str) -> Sample {
+        Sample::json(&serde_json::json!({
+            "id": id,
+            "channel": {
+                "id": "5a1d2f7e-0000-4000-8000-000000000001",
+                "platform": "Open",
+                "type": "Private",
+                "messageId": id,
+                "to": { "id": "customer-1", "idType": "Opaque" },
+                "from": { "nickname": "Agent", "id": "agent-1", "idType": "Opaque" },
+                "time": "2026-01-31T12:00:00.000Z",
+            },
+            "type": "Text",
+            "text": text,
+            "direction": "Outbound",
+            "conversationId": uuid::Uuid::new_v4(),
+        }))
     }
 
     fn reload(&self) -> Result<(), String> {
@@ -229,7 +251,9 @@ mod tests {
     fn both_secrets_of_a_rotation_are_taken() {
         let rotating = scheme(&["the new secret of the two", "the old secret of the two"]);
         signs_what_it_takes(&rotating, &scheme(&["a stranger's secret"]), true);
-        let old = scheme(&["the old secret of the two"]).sign(&Unsigned::of(b"{}"));
+        let old = scheme(&["the old secret of the two"])
+            .sign(&Unsigned::of(b"{}"))
+            .unwrap();
         let headers: Vec<_> = old
             .headers
             .iter()
@@ -265,7 +289,9 @@ mod tests {
 
     #[test]
     fn the_compact_form_is_taken_only_on_request() {
-        let compact = scheme(&["secret"]).sign(&Unsigned::of(b"{\"a\":1}"));
+        let compact = scheme(&["secret"])
+            .sign(&Unsigned::of(b"{\"a\":1}"))
+            .unwrap();
         let headers: Vec<_> = compact
             .headers
             .iter()
@@ -289,7 +315,7 @@ mod tests {
         })
         .unwrap();
         let check = |signed: &str, body: &str| {
-            let signed = lenient.sign(&Unsigned::of(signed.as_bytes()));
+            let signed = lenient.sign(&Unsigned::of(signed.as_bytes())).unwrap();
             let headers: Vec<_> = signed
                 .headers
                 .iter()
@@ -299,8 +325,8 @@ mod tests {
         };
         let message = r#"{"id":"m1","channel":{"id":"c 1"},"text":"a \" b \\ ","n":[1,2]}"#;
         let spaced = "{\r\n\t\"id\" : \"m1\", \"channel\":{ \"id\":\"c 1\" },\n \"text\": \"a \\\" b \\\\ \" , \"n\":[ 1 , 2 ] } \n";
-        let proven = check(message, spaced).unwrap();
-        assert_eq!(proven.dedup[..3], ["c 1", "", "m1"]);
+        check(message, spaced).unwrap();
+        assert_eq!(read(spaced.as_bytes()).dedup[..3], ["c 1", "", "m1"]);
         assert_eq!(
             check(message, &spaced.replace("c 1", "c  1")),
             Err(Refusal::Wrong)
@@ -328,7 +354,7 @@ mod tests {
         let nameless = read(br#"{"id":"","channel":{"id":"c","time":"t1"},"type":"Text"}"#);
         assert_eq!(nameless.event_type.as_deref(), Some("Text"));
         assert!(nameless.dedup.is_empty());
-        assert_eq!(read(b"{}"), Proven::default());
-        assert_eq!(read(b"not json"), Proven::default());
+        assert_eq!(read(b"{}"), Identity::default());
+        assert_eq!(read(b"not json"), Identity::default());
     }
 }

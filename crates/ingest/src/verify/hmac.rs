@@ -2,16 +2,70 @@
 
 use std::path::PathBuf;
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use domain::{HumanDuration, Secret};
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::genesys::Encoding;
-use super::keys::{Keys, short};
-use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
+use super::about::{SECRET, SECRET_FILE, TOLERANCE};
+use super::signature::{Algorithm, Encoding, HmacKeys, given, recent};
+use super::{
+    About, CannotSign, Consumed, KeyDoc, Received, Refusal, Scheme, Secrets, Signed, Unsigned, text,
+};
+
+pub(super) const ABOUT: About = About {
+    keys: &[
+        SECRET,
+        SECRET_FILE,
+        KeyDoc::new(
+            "header",
+            "string",
+            "a header's name",
+            "The header with the signature.",
+            "",
+        ),
+        KeyDoc::new(
+            "prefix",
+            "string",
+            "",
+            "What stands before the signature in that header, as `sha256=`.",
+            "\"\"",
+        ),
+        KeyDoc::new(
+            "algorithm",
+            "string",
+            "`sha256`, `sha512`, `sha1`",
+            "The hash under the HMAC.",
+            "\"sha256\"",
+        ),
+        KeyDoc::new(
+            "encoding",
+            "string",
+            "`hex`, `base64`",
+            "How the signature is spelt.",
+            "\"hex\"",
+        ),
+        KeyDoc::new(
+            "signed",
+            "string",
+            "must have `{body}`",
+            "What is signed: text with `{body}`, `{timestamp}`, `{method}`, `{path}` (with the query) and `{url}` (needs the source's `public_url`).",
+            "\"{body}\"",
+        ),
+        KeyDoc::new(
+            "timestamp_header",
+            "string",
+            "with `{timestamp}` in `signed`",
+            "The header with the time of signing, in seconds since 1970.",
+            "",
+        ),
+        TOLERANCE,
+    ],
+    least: "secrets = [\"0123456789abcdef\"], header = \"x-signature\"",
+    ..About::new(
+        "hmac",
+        "A signature that you describe, for senders without a scheme of their own.",
+    )
+};
 
 /// How the sender signs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -34,7 +88,7 @@ pub struct Options {
     /// `"hex"` (default) or `"base64"`.
     #[serde(default = "default_encoding")]
     encoding: Encoding,
-    /// What is signed: text with `{body}`, `{timestamp}`, `{method}` and `{path}`. Default `"{body}"`.
+    /// What is signed: text with `{body}`, `{timestamp}`, `{method}`, `{path}` and `{url}`. Default `"{body}"`.
     #[serde(default = "default_template")]
     signed: String,
     /// The header with the time of signing, in seconds since 1970. Needed if `signed` has
@@ -45,10 +99,9 @@ pub struct Options {
     tolerance: HumanDuration,
 }
 
-impl Options {
-    /// Where its secrets are that have fewer bytes than `least`.
-    pub(super) fn short_secrets(&self, least: usize) -> Vec<String> {
-        short(&self.secrets, &self.secret_files, least)
+impl Secrets for Options {
+    fn secrets(&self) -> (&[Secret], &[PathBuf]) {
+        (&self.secrets, &self.secret_files)
     }
 }
 
@@ -64,19 +117,6 @@ fn default_tolerance() -> HumanDuration {
     HumanDuration::from_secs(300)
 }
 
-/// The hash under the HMAC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Algorithm {
-    /// For senders that have nothing better; as an HMAC it is still sound.
-    Sha1,
-    /// The usual one.
-    #[default]
-    Sha256,
-    /// The long one.
-    Sha512,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
@@ -84,12 +124,13 @@ enum Piece {
     Timestamp,
     Method,
     Path,
+    Url,
 }
 
 /// The scheme.
 #[derive(Debug)]
 pub(super) struct Hmac {
-    keys: Keys<hmac::Key>,
+    keys: HmacKeys,
     header: HeaderName,
     prefix: String,
     encoding: Encoding,
@@ -100,26 +141,6 @@ pub(super) struct Hmac {
 
 impl Hmac {
     pub(super) fn new(options: &Options) -> Result<Self, String> {
-        let parse = match options.algorithm {
-            Algorithm::Sha1 => |secret: &Secret| {
-                Ok(hmac::Key::new(
-                    hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-                    secret.expose().as_bytes(),
-                ))
-            },
-            Algorithm::Sha256 => |secret: &Secret| {
-                Ok(hmac::Key::new(
-                    hmac::HMAC_SHA256,
-                    secret.expose().as_bytes(),
-                ))
-            },
-            Algorithm::Sha512 => |secret: &Secret| {
-                Ok(hmac::Key::new(
-                    hmac::HMAC_SHA512,
-                    secret.expose().as_bytes(),
-                ))
-            },
-        };
         let name = |key: &str, text: &str| {
             text.parse()
                 .map_err(|_| format!("{key} is not a header's name"))
@@ -132,7 +153,7 @@ impl Hmac {
             return Err("timestamp_header and {timestamp} in signed go together".into());
         }
         Ok(Self {
-            keys: Keys::load(&options.secrets, &options.secret_files, parse)?,
+            keys: HmacKeys::load(options, options.algorithm)?,
             header: name("header", &options.header)?,
             prefix: options.prefix.clone(),
             encoding: options.encoding,
@@ -146,26 +167,27 @@ impl Hmac {
         })
     }
 
-    fn digest(
-        &self,
-        key: &hmac::Key,
-        timestamp: &str,
-        method: &str,
-        path: &str,
-        body: &[u8],
-    ) -> hmac::Context {
-        let mut context = hmac::Context::with_key(key);
-        for piece in &self.template {
-            context.update(match piece {
-                Piece::Text(text) => text.as_bytes(),
-                Piece::Body => body,
-                Piece::Timestamp => timestamp.as_bytes(),
-                Piece::Method => method.as_bytes(),
-                Piece::Path => path.as_bytes(),
-            });
-        }
-        context
+    /// What is signed, in order.
+    fn parts<'p>(&'p self, timestamp: &'p str, message: Message<'p>) -> Vec<&'p [u8]> {
+        let part = |piece: &'p Piece| match piece {
+            Piece::Text(text) => text.as_bytes(),
+            Piece::Body => message.body,
+            Piece::Timestamp => timestamp.as_bytes(),
+            Piece::Method => message.method.as_bytes(),
+            Piece::Path => message.path.as_bytes(),
+            Piece::Url => message.url.as_bytes(),
+        };
+        self.template.iter().map(part).collect()
     }
+}
+
+/// The parts of a request that may be signed.
+#[derive(Clone, Copy)]
+struct Message<'m> {
+    method: &'m str,
+    path: &'m str,
+    url: &'m str,
+    body: &'m [u8],
 }
 
 fn parse_template(text: &str) -> Result<Vec<Piece>, String> {
@@ -183,9 +205,11 @@ fn parse_template(text: &str) -> Result<Vec<Piece>, String> {
             "timestamp" => Piece::Timestamp,
             "method" => Piece::Method,
             "path" => Piece::Path,
+            "url" => Piece::Url,
             _ => {
                 return Err(
-                    "signed may contain {body}, {timestamp}, {method} and {path} only".into(),
+                    "signed may contain {body}, {timestamp}, {method}, {path} and {url} only"
+                        .into(),
                 );
             }
         });
@@ -198,65 +222,51 @@ fn parse_template(text: &str) -> Result<Vec<Piece>, String> {
 }
 
 impl Scheme for Hmac {
-    fn name(&self) -> &'static str {
-        "hmac"
+    fn about(&self) -> &'static About {
+        &ABOUT
     }
 
-    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
-        let given = text(request.headers, self.header.as_str())?
-            .strip_prefix(&*self.prefix)
-            .ok_or(Refusal::Malformed)?;
-        let signature = match self.encoding {
-            Encoding::Hex => hex::decode(given).map_err(|_| Refusal::Malformed)?,
-            Encoding::Base64 => STANDARD.decode(given).map_err(|_| Refusal::Malformed)?,
-        };
+    fn signs_url(&self) -> bool {
+        self.template.contains(&Piece::Url)
+    }
+
+    fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
+        let header = self.header.as_str();
+        let signature = given(request.headers, header, &self.prefix, self.encoding)?;
         let timestamp = match &self.timestamp_header {
             Some(name) => text(request.headers, name.as_str())?,
             None => "",
         };
-        // What costs nothing first: the rest goes over the whole body, for whoever asks.
         if self.timestamp_header.is_some() {
-            let second: i64 = timestamp.parse().map_err(|_| Refusal::Malformed)?;
-            if request.now.as_second().abs_diff(second) > self.tolerance.0.as_secs() {
-                return Err(Refusal::Stale);
-            }
+            recent(request.now, timestamp, self.tolerance)?;
         }
-        let keys = self.keys.current();
-        if signature.len() != keys[0].algorithm().digest_algorithm().output_len() {
-            return Err(Refusal::Wrong);
-        }
-        let fits = |key: &hmac::Key| {
-            let tag = self
-                .digest(key, timestamp, request.method, request.path, request.body)
-                .sign();
-            super::same(tag.as_ref(), &signature)
+        let message = Message {
+            method: request.method,
+            path: request.path,
+            url: request.url.unwrap_or_default(),
+            body: request.body,
         };
-        if !keys.iter().any(fits) {
-            return Err(Refusal::Wrong);
-        }
-        Ok(Proven::default())
+        self.keys
+            .check(&signature, &self.parts(timestamp, message))?;
+        Ok(Consumed::Nothing)
     }
 
-    fn sign(&self, request: &Unsigned<'_>) -> Signed {
+    fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {
         let timestamp = request.now.as_second().to_string();
-        let (key, body) = (&self.keys.current()[0], request.body);
-        let tag = self
-            .digest(key, &timestamp, "POST", request.path, body)
-            .sign();
-        let spelt = match self.encoding {
-            Encoding::Hex => hex::encode(tag),
-            Encoding::Base64 => STANDARD.encode(tag),
+        let message = Message {
+            method: "POST",
+            path: request.path,
+            url: request.url.unwrap_or_default(),
+            body: request.body,
         };
-        let mut headers = vec![(
-            self.header.as_str().to_owned(),
-            format!("{}{spelt}", self.prefix),
-        )];
-        headers.extend(
-            self.timestamp_header
-                .iter()
-                .map(|name| (name.as_str().to_owned(), timestamp.clone())),
-        );
-        Signed { headers }
+        let tag = self.keys.sign(&self.parts(&timestamp, message));
+        let spelt = format!("{}{}", self.prefix, self.encoding.encode(tag));
+        let mut signed = Signed::with([(self.header.as_str(), spelt)]);
+        let name = self.timestamp_header.iter();
+        signed
+            .headers
+            .extend(name.map(|name| (name.as_str().to_owned(), timestamp.clone())));
+        Ok(signed)
     }
 
     fn reload(&self) -> Result<(), String> {

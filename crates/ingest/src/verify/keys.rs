@@ -4,7 +4,53 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use domain::Secret;
+use domain::{HumanDuration, Secret};
+use serde::Deserialize;
+
+use super::Secrets;
+
+/// The options of a scheme that needs secrets and no more.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretOptions {
+    /// Secrets, the newest first: the first one signs, all of them verify.
+    #[serde(default)]
+    pub(super) secrets: Vec<Secret>,
+    /// Files with one secret each, read again on SIGHUP.
+    #[serde(default)]
+    pub(super) secret_files: Vec<PathBuf>,
+}
+
+impl Secrets for SecretOptions {
+    fn secrets(&self) -> (&[Secret], &[PathBuf]) {
+        (&self.secrets, &self.secret_files)
+    }
+}
+
+/// The options of a scheme that signs the time as well. `SECONDS` is the tolerance where none is said.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimedOptions<const SECONDS: u64 = 300> {
+    /// Secrets, the newest first: the first one signs, all of them verify.
+    #[serde(default)]
+    pub(super) secrets: Vec<Secret>,
+    /// Files with one secret each, read again on SIGHUP.
+    #[serde(default)]
+    pub(super) secret_files: Vec<PathBuf>,
+    /// How far the signed time may be from ours.
+    #[serde(default = "tolerance::<SECONDS>")]
+    pub(super) tolerance: HumanDuration,
+}
+
+fn tolerance<const SECONDS: u64>() -> HumanDuration {
+    HumanDuration::from_secs(SECONDS)
+}
+
+impl<const SECONDS: u64> Secrets for TimedOptions<SECONDS> {
+    fn secrets(&self) -> (&[Secret], &[PathBuf]) {
+        (&self.secrets, &self.secret_files)
+    }
+}
 
 /// Turns a secret's text into what the scheme computes with.
 type Parse<K> = fn(&Secret) -> Result<K, String>;

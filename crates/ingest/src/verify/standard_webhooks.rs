@@ -5,41 +5,43 @@
 //! `whpk_`. The header may hold several signatures; one that fits is enough. The timestamp may be five
 //! minutes off, on receipt only. An HMAC is computed once a key, however many signatures come.
 
-use std::path::PathBuf;
-
 use aws_lc_rs::{hmac, signature};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::{HumanDuration, Secret};
-use serde::Deserialize;
 
-use super::keys::Keys;
-use super::{Proven, Received, Refusal, Scheme, Signed, Unsigned, text};
+use crate::json;
+
+use super::about::TIMED;
+use super::keys::{Keys, TimedOptions};
+use super::signature::recent;
+use super::{
+    About, CannotSign, Consumed, Identity, Received, Refusal, Scheme, Secrets, Sender, Signed,
+    Unsigned, field, text,
+};
+
+pub(super) const ABOUT: About = About {
+    dedup: "`webhook-id`",
+    sender: Sender {
+        // "15–30 s"; what is sure.
+        timeout: Some(std::time::Duration::from_secs(15)),
+        ..Sender::UNKNOWN
+    },
+    keys: TIMED,
+    least: "secrets = [\"whsec_c2VjcmV0\"]",
+    // The specification asks for 24 bytes at least, and what is behind `whsec_` is random.
+    guessable: false,
+    ..About::new(
+        "standard-webhooks",
+        "The Standard Webhooks specification. A secret is `whsec_…`, or `whpk_…` for an ed25519 public key.",
+    )
+};
 
 /// More signatures than this in one header are refused: a sender needs one for each of its keys.
 const SIGNATURES: usize = 16;
 
 /// As [`SIGNATURES`], of ed25519. An HMAC is computed once a key; each of these is a pass of its own.
 const PUBLIC_SIGNATURES: usize = 4;
-
-/// The keys that are taken.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Secrets (`whsec_…`) and public keys (`whpk_…`), the newest first.
-    #[serde(default)]
-    secrets: Vec<Secret>,
-    /// Files with one of them each, read again on SIGHUP.
-    #[serde(default)]
-    secret_files: Vec<PathBuf>,
-    /// How far the signed time may be from ours. Default `"5m"`.
-    #[serde(default = "default_tolerance")]
-    tolerance: HumanDuration,
-}
-
-fn default_tolerance() -> HumanDuration {
-    HumanDuration::from_secs(300)
-}
 
 #[derive(Debug)]
 enum Key {
@@ -74,19 +76,61 @@ fn parse(secret: &Secret) -> Result<Key, String> {
     }
 }
 
+/// The names of the three headers.
+#[derive(Debug)]
+struct Names {
+    id: &'static str,
+    timestamp: &'static str,
+    signature: &'static str,
+}
+
+const STANDARD_NAMES: Names = Names {
+    id: "webhook-id",
+    timestamp: "webhook-timestamp",
+    signature: "webhook-signature",
+};
+
+/// As Svix called them before there was a standard; it sends both.
+const SVIX_NAMES: Names = Names {
+    id: "svix-id",
+    timestamp: "svix-timestamp",
+    signature: "svix-signature",
+};
+
 /// The scheme.
 #[derive(Debug)]
 pub(super) struct StandardWebhooks {
+    about: &'static About,
     keys: Keys<Key>,
     tolerance: HumanDuration,
+    /// The names that are looked for; a request is signed with the first.
+    names: &'static [Names],
 }
 
 impl StandardWebhooks {
-    pub(super) fn new(options: &Options) -> Result<Self, String> {
+    pub(super) fn new(options: &TimedOptions) -> Result<Self, String> {
+        let (secrets, files) = options.secrets();
         Ok(Self {
-            keys: Keys::load(&options.secrets, &options.secret_files, parse)?,
+            about: &ABOUT,
+            keys: Keys::load(secrets, files, parse)?,
             tolerance: options.tolerance,
+            names: &[STANDARD_NAMES],
         })
+    }
+
+    /// The same under the names that Svix uses.
+    pub(super) fn of_svix(about: &'static About, options: &TimedOptions) -> Result<Self, String> {
+        Ok(Self {
+            about,
+            names: &[SVIX_NAMES, STANDARD_NAMES],
+            ..Self::new(options)?
+        })
+    }
+
+    /// The names that this request uses.
+    fn names(&self, request: &Received<'_>) -> &'static Names {
+        let used = |names: &&Names| request.headers.contains_key(names.signature);
+        self.names.iter().find(used).unwrap_or(&self.names[0])
     }
 }
 
@@ -162,32 +206,32 @@ impl Given {
 }
 
 impl Scheme for StandardWebhooks {
-    fn name(&self) -> &'static str {
-        "standard-webhooks"
+    fn about(&self) -> &'static About {
+        self.about
     }
 
-    fn verify(&self, request: &Received<'_>) -> Result<Proven, Refusal> {
-        let id = text(request.headers, "webhook-id")?;
-        let timestamp = text(request.headers, "webhook-timestamp")?;
-        let signatures = text(request.headers, "webhook-signature")?;
-        let second: i64 = timestamp.parse().map_err(|_| Refusal::Malformed)?;
-        // What costs nothing first: the rest goes over the whole body, for whoever asks.
-        if request.now.as_second().abs_diff(second) > self.tolerance.0.as_secs() {
-            return Err(Refusal::Stale);
-        }
+    fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
+        let names = self.names(request);
+        let id = text(request.headers, names.id)?;
+        let timestamp = text(request.headers, names.timestamp)?;
+        let signatures = text(request.headers, names.signature)?;
+        recent(request.now, timestamp, self.tolerance)?;
         let given = Given::read(signatures)?;
         let fits = |key: &Key| given.fit(key, id, timestamp, request.body);
         if !self.keys.current().iter().any(fits) {
             return Err(Refusal::Wrong);
         }
-        let id = Some(id.to_owned()).filter(|id| !id.is_empty());
-        Ok(Proven {
-            dedup: id.into_iter().collect(),
-            ..Proven::default()
-        })
+        Ok(Consumed::Nothing)
     }
 
-    fn sign(&self, request: &Unsigned<'_>) -> Signed {
+    fn identify(&self, request: &Received<'_>) -> Identity {
+        let id = field(request.headers, self.names(request).id);
+        // The specification says where the type stands, not that there is one.
+        let event_type = json::text_at(request.body, "/type");
+        Identity::of(id, event_type.as_deref())
+    }
+
+    fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {
         let Unsigned { id, now, body, .. } = *request;
         let timestamp = now.as_second().to_string();
         let keys = self.keys.current();
@@ -202,16 +246,15 @@ impl Scheme for StandardWebhooks {
                 Key::Public(_) => None,
             })
             .collect();
-        let headers = [
-            ("webhook-id", id.to_owned()),
-            ("webhook-timestamp", timestamp),
-            ("webhook-signature", signatures.join(" ")),
-        ];
-        Signed {
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value))
-                .to_vec(),
+        let names = &self.names[0];
+        if signatures.is_empty() {
+            return Err(CannotSign);
         }
+        Ok(Signed::with([
+            (names.id, id.to_owned()),
+            (names.timestamp, timestamp),
+            (names.signature, signatures.join(" ")),
+        ]))
     }
 
     fn reload(&self) -> Result<(), String> {
@@ -233,10 +276,10 @@ mod tests {
 
     fn scheme(secret: &str) -> Result<StandardWebhooks, String> {
         let secrets = vec![Secret::new(secret.into())];
-        StandardWebhooks::new(&Options {
+        StandardWebhooks::new(&TimedOptions {
             secrets,
             secret_files: vec![],
-            tolerance: default_tolerance(),
+            tolerance: HumanDuration::from_secs(300),
         })
     }
 
@@ -256,7 +299,7 @@ mod tests {
     #[test]
     fn the_vector_of_the_specification_holds() {
         let scheme = scheme(SECRET).unwrap();
-        assert_eq!(case(SIGNATURE, SECOND).check(&scheme).unwrap().dedup, [ID]);
+        assert_eq!(case(SIGNATURE, SECOND).identity(&scheme).dedup, [ID]);
         let among_others = format!("v1,AAAA v2,zzz garbage {SIGNATURE}");
         assert!(case(&among_others, SECOND).check(&scheme).is_ok());
         assert_eq!(case("v1,AAAA", SECOND).check(&scheme), Err(Refusal::Wrong));

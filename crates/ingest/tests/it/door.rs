@@ -63,18 +63,44 @@ impl Door {
         backlogs: Arc<dyn Backlogs>,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        let ports = Ports {
+            journal,
+            backlogs,
+            readiness: Arc::new(AlwaysReady),
+            clock: Arc::new(SystemClock),
+            fetch: Arc::new(domain::ports::FetchNothing),
+        };
+        Self::open_with(sources, queues, ports, change).await
+    }
+
+    /// With somebody who fetches.
+    pub(crate) async fn open_fetching(
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        journal: Arc<dyn Journal>,
+        fetch: Arc<dyn domain::ports::Fetch>,
+    ) -> Self {
+        let ports = Ports {
+            journal,
+            backlogs: Arc::new(Unlimited),
+            readiness: Arc::new(AlwaysReady),
+            clock: Arc::new(SystemClock),
+            fetch,
+        };
+        Self::open_with(sources, &BTreeMap::new(), ports, |_| {}).await
+    }
+
+    async fn open_with(
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        queues: &BTreeMap<SourceName, QueueSource>,
+        ports: Ports,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings {
             limits: ListenerOptions::default().validate().unwrap(),
             ack_timeout: Duration::from_secs(30),
         };
         change(&mut settings);
         let limits: Limits = settings.limits.clone();
-        let ports = Ports {
-            journal,
-            backlogs,
-            readiness: Arc::new(AlwaysReady),
-            clock: Arc::new(SystemClock),
-        };
         let known = [domain::ports::KnownSource {
             name: SourceName::new("gone").unwrap(),
             paths: vec!["/in/gone".into()],

@@ -56,10 +56,12 @@ async fn a_credential_is_taken_off_before_storing_and_a_signature_is_kept() {
     .unwrap();
     let signed = verify.build().unwrap().sign(&ingest::verify::Unsigned {
         path: "/webhook/gc",
+        url: None,
         body,
         id: "m1",
         now: domain::Clock::now(&SystemClock),
     });
+    let signed = signed.unwrap();
     let headers: Vec<_> = signed
         .headers
         .iter()
@@ -193,11 +195,12 @@ async fn a_key_that_is_empty_tells_nothing_apart() {
         let verify: VerifyOptions = serde_json::from_value(verify.clone()).unwrap();
         let unsigned = ingest::verify::Unsigned {
             path: "/in/x",
+            url: None,
             body,
             id: "",
             now: domain::Clock::now(&SystemClock),
         };
-        verify.build().unwrap().sign(&unsigned).headers
+        verify.build().unwrap().sign(&unsigned).unwrap().headers
     };
     let message = br#"{"id":"","type":"Text","channel":{"id":"c","time":"t"}}"#;
     let empty = vec![("x-id".to_owned(), String::new())];

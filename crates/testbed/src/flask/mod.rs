@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::error::Doing;
 use crate::port::Lease;
-use crate::{DEADLINE, Error, Result, http, until};
+use crate::{DEADLINE, Result, http, until};
 
 const APP: &str = include_str!("app.py");
 
@@ -74,7 +74,7 @@ impl Flask {
     fn spawn(&mut self) -> Result<()> {
         let log = File::create(self.dir.path().join("log")).doing(|| "open gunicorn's log")?;
         let log_too = log.try_clone().doing(|| "share gunicorn's log")?;
-        let mut command = Command::new(gunicorn()?);
+        let mut command = Command::new(crate::installed::python("gunicorn")?);
         command
             .args(["--workers", "2", "--threads", THREADS, "--timeout", "0"])
             .args(["--bind", &self.port.addr().to_string(), "app:app"])
@@ -153,16 +153,4 @@ impl Drop for Flask {
         }
         let _ = process.wait();
     }
-}
-
-/// Of the virtual environment that `dev/setup` makes.
-fn gunicorn() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let gunicorn = root.join(".dev/python/bin/gunicorn");
-    if gunicorn.exists() {
-        return gunicorn.canonicalize().doing(|| "find gunicorn");
-    }
-    Err(Error::Misuse(
-        "there is no .dev/python/bin/gunicorn: install it with dev/setup".to_owned(),
-    ))
 }

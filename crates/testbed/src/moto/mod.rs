@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::error::Doing;
 use crate::port::Lease;
-use crate::{DEADLINE, Error, Result, certificate, http, scratch, until};
+use crate::{DEADLINE, Error, Result, certificate, http, installed, scratch, until};
 
 const SERVE: &str = include_str!("serve.py");
 
@@ -92,7 +91,7 @@ impl Moto {
     fn spawn(&mut self, more: &[&std::ffi::OsStr]) -> Result<()> {
         let log = File::create(self.dir.path().join("log")).doing(|| "open moto's log")?;
         let log_too = log.try_clone().doing(|| "share moto's log")?;
-        let mut command = Command::new(installed("python")?);
+        let mut command = Command::new(installed::python("python")?);
         command
             .args([
                 "-c",
@@ -142,7 +141,7 @@ impl Moto {
     ///
     /// When it fails, with what it printed.
     pub async fn python(&self, script: &str) -> Result<String> {
-        let mut command = tokio::process::Command::new(installed("python")?);
+        let mut command = tokio::process::Command::new(installed::python("python")?);
         command
             .args(["-c", script])
             .env("AWS_ENDPOINT_URL", self.url())
@@ -176,16 +175,4 @@ impl Drop for Moto {
             let _ = process.wait();
         }
     }
-}
-
-/// Of the virtual environment that `dev/setup` makes.
-fn installed(program: &str) -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let there = root.join(".dev/python/bin").join(program);
-    if there.exists() {
-        return Ok(there);
-    }
-    Err(Error::Misuse(format!(
-        "there is no .dev/python/bin/{program}: install it with dev/setup"
-    )))
 }

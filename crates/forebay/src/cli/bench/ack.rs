@@ -178,6 +178,7 @@ impl Servers {
             backlogs: Arc::new(domain::ports::Unlimited),
             readiness: Arc::new(Ready),
             clock,
+            fetch: Arc::new(domain::ports::FetchNothing),
         };
         let metrics = ingest::Metrics::register(registry);
         let ingest = Ingest::new(

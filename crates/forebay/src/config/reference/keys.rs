@@ -1,8 +1,6 @@
 //! Every section with its keys, in words.
 //!
-//! A section's defaults are not here: they are taken from the code. What the code cannot show (a scheme's
-//! options hold secrets and are never written out) is here, and a test holds it to the code. `taken` and
-//! `refused` do the same for the limits.
+//! A section's defaults are not here: they are taken from the code. `taken` and `refused` hold the limits to it.
 
 /// A key of a section.
 pub(super) struct Key {
@@ -13,8 +11,6 @@ pub(super) struct Key {
     pub limit: &'static str,
     /// What it does.
     pub effect: &'static str,
-    /// The default as written in TOML, where it cannot be taken from the code.
-    pub default: &'static str,
     /// Values, as written in TOML, that are at the limit's edge and allowed.
     pub taken: &'static [&'static str],
     /// Values just past it.
@@ -43,7 +39,6 @@ const fn key(
         value,
         limit,
         effect,
-        default: "",
         taken: &[],
         refused: &[],
     }
@@ -56,10 +51,6 @@ impl Key {
             refused,
             ..self
         }
-    }
-
-    const fn by_default(self, default: &'static str) -> Self {
-        Self { default, ..self }
     }
 }
 
@@ -195,6 +186,9 @@ pub(super) const SECTIONS: &[Section] = &[
             key("paths", "list of strings", "start with `/`; no `?`, `#` or blank; no two sources share one",
                 "Paths it answers on, besides `/in/NAME`, which always works.")
                 .edges(&["[\"/webhook/gc\"]"], &["[\"webhook\"]", "[\"/a?b\"]", "[\"/healthz\"]"]),
+            key("public_url", "string", "http:// or https://, no query; required for schemes that sign the URL",
+                "The source's address as its sender has it. With a path it stands for the whole of it; without one the request's own path is put behind it.")
+                .edges(&["\"https://hooks.example.com\"", "\"https://h/a/b\""], &["\"hooks.example.com\"", "\"https://h/?a\"", "\"https://u@h\""]),
             key("verify", "table", "required unless `server.listen` is on loopback",
                 "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
             key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`, and into three quarters of `server.limits.max_in_flight_bytes`",
@@ -308,63 +302,5 @@ pub(super) const SECTIONS: &[Section] = &[
             key("timeout", "duration", "100ms to 30s", "The longest that one request to a subscriber may take to its answer, connecting included. After it the attempt has failed.")
                 .edges(&["\"100ms\"", "\"30s\""], &["\"99ms\"", "\"31s\""]),
         ],
-    },
-];
-
-/// Keys that schemes share.
-#[rustfmt::skip]
-const SECRETS: Key = key("secrets", "list of secret strings", "at least one, here or in `secret_files`",
-    "The secrets, the newest first. All of them verify; `forebay send` signs with the first.");
-#[rustfmt::skip]
-const SECRET_FILES: Key = key("secret_files", "list of paths", "",
-    "Files with one secret each, read again on SIGHUP. A line break at the end is not part of the secret.");
-#[rustfmt::skip]
-const TOLERANCE: Key = key("tolerance", "duration", "", "How far the signed time may be from the server's.")
-    .by_default("\"5m\"");
-
-/// The verification schemes, as `verify = { scheme = "NAME", … }`.
-#[rustfmt::skip]
-pub(super) const SCHEMES: &[Section] = &[
-    Section { title: "none", at: &[], about: "Takes everything. For loopback, and for senders that a proxy has checked already.", keys: &[] },
-    Section { title: "bearer", at: &[], about: "`Authorization: Bearer TOKEN`. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
-    Section { title: "basic", at: &[], about: "`Authorization: Basic …`. Each secret is written `user:password`, and the password is not empty. The header is not stored.", keys: &[SECRETS, SECRET_FILES] },
-    Section {
-        title: "api-key",
-        at: &[],
-        about: "A secret in a header of its own. The header is not stored.",
-        keys: &[key("header", "string", "a header's name", "The header.").by_default("\"x-api-key\""), SECRETS, SECRET_FILES],
-    },
-    Section {
-        title: "hmac",
-        at: &[],
-        about: "A signature that you describe, for senders without a scheme of their own.",
-        keys: &[
-            SECRETS,
-            SECRET_FILES,
-            key("header", "string", "a header's name", "The header with the signature."),
-            key("prefix", "string", "", "What stands before the signature in that header, as `sha256=`.").by_default("\"\""),
-            key("algorithm", "string", "`sha256`, `sha512`, `sha1`", "The hash under the HMAC.").by_default("\"sha256\""),
-            key("encoding", "string", "`hex`, `base64`", "How the signature is spelt.").by_default("\"hex\""),
-            key("signed", "string", "must have `{body}`", "What is signed: text with `{body}`, `{timestamp}`, `{method}` and `{path}` (with the query).").by_default("\"{body}\""),
-            key("timestamp_header", "string", "with `{timestamp}` in `signed`", "The header with the time of signing, in seconds since 1970."),
-            TOLERANCE,
-        ],
-    },
-    Section {
-        title: "genesys-open-messaging",
-        at: &[],
-        about: "Genesys Cloud Open Messaging, see [Genesys Cloud](genesys.md).",
-        keys: &[
-            SECRETS,
-            SECRET_FILES,
-            key("encoding", "string", "`base64`, `hex`", "How the signature is spelt.").by_default("\"base64\""),
-            key("accept_compact", "boolean", "", "Whether a signature over the body's compact JSON is taken as well, as some samples make it.").by_default("false"),
-        ],
-    },
-    Section {
-        title: "standard-webhooks",
-        at: &[],
-        about: "The Standard Webhooks specification. A secret is `whsec_…`, or `whpk_…` for an ed25519 public key.",
-        keys: &[SECRETS, SECRET_FILES, TOLERANCE],
     },
 ];

@@ -1,5 +1,6 @@
 //! A configuration with every section in it, and what the parser says to changes of it.
 
+use ingest::verify::About;
 use serde_json::{Value, json};
 
 use super::keys::{Key, Section};
@@ -20,15 +21,20 @@ pub(super) fn sample() -> Value {
     })
 }
 
-/// As little as each scheme can do with.
-pub(super) fn least(scheme: &str) -> Value {
-    match scheme {
-        "none" => json!({ "scheme": scheme }),
-        "basic" => json!({ "scheme": scheme, "secrets": ["user:password"] }),
-        "hmac" => json!({ "scheme": scheme, "secrets": ["a"], "header": "x-signature" }),
-        "standard-webhooks" => json!({ "scheme": scheme, "secrets": ["whsec_c2VjcmV0"] }),
-        _ => json!({ "scheme": scheme, "secrets": ["a"] }),
-    }
+/// As little as the scheme can do with.
+pub(super) fn least(scheme: &About) -> Value {
+    let options: toml::Table = format!("x = {{ {} }}", scheme.least).parse().unwrap();
+    let mut options = serde_json::to_value(&options["x"]).unwrap();
+    options["scheme"] = scheme.name.into();
+    options
+}
+
+/// A source with a scheme, and with what the scheme needs of its source.
+pub(super) fn verified(scheme: &About) -> Value {
+    let mut sample = sample();
+    sample["sources"]["in"]["verify"] = least(scheme);
+    sample["sources"]["in"]["public_url"] = "https://hooks.example.com".into();
+    sample
 }
 
 pub(super) fn read(sample: &Value) -> Result<Config, ConfigError> {
@@ -76,10 +82,9 @@ pub(super) fn is_required(section: &Section, key: &Key) -> bool {
 }
 
 /// Whether the scheme cannot do without the key, whatever else there is.
-pub(super) fn needs(scheme: &str, key: &str) -> bool {
-    let mut sample = sample();
+pub(super) fn needs(scheme: &About, key: &str) -> bool {
+    let mut sample = verified(scheme);
     let verify = at(&mut sample, &["sources", "in", "verify"]);
-    *verify = least(scheme);
     verify.as_object_mut().unwrap().remove(key).is_some()
         && read(&sample).is_err_and(|error| error.reason.contains("missing field"))
 }

@@ -1,6 +1,6 @@
 //! Holds the reference to what the parser takes, and the page to the reference.
 
-use super::sample::{at, known, least, literal, read, sample};
+use super::sample::{at, known, literal, read, sample, verified};
 use super::*;
 use crate::config::{Flags, parse};
 
@@ -41,10 +41,10 @@ fn every_key_that_is_taken_is_described_and_the_other_way_round() {
         );
     }
     for scheme in SCHEMES.iter().filter(|scheme| !scheme.keys.is_empty()) {
-        let mut sample = sample();
-        sample["sources"]["in"]["verify"] = least(scheme.title);
-        let known = known(&sample, &["sources", "in", "verify"]);
-        assert_eq!(known, named(scheme.keys), "{}", scheme.title);
+        let known = known(&verified(scheme), &["sources", "in", "verify"]);
+        let mut described: Vec<_> = scheme.keys.iter().map(|key| key.name).collect();
+        described.sort_unstable();
+        assert_eq!(known, described, "{}", scheme.name);
     }
 }
 
@@ -55,7 +55,7 @@ fn every_scheme_is_described_and_the_other_way_round() {
     let reason = read(&sample).unwrap_err().reason;
     let (_, known) = reason.split_once("expected one of").unwrap();
     let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
-    let described: Vec<_> = SCHEMES.iter().map(|scheme| scheme.title).collect();
+    let described: Vec<_> = SCHEMES.iter().map(|scheme| scheme.name).collect();
     assert_eq!(known, described);
 }
 
@@ -87,10 +87,9 @@ fn what_is_described_as_the_default_is_the_default() {
 #[test]
 fn what_is_described_as_a_schemes_default_is_its_default() {
     for scheme in SCHEMES {
-        let verify = |key: Option<&Key>| {
-            let mut sample = sample();
+        let verify = |key: Option<&ingest::verify::KeyDoc>| {
+            let mut sample = verified(scheme);
             let verify = at(&mut sample, &["sources", "in", "verify"]);
-            *verify = least(scheme.title);
             if let Some(key) = key {
                 verify[key.name] = literal(key.default);
             }
@@ -108,7 +107,7 @@ fn what_is_described_as_a_schemes_default_is_its_default() {
                 verify(Some(key)),
                 verify(None),
                 "{} {}",
-                scheme.title,
+                scheme.name,
                 key.name
             );
         }
