@@ -14,6 +14,7 @@ mod dedup;
 mod event;
 mod import;
 mod json;
+mod keeping;
 pub mod listener;
 mod message;
 pub mod metrics;

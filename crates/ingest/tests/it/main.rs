@@ -12,6 +12,8 @@ mod door;
 mod fate;
 mod good_input;
 mod http_details;
+mod import;
 mod memory;
 mod queue;
+mod stalled;
 mod unrouted;
