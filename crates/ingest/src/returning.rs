@@ -91,7 +91,7 @@ impl ReturnPorts {
             return Ok(Some(Made::Redriven));
         }
         let Some(seq) = self.seq(ours.id).await? else {
-            return Ok(None);
+            return self.of_long_ago(ours).await;
         };
         match self.state.fate(&ours.route, seq).await {
             Ok(Fate::Delivered { .. } | Fate::Pending | Fate::Parked { .. }) => {
@@ -100,9 +100,17 @@ impl ReturnPorts {
             // It may have died since it was asked for first. If not, it is of a retired route.
             Ok(Fate::Dead { .. }) => Ok(self.put_back(ours).await?.then_some(Made::Redriven)),
             // Of a retired route, or purged, or expired: somebody wants it back.
-            Ok(Fate::Discarded | Fate::Before) | Err(StateError::UnknownRoute(_)) => Ok(None),
+            Ok(Fate::Discarded | Fate::Before) | Err(StateError::UnknownRoute(_)) => {
+                self.of_long_ago(ours).await
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// What is neither in the journal nor parked nor dead: a copy of what came back and was delivered is known still.
+    async fn of_long_ago(&self, ours: &Ours) -> Result<Option<Made>, StateError> {
+        let has_returned = self.dead_letters.has_returned(ours.id, &ours.route);
+        Ok(has_returned.await?.then_some(Made::Known))
     }
 
     /// Puts its letter back on its route; `false`: there is none.

@@ -1,17 +1,18 @@
 //! Imports: what is remembered of them, and that one comes to its end.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{
-    Archive, Bury, Delivery, Destination, DestinationLimits, EventPage, EventQuery, Finding,
-    Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet, JournalError, Message,
-    Settlement, State,
+    Archive, Bury, Counters, Delivery, Destination, DestinationLimits, EventPage, EventQuery,
+    Finding, Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet, JournalError,
+    Message, Resolution, Settlement, State,
 };
 use domain::{
-    BatchOutcome, Cause, DedupKey, DestinationName, Event, EventId, Headers, Reason, RouteName,
-    Seq, SourceName, SourceSet, StoredEvent, Timestamp, Unavailable,
+    BatchOutcome, Cause, Clock as _, DedupKey, DestinationName, Event, EventId, Headers, Reason,
+    RouteName, Seq, SourceName, SourceSet, StoredEvent, SystemClock, Timestamp, Unavailable,
 };
 use ingest::Importer;
 use state::SqliteState;
@@ -41,7 +42,7 @@ async fn ended(importer: &Importer, id: u64) -> Import {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(600), found)
+    tokio::time::timeout(Duration::from_secs(60), found)
         .await
         .expect("it comes to an end")
 }
@@ -168,7 +169,7 @@ impl Inlet for Circle {
             *rounds
         };
         if rounds < 50 {
-            self.fails(Timestamp::now(), false).await;
+            self.fails(SystemClock.now(), false).await;
         }
         Ok(())
     }
@@ -177,7 +178,7 @@ impl Inlet for Circle {
 #[async_trait]
 impl Destination for Circle {
     async fn deliver(&self, _: &[Delivery]) -> BatchOutcome {
-        unimplemented!("it is only read")
+        unreachable!("it is only read")
     }
 
     async fn probe(&self) -> Result<(), Unavailable> {
@@ -189,7 +190,7 @@ impl Destination for Circle {
     }
 
     fn limits(&self) -> DestinationLimits {
-        unimplemented!("it is only read")
+        unreachable!("it is only read")
     }
 
     fn recognises_repeats(&self) -> bool {
@@ -296,4 +297,71 @@ async fn a_letter_that_dies_while_it_is_looked_for_is_no_fresh_event() {
     let import = ended(&importer, begun.id).await;
     assert_eq!(import.status, ImportStatus::Done, "{:?}", import.error);
     assert_eq!((import.redriven, import.known, import.fresh), (1, 1, 0));
+}
+
+/// An archive whose journal has nothing any more.
+struct Emptied;
+
+#[async_trait]
+impl Archive for Emptied {
+    async fn find(&self, _: EventId) -> Result<Option<StoredEvent>, JournalError> {
+        Ok(None)
+    }
+
+    async fn at(&self, _: Vec<Seq>) -> Result<Vec<Option<StoredEvent>>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn page(&self, _: &EventQuery) -> Result<EventPage, JournalError> {
+        Ok(EventPage::default())
+    }
+
+    async fn first_after(
+        &self,
+        _: &SourceSet,
+        _: Seq,
+    ) -> Result<Option<StoredEvent>, JournalError> {
+        Ok(None)
+    }
+
+    async fn recent_keys(&self, _: usize) -> Result<Vec<(DedupKey, EventId)>, JournalError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_what_returned_and_was_delivered_is_known_when_the_journal_has_gone_on() {
+    let mut rig = Rig::start().await;
+    rig.ports.archive = Arc::new(Emptied);
+    let circle = Arc::new(Circle {
+        state: Arc::clone(&rig.state),
+        waiting: Mutex::default(),
+        taken: Mutex::default(),
+        rounds: Mutex::new(50),
+    });
+    let route = RouteName::new("orders").unwrap();
+    let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
+    let registered = rig.state.register_route(&route, Seq(0), long_ago);
+    registered.await.unwrap();
+    circle.fails(long_ago, true).await;
+    let letters = &rig.ports.dead_letters;
+    let redriven = letters.redrive_one(stored().id, &route, long_ago);
+    assert!(redriven.await.unwrap());
+    let delivered = Settlement {
+        resolved: vec![(Seq(1), Resolution::Delivered)],
+        counters: Counters {
+            delivered: 1,
+            ..Counters::default()
+        },
+        ..Settlement::at(route, Seq(1))
+    };
+    rig.state.settle(vec![delivered]).await.unwrap();
+    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
+    let ingest = Arc::clone(&rig.door.ingest);
+    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
+    let begun = importer.begin(from("dlq")).await.unwrap();
+    let import = ended(&importer, begun.id).await;
+    assert_eq!(import.status, ImportStatus::Done, "{:?}", import.error);
+    assert_eq!((import.redriven, import.known, import.fresh), (0, 1, 0));
+    assert_eq!(rig.journal.appends.load(Ordering::SeqCst), 0);
 }

@@ -62,7 +62,7 @@ impl Inlet for Noting {
 #[async_trait]
 impl Destination for Noting {
     async fn deliver(&self, _: &[Delivery]) -> BatchOutcome {
-        unimplemented!("it is only read")
+        unreachable!("it is only read")
     }
 
     async fn probe(&self) -> Result<(), Unavailable> {
@@ -74,7 +74,7 @@ impl Destination for Noting {
     }
 
     fn limits(&self) -> DestinationLimits {
-        unimplemented!("it is only read")
+        unreachable!("it is only read")
     }
 
     fn recognises_repeats(&self) -> bool {
