@@ -18,6 +18,7 @@ pub mod file;
 mod headers;
 pub mod http;
 mod identifier;
+mod instance;
 mod large;
 pub mod mysql;
 pub mod nats;
@@ -40,6 +41,7 @@ mod statement;
 mod target;
 mod tls;
 
+pub use instance::Instance;
 pub use large::with_store;
 pub use options::{
     BuildError, Context, DestinationConfig, DestinationOptions, OptionsError, build,

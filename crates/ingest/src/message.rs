@@ -38,7 +38,8 @@ pub(crate) fn event(
         .collect();
     let received_at = message
         .attribute("forebay-received-at")
-        .and_then(|text| text.parse().ok());
+        .and_then(|text| text.parse().ok())
+        .filter(|at| *at >= Timestamp::UNIX_EPOCH);
     let ours = message.attribute("forebay-event-id");
     let dedup = match (ours, &message.id) {
         (Some(id), _) => Some(key("import", source.as_str(), id, &message.body)),
@@ -143,6 +144,9 @@ mod tests {
         let ahead = message(&[("forebay-received-at", "2226-01-01T00:00:00Z")]);
         let ahead = super::event(&ahead, &source, &way, now);
         assert_eq!((ahead.received_at, ahead.dedup), (now, None));
+        // No table has a place for it.
+        let before = message(&[("forebay-received-at", "-009999-01-02T12:00:00Z")]);
+        assert_eq!(super::event(&before, &source, &way, now).received_at, now);
     }
 
     #[test]
