@@ -198,6 +198,7 @@ fn destination(server: &Server, concurrency: usize) -> Arc<dyn Destination> {
         clock: Arc::new(SystemClock),
         data_dir: ".".into(),
         name: DestinationName::new("bench").unwrap(),
+        instance: connectors::Instance::default(),
     };
     build(&options.validate().unwrap(), &context).unwrap()
 }

@@ -106,6 +106,7 @@ async fn main() {
         clock: Arc::new(SystemClock),
         data_dir: ".".into(),
         name: DestinationName::new("redis").unwrap(),
+        instance: connectors::Instance::default(),
     };
     for fsync in ["always", "everysec"] {
         let options = Options::default().with_setting("appendfsync", fsync);

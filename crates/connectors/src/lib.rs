@@ -19,6 +19,7 @@ pub mod file;
 mod headers;
 pub mod http;
 mod identifier;
+mod instance;
 mod large;
 pub mod mysql;
 pub mod nats;
@@ -42,6 +43,7 @@ mod target;
 mod tls;
 
 pub use fetch::Fetcher;
+pub use instance::Instance;
 pub use large::with_store;
 pub use options::{
     BuildError, Context, DestinationConfig, DestinationOptions, OptionsError, build,

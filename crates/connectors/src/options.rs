@@ -11,6 +11,7 @@ use domain::ports::Destination;
 use domain::{Clock, DestinationName, HumanDuration};
 use serde::Deserialize;
 
+use crate::instance::Instance;
 use crate::reference::OptionDoc;
 
 /// Names every backend once: its variant, and the module with its `Options`.
@@ -99,6 +100,8 @@ pub struct Context {
     pub data_dir: PathBuf,
     /// The destination's name in the configuration, for errors.
     pub name: DestinationName,
+    /// Whose it is.
+    pub instance: Instance,
 }
 
 /// A value that cannot be, or values that cannot be together. Never quotes a value that may be secret.

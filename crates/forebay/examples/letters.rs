@@ -170,6 +170,7 @@ fn built(section: Value) -> Arc<dyn Destination> {
         clock: Arc::new(SystemClock),
         data_dir: std::env::temp_dir(),
         name: target(),
+        instance: connectors::Instance::default(),
     };
     connectors::build(&options.validate().unwrap(), &context).unwrap()
 }

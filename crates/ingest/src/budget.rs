@@ -26,6 +26,11 @@ impl Budget {
         }
     }
 
+    /// More than this never fits.
+    pub(crate) const fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// A share for a request, which the budget outlives.
     pub(crate) const fn share(&self) -> Share<&Self> {
         Share::of(self)

@@ -15,6 +15,7 @@ mod dedup;
 mod event;
 mod import;
 mod json;
+mod keeping;
 pub mod listener;
 mod message;
 pub mod metrics;

@@ -24,7 +24,7 @@ pub(crate) fn source(message: &Message) -> Option<SourceName> {
 }
 
 /// The message as an event of a source. It keeps what it was known by, so that it is taken once however often it comes:
-/// a letter of ours the event's id, any other what its queue knows it by.
+/// a letter of ours the event's id, any other what its queue knows it by, each with its body.
 pub(crate) fn event(
     message: &Message,
     source: &SourceName,
@@ -38,11 +38,15 @@ pub(crate) fn event(
         .collect();
     let received_at = message
         .attribute("forebay-received-at")
-        .and_then(|text| text.parse().ok());
+        .and_then(|text| text.parse().ok())
+        .filter(|at| *at >= Timestamp::UNIX_EPOCH);
     let ours = message.attribute("forebay-event-id");
     let dedup = match (ours, &message.id) {
-        (Some(id), _) => Some(key("import", source.as_str(), id)),
-        (None, Some(id)) => Some(key(&format!("queue {}", way.place), source.as_str(), id)),
+        (Some(id), _) => Some(key("import", source.as_str(), id, &message.body)),
+        (None, Some(id)) => {
+            let by = format!("queue {}", way.place);
+            Some(key(&by, source.as_str(), id, &message.body))
+        }
         (None, None) => None,
     };
     Event {
@@ -67,10 +71,14 @@ pub(crate) struct Way<'w> {
     pub(crate) place: &'w str,
 }
 
-/// Where it came by and the source are part of it, as of every key.
-fn key(by: &str, source: &str, id: &str) -> DedupKey {
-    let text = format!("{by}\0{source}\0{id}");
-    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+/// Where it came by and the source are part of it, as of every key. So is the body: ids are what other software made
+/// them, which may number anew when it starts, or hand on the attributes of one message with several others. Those are
+/// not each other's repeats, and each would be lost but the first.
+fn key(by: &str, source: &str, id: &str, body: &[u8]) -> DedupKey {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(format!("{by}\0{source}\0{}\0{id}", id.len()).as_bytes());
+    context.update(body);
+    let hash = context.finish();
     let mut key = [0; 16];
     key.copy_from_slice(&hash.as_ref()[..16]);
     DedupKey(key)
@@ -136,6 +144,32 @@ mod tests {
         let ahead = message(&[("forebay-received-at", "2226-01-01T00:00:00Z")]);
         let ahead = super::event(&ahead, &source, &way, now);
         assert_eq!((ahead.received_at, ahead.dedup), (now, None));
+        // No table has a place for it.
+        let before = message(&[("forebay-received-at", "-009999-01-02T12:00:00Z")]);
+        assert_eq!(super::event(&before, &source, &way, now).received_at, now);
+    }
+
+    #[test]
+    fn other_bytes_under_an_id_that_was_there_before_are_another_message() {
+        let source = SourceName::new("shop").unwrap();
+        let key = |body: &'static [u8], attributes: &[(&str, &str)]| {
+            let message = Message {
+                id: Some("1".into()),
+                body: bytes::Bytes::from_static(body),
+                ..message(attributes)
+            };
+            let way = Way {
+                method: "QUEUE",
+                place: "a",
+            };
+            event(&message, &source, &way, Timestamp::UNIX_EPOCH).dedup
+        };
+        // Producers number their messages anew when they start, and consumers hand on attributes with another body.
+        assert_eq!(key(b"a", &[]), key(b"a", &[]));
+        assert_ne!(key(b"a", &[]), key(b"b", &[]));
+        let ours = [("forebay-event-id", "x")];
+        assert_eq!(key(b"a", &ours), key(b"a", &ours));
+        assert_ne!(key(b"a", &ours), key(b"b", &ours));
     }
 
     #[test]

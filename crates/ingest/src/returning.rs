@@ -74,25 +74,54 @@ impl ReturnPorts {
         }
     }
 
+    /// Whether the message is a letter of ours whose event is known here still.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub(crate) async fn knows(&self, message: &Message) -> Result<bool, String> {
+        let Some(ours) = message::ours(message) else {
+            return Ok(false);
+        };
+        let found = self.seq(ours.id).await;
+        Ok(found.map_err(|error| error.to_string())?.is_some())
+    }
+
     async fn of_ours(&self, ours: &Ours) -> Result<Option<Made>, StateError> {
-        let now = self.clock.now();
-        let put_back = self.dead_letters.redrive_one(ours.id, &ours.route, now);
-        if put_back.await? {
-            self.routes.brought(&ours.route);
+        if self.put_back(ours).await? {
             return Ok(Some(Made::Redriven));
         }
         let Some(seq) = self.seq(ours.id).await? else {
-            return Ok(None);
+            return self.of_long_ago(ours).await;
         };
         match self.state.fate(&ours.route, seq).await {
             Ok(Fate::Delivered { .. } | Fate::Pending | Fate::Parked { .. }) => {
                 Ok(Some(Made::Known))
             }
+            // It may have died since it was asked for first. If not, it is of a retired route.
+            Ok(Fate::Dead { .. }) => Ok(self.put_back(ours).await?.then_some(Made::Redriven)),
             // Of a retired route, or purged, or expired: somebody wants it back.
-            Ok(Fate::Dead { .. } | Fate::Discarded | Fate::Before)
-            | Err(StateError::UnknownRoute(_)) => Ok(None),
+            Ok(Fate::Discarded | Fate::Before) | Err(StateError::UnknownRoute(_)) => {
+                self.of_long_ago(ours).await
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// What is neither in the journal nor parked nor dead: a copy of what came back and was delivered is known still.
+    async fn of_long_ago(&self, ours: &Ours) -> Result<Option<Made>, StateError> {
+        let has_returned = self.dead_letters.has_returned(ours.id, &ours.route);
+        Ok(has_returned.await?.then_some(Made::Known))
+    }
+
+    /// Puts its letter back on its route; `false`: there is none.
+    async fn put_back(&self, ours: &Ours) -> Result<bool, StateError> {
+        let now = self.clock.now();
+        let put_back = self.dead_letters.redrive_one(ours.id, &ours.route, now);
+        let put_back = put_back.await?;
+        if put_back {
+            self.routes.brought(&ours.route);
+        }
+        Ok(put_back)
     }
 
     /// The event's number, if anything here still has it.

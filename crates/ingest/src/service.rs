@@ -242,7 +242,23 @@ impl Ingest {
             }));
         }
         let mut share = self.budget.share();
-        let grown = share.grow(event.weight() as u64);
+        let weight = event.weight() as u64;
+        if weight > self.budget.limit() {
+            self.note_refused(
+                Some(source),
+                &Refused::BodyTooLarge {
+                    limit: self.budget.limit(),
+                },
+            );
+            return Err(NotTaken::Refused {
+                code: "body-too-large",
+                words: format!(
+                    "with its attributes it takes {weight} bytes, which never fit into the memory for requests, three quarters of server.limits.max_in_flight_bytes: raise that"
+                ),
+                for_good: true,
+            });
+        }
+        let grown = share.grow(weight);
         grown.map_err(|full| refused(full.into()))?;
         if let Err(full) = self.ports.backlogs.admits(&source.name) {
             self.note_refused(Some(source), &Refused::RouteFull);

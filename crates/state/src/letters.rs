@@ -14,6 +14,7 @@ use crate::connection::CallError;
 use crate::dead::{self, Whose};
 use crate::edits;
 use crate::redrives::{self, Request};
+use crate::returned;
 use crate::store::SqliteState;
 
 impl SqliteState {
@@ -156,6 +157,12 @@ impl DeadLetters for SqliteState {
     ) -> Result<bool, StateError> {
         let route = route.clone();
         self.changes(move |connection| edits::redrive_one(connection, id, &route, now))
+            .await
+    }
+
+    async fn has_returned(&self, id: EventId, route: &RouteName) -> Result<bool, StateError> {
+        let route = route.clone();
+        self.looks(move |connection| returned::has(connection, id, &route))
             .await
     }
 

@@ -16,6 +16,7 @@ mod letters;
 pub mod metrics;
 pub mod options;
 mod redrives;
+mod returned;
 mod room;
 mod routes;
 mod row;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use domain::ports::{Bury, Park, Settlement, StateError, TakeBack};
+use domain::ports::{Bury, Park, Resolution, Settlement, StateError, TakeBack};
 use domain::{Seq, SeqRange};
 use rusqlite::{Connection, Transaction, params};
 
 use crate::connection::CallError;
 use crate::delivered;
+use crate::returned;
 use crate::routes;
 use crate::row::{encode, int, route_key};
 
@@ -31,7 +32,10 @@ fn apply(transaction: &Transaction<'_>, step: &Settlement) -> Result<(), CallErr
     for range in &step.delivered {
         delivered::add(transaction, route, range)?;
     }
-    for (seq, _) in &step.resolved {
+    for (seq, resolution) in &step.resolved {
+        if *resolution == Resolution::Delivered {
+            returned::note(transaction, route, *seq)?;
+        }
         if !unpark(transaction, route, *seq)? {
             // It left already, and was counted then.
             let gone = format!("event {seq} of route {} is not parked", step.route);

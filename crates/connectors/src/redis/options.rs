@@ -377,7 +377,7 @@ impl Backend for Config {
 
     fn build(&self, context: &Context) -> Result<Arc<dyn Destination>, BuildError> {
         self.check_files(context)?;
-        let reading = Reading::usual(context.name.as_str());
+        let reading = Reading::usual(context);
         Ok(Arc::new(Redis::new(self.clone(), reading)))
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::command::Target;
 use super::destination::Redis;
 use super::options::{Config, KIND, Options, REFERENCE, SentinelOptions};
-use super::reading::Reading;
+use super::reading::{Consumer, Reading};
 use crate::options::{Backend, BuildError, Context, OptionsError};
 use crate::queues::{MAX_BODY_DOC, QueueConfig};
 use crate::reference::{OptionDoc, doc_of};
@@ -46,7 +46,7 @@ pub(crate) const QUEUE_REFERENCE: &[OptionDoc] = &[
         value: "string",
         default: "",
         limit: "1 to 200 characters",
-        effect: "The name that what was taken lies under until it is durable here. It must stay the same from start to start, and be no other reader's. Default: this machine's name and the source's.",
+        effect: "The name that what was taken lies under until it is durable here. It must stay the same from start to start, and be no other reader's. Default: the installation's id and the source's name.",
     },
     OptionDoc {
         key: "delete",
@@ -164,10 +164,12 @@ impl Backend for Queue {
 
     fn build(&self, context: &Context) -> Result<Arc<dyn Destination>, BuildError> {
         self.config.check_files(context)?;
-        let usual = Reading::usual(context.name.as_str());
         let reading = Reading {
             group: self.group.clone(),
-            consumer: self.consumer.clone().unwrap_or(usual.consumer),
+            consumer: match &self.consumer {
+                Some(name) => Consumer::Given(name.clone()),
+                None => Consumer::Usual(context.instance.clone(), context.name.to_string()),
+            },
             delete: self.delete,
         };
         Ok(Arc::new(Redis::new(self.config.clone(), reading)))

@@ -101,6 +101,7 @@ pub(crate) fn context() -> Context {
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
         data_dir: "/nonexistent".into(),
         name: DestinationName::new("events-db").unwrap(),
+        instance: connectors::Instance::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::{QueueOptions, build_queue};
+use connectors::{Instance, QueueOptions, build_queue};
 use domain::ports::{Inlet, Message};
 use serde_json::{Value, json};
 use testbed::proxy::{Mode, Proxy};
@@ -352,4 +352,102 @@ async fn a_cluster_is_read_wherever_the_key_is() {
             assert_eq!(taken(&read), bodies(&events(20)), "{kind}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_import_and_a_source_of_one_name_and_key_do_not_take_each_others_messages() {
+    for kind in KINDS {
+        let server = server().await;
+        put(&server, kind, &["1", "2", "3"]).await;
+        // Both are called `events-db`, which is one name in two sections.
+        let source = reader(&server.url(), kind, &Value::Null);
+        let held = source.receive(10, NO_WAIT).await.unwrap();
+        assert_eq!(held.len(), 3);
+        let to = made(&json!({ "type": "redis", "url": server.url(), kind: KEY }));
+        let import = to.inlet().unwrap();
+        let taken = import.receive(10, NO_WAIT).await.unwrap();
+        assert_eq!(
+            texts(&taken),
+            [""; 0],
+            "{kind}: they are in the source's hand"
+        );
+        source.let_go(handles(&held)).await.unwrap();
+        assert_eq!(left(&server, kind).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_commands_that_a_refusal_names_are_all_that_reading_takes() {
+    let server = server().await;
+    let url = server.url().replace("redis://", "redis://poor:hunter2@");
+    for kind in KINDS {
+        server.execute(&["DEL", KEY]).await.unwrap();
+        put(&server, kind, &["1"]).await;
+        let acl = ["ACL", "SETUSER", "poor", "reset", "on", ">hunter2"];
+        server.execute(&acl).await.unwrap();
+        let from = reader(&url, kind, &Value::Null);
+        let why = from.look().await.unwrap_err().cause.detail;
+        let (_, remedy) = why.split_once("ACL SETUSER its name ").unwrap();
+        let mut acl = vec!["ACL", "SETUSER", "poor"];
+        acl.extend(remedy.split(' '));
+        server.execute(&acl).await.unwrap();
+        from.look().await.unwrap();
+        let all = from.receive(10, NO_WAIT).await.unwrap();
+        from.keep(&handles(&all)).await.unwrap();
+        from.let_go(handles(&all)).await.unwrap();
+        assert_eq!(texts(&all), ["1"], "{kind}");
+    }
+}
+
+/// Bytes that come at once when there is much more: what is enough for once, and not much besides.
+const AT_ONCE: usize = 40 << 20;
+
+#[tokio::test]
+async fn large_messages_come_few_at_a_time_to_this_process_and_to_the_next() {
+    for kind in KINDS {
+        let server = server().await;
+        let large = "x".repeat(4 << 20);
+        put(&server, kind, &[&*large; 40]).await;
+        let take = async |from: &Arc<dyn Inlet>| {
+            let (mut all, mut count) = (Vec::new(), 0);
+            while count < 40 {
+                let some = from.receive(100, NO_WAIT).await.unwrap();
+                let bytes: usize = some.iter().map(|one| one.body.len()).sum();
+                assert!(bytes <= AT_ONCE, "{kind}: {bytes} bytes at once");
+                assert!(!some.is_empty(), "{kind}: {count} came");
+                count += some.len();
+                all.extend(handles(&some));
+            }
+            all
+        };
+        let first = reader(&server.url(), kind, &Value::Null);
+        let held = take(&first).await;
+        assert_eq!(held.len(), 40, "{kind}");
+        // It ends, and all of it lies under its name.
+        drop(first);
+        let next = reader(&server.url(), kind, &Value::Null);
+        let again = take(&next).await;
+        next.let_go(again).await.unwrap();
+        assert_eq!(left(&server, kind).await, 0, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_lies_under_the_installation_s_id_whatever_the_machine_is_called() {
+    let server = server().await;
+    put(&server, "list", &["1"]).await;
+    let id = "6f1c1c0e-9f43-4b0e-8a44-0c6a35a8d0b1";
+    let instance = Instance::default();
+    let context = connectors::Context {
+        instance: instance.clone(),
+        ..context()
+    };
+    let section = json!({ "type": "redis", "url": server.url(), "list": KEY });
+    let options: QueueOptions = serde_json::from_value(section).unwrap();
+    let from = build_queue(&options.validate().unwrap(), &context).unwrap();
+    // It is known only once the journal is open.
+    instance.is(id.parse().unwrap());
+    from.receive(1, NO_WAIT).await.unwrap();
+    let lists: Vec<String> = server.ask(&["KEYS", "*:forebay:*"]).await.unwrap();
+    assert_eq!(lists, [format!("{{{KEY}}}:forebay:{id}.events-db")]);
 }

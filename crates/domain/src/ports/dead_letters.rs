@@ -289,6 +289,13 @@ pub trait DeadLetters: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StateError>;
 
+    /// Whether the event was a dead letter of that route, was put back, and was delivered then. It is known long after the
+    /// journal has forgotten the event, for copies that were exported.
+    async fn has_returned(&self, id: EventId, route: &RouteName) -> Result<bool, StateError> {
+        let _ = (id, route);
+        Ok(false)
+    }
+
     /// What was done by hand to the dead letters of an event, oldest first.
     async fn history(&self, id: EventId) -> Result<Vec<Edited>, StateError>;
 

@@ -94,6 +94,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         Info::new([("version", VERSION)]),
     );
     let stores = Stores::open(config, flags, Arc::clone(&clock), &mut registry).await?;
+    config.instance.is(stores.journal.installation());
     let subscribed = stores.state.subscriptions().await?;
     subscriptions::may_be(config, &subscribed)?;
     lifecycle::admit_routes(config, &stores, &subscribed, &*clock).await?;

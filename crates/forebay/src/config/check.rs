@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use admin::AccessError;
 use domain::policy::{OnFull, OnOutage, Order};
-use domain::{DestinationName, Secret, SourceName, SystemClock};
+use domain::{ByteSize, DestinationName, Secret, SourceName, SystemClock};
 
 use super::document::Document;
 use super::error::ConfigError;
@@ -38,14 +38,20 @@ pub(super) fn check(
     level.map_err(|reason| document.error(&["log", "level"], reason))?;
     let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
+    let instance = connectors::Instance::default();
     let queues = queues(
         document,
         &file,
         &server,
         journal.max_frame(),
-        build_destinations,
+        build_destinations.then_some(&instance),
     )?;
-    let destinations = destinations(document, &file, &server, build_destinations)?;
+    let destinations = destinations(
+        document,
+        &file,
+        &server,
+        build_destinations.then_some(&instance),
+    )?;
     let warnings = weak_secrets(document, &file);
     Ok(Config {
         file: None,
@@ -60,6 +66,7 @@ pub(super) fn check(
         sources: file.sources,
         queues,
         destinations,
+        instance,
         warnings,
     })
 }
@@ -159,21 +166,22 @@ fn destinations(
     document: &Document<'_>,
     file: &File,
     server: &Server,
-    build: bool,
+    build: Option<&connectors::Instance>,
 ) -> Result<BTreeMap<DestinationName, BuiltDestination>, ConfigError> {
     let mut destinations = BTreeMap::new();
     for (name, options) in &file.destinations {
         let wrong = |key: &str, reason: String| {
             document.error(&["destinations", name.as_str(), key], reason)
         };
+        let Some(instance) = build else {
+            continue;
+        };
         let context = connectors::Context {
             clock: Arc::new(SystemClock),
             data_dir: server.data_dir.clone(),
             name: name.clone(),
+            instance: instance.clone(),
         };
-        if !build {
-            continue;
-        }
         let options = options.validate();
         let options = options.map_err(|error| wrong(error.key, error.reason))?;
         let port = connectors::build(&options, &context);
@@ -208,19 +216,7 @@ fn sources(
         // The listener lets a line of twice the headers' limit through; short headers double in a record.
         let heads = 4 * server.limits.header_bytes as u64;
         let room = max_frame.saturating_sub(heads + RECORD_OVERHEAD);
-        let memory = server.limits.largest_body();
-        if source.max_body.0 > memory {
-            let reason = format!(
-                "{} and a head never fit into the memory for requests, which is three quarters of server.limits.max_in_flight_bytes: at most {memory}B, or raise that",
-                source.max_body
-            );
-            return Err(wrong(name, "max_body", reason));
-        }
-        if source.max_body.0 > room {
-            let reason = format!(
-                "{} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes",
-                source.max_body
-            );
+        if let Some(reason) = never_taken(source.max_body, server, room) {
             return Err(wrong(name, "max_body", reason));
         }
     }
@@ -237,13 +233,26 @@ fn sources(
     }
 }
 
+/// Why a body of that size would be told for ever that there is no room for it, if so.
+fn never_taken(body: ByteSize, server: &Server, room: u64) -> Option<String> {
+    let memory = server.limits.largest_body();
+    if body.0 > memory {
+        return Some(format!(
+            "{body} and a head never fit into the memory for requests, which is three quarters of server.limits.max_in_flight_bytes: at most {memory}B, or raise that"
+        ));
+    }
+    (body.0 > room).then(|| {
+        format!("{body} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes")
+    })
+}
+
 /// The sources that are queues.
 fn queues(
     document: &Document<'_>,
     file: &File,
     server: &Server,
     max_frame: u64,
-    build: bool,
+    build: Option<&connectors::Instance>,
 ) -> Result<BTreeMap<SourceName, BuiltQueue>, ConfigError> {
     let mut queues = BTreeMap::new();
     for (name, options) in &file.queues {
@@ -252,20 +261,20 @@ fn queues(
         let options = options.validate();
         let options = options.map_err(|error| wrong(error.key, error.reason))?;
         let room = max_frame.saturating_sub(RECORD_OVERHEAD);
-        if options.max_body() > room {
-            let reason = format!(
-                "{} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes",
-                domain::ByteSize(options.max_body())
-            );
+        if let Some(reason) = never_taken(ByteSize(options.max_body()), server, room) {
             return Err(wrong("max_body", reason));
         }
         let own = DestinationName::new(name.as_str());
-        let context = connectors::Context {
-            clock: Arc::new(SystemClock),
-            data_dir: server.data_dir.clone(),
-            name: own.map_err(|error| wrong("type", error.to_string()))?,
-        };
-        let inlet = build.then(|| connectors::build_queue(&options, &context));
+        let own = own.map_err(|error| wrong("type", error.to_string()))?;
+        let inlet = build.map(|instance| {
+            let context = connectors::Context {
+                clock: Arc::new(SystemClock),
+                data_dir: server.data_dir.clone(),
+                name: own,
+                instance: instance.clone(),
+            };
+            connectors::build_queue(&options, &context)
+        });
         let inlet = inlet.transpose();
         let inlet = inlet.map_err(|error| wrong(error.key, error.reason))?;
         queues.insert(name.clone(), BuiltQueue { options, inlet });

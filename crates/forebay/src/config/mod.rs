@@ -77,6 +77,8 @@ pub struct Config {
     pub routes: BTreeMap<RouteName, Route>,
     /// The `[subscriptions]` section.
     pub subscriptions: SubscriptionOptions,
+    /// What of the above is told whose it is, once that is known.
+    pub instance: connectors::Instance,
     /// What holds together but is weaker than it should be.
     pub warnings: Vec<ConfigError>,
 }

@@ -149,6 +149,17 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
             ),
             "forebay.toml:8: sources.gc.max_body: 10.0 MiB and a head never fit into the memory for requests",
         ),
+        // A message that has no room in the memory would be waited with for ever.
+        (
+            with(
+                "[journal]",
+                "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]",
+            )
+            .replace("paths =", "max_body = \"1MiB\"\npaths =")
+            .replace("[destinations.db]", "[sources.q]\ntype = \"redis\"\nurl = \"redis://h\"\nlist = \"l\"\n[destinations.db]")
+            .replace("from = [\"gc\"]", "from = [\"gc\", \"q\"]"),
+            "forebay.toml:13: sources.q.max_body: 10.0 MiB and a head never fit into the memory for requests",
+        ),
         (
             with("[journal]", "[log]\nlevel = \"loud=very\"\n[journal]"),
             "forebay.toml:5: log.level: ",

@@ -1,15 +1,19 @@
 //! One import at work: a batch is received, each message is dealt with, and what is durable is let go.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use domain::Timestamp;
 use domain::policy::ProbePolicy;
 use domain::ports::{Destination, ImportRequest, ImportStatus, Inlet, Message};
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Job, lock};
 use crate::Ingest;
+use crate::keeping;
 use crate::message::{self, Way};
 use crate::returning::{Made, NotMade, ReturnPorts};
 
@@ -23,9 +27,13 @@ const EMPTY: u32 = 2;
 /// So many failures in a row end it.
 const FAILURES: u32 = 5;
 
+/// Letters that failed after it began and are put back at its end. More of them come again when their time is over.
+const HELD_BACK: usize = 1000;
+
 /// The task of one import.
 pub(super) struct Worker {
     pub(super) id: u64,
+    pub(super) began: Timestamp,
     pub(super) request: ImportRequest,
     pub(super) queue: Arc<dyn Destination>,
     pub(super) ingest: Arc<Ingest>,
@@ -37,7 +45,10 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) async fn run(self) {
         tracing::info!(import = self.id, from = %self.request.from, "an operator began an import");
-        let ended = self.work().await;
+        // Whatever ends it, it is said: one that seems to run keeps every other from its queue.
+        let ended = AssertUnwindSafe(self.work()).catch_unwind().await;
+        let defect = "a defect of Forebay: the log has it, please report it";
+        let ended = ended.unwrap_or_else(|_| Err(defect.into()));
         let (status, error) = match ended {
             Ok(status) => (status, None),
             Err(error) => (ImportStatus::Failed, Some(error)),
@@ -56,6 +67,25 @@ impl Worker {
         let Some(inlet) = self.queue.inlet() else {
             return Err("it cannot be read".into());
         };
+        let mut later = Vec::new();
+        let ended = self.drain(inlet, &mut later).await;
+        if !later.is_empty() {
+            tracing::info!(
+                import = self.id,
+                count = later.len(),
+                "letters that failed after the import began are left in the queue"
+            );
+            self.give_back(inlet, later).await;
+        }
+        ended
+    }
+
+    /// Until the queue is empty but for what failed `later` than it began, which is handed out.
+    async fn drain(
+        &self,
+        inlet: &dyn Inlet,
+        later: &mut Vec<String>,
+    ) -> Result<ImportStatus, String> {
         let (mut empty, mut failures) = (0, 0);
         while empty < EMPTY {
             let begun = Instant::now();
@@ -67,7 +97,14 @@ impl Worker {
                     continue;
                 }
                 // What could not be dealt with is out of sight for a while: the queue would seem to be empty.
-                Some(Ok(messages)) => self.batch(inlet, messages).await?,
+                Some(Ok(messages)) => {
+                    let now = self.without_later(messages, later).await?;
+                    if now.is_empty() {
+                        empty += 1;
+                        continue;
+                    }
+                    self.batch(inlet, now).await?
+                }
                 Some(Err(unavailable)) => Err(unavailable.to_string()),
             };
             empty = 0;
@@ -105,6 +142,37 @@ impl Worker {
         }
     }
 
+    /// Sets aside the letters that failed here after the import began: put back on their routes they may fail again, be
+    /// exported again and come in again, for ever.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    async fn without_later(
+        &self,
+        messages: Vec<Message>,
+        later: &mut Vec<String>,
+    ) -> Result<Vec<Message>, String> {
+        let mut now = Vec::with_capacity(messages.len());
+        for message in messages {
+            let failed_at = message.attribute("forebay-last-failure-at");
+            let failed_at = failed_at.and_then(|text| text.parse::<Timestamp>().ok());
+            let is_later =
+                failed_at.is_some_and(|at| at >= self.began) && self.ports.knows(&message).await?;
+            if !is_later {
+                now.push(message);
+            } else if later.len() < HELD_BACK {
+                later.push(message.handle);
+            }
+        }
+        Ok(now)
+    }
+
+    async fn give_back(&self, inlet: &dyn Inlet, handles: Vec<String>) {
+        if let Err(unavailable) = inlet.give_back(handles).await {
+            tracing::debug!(from = %self.request.from, %unavailable, "messages come again later");
+        }
+    }
+
     /// Deals with the messages, and lets go of those that are durable, also when one could not be dealt with.
     ///
     /// # Errors
@@ -114,28 +182,20 @@ impl Worker {
         inlet: &dyn Inlet,
         messages: Vec<Message>,
     ) -> Result<Result<usize, String>, String> {
-        let mut done = Vec::with_capacity(messages.len());
-        let (mut failed, mut left) = (None, Vec::new());
-        for message in messages {
-            if failed.is_some() {
-                left.push(message.handle);
-                continue;
-            }
-            match self.deal_with(&message).await {
-                Ok(made) => {
-                    done.push(message.handle);
-                    self.count(made);
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    left.push(message.handle);
+        let dealing = async {
+            for (dealt_with, message) in messages.iter().enumerate() {
+                match self.deal_with(message).await {
+                    Ok(made) => self.count(made),
+                    Err(error) => return (dealt_with, Some(error)),
                 }
             }
-        }
-        if !left.is_empty()
-            && let Err(unavailable) = inlet.give_back(left).await
-        {
-            tracing::debug!(from = %self.request.from, %unavailable, "messages come again later");
+            (messages.len(), None)
+        };
+        let (dealt_with, failed) = keeping::while_kept(inlet, &messages, dealing).await;
+        let mut done: Vec<String> = messages.into_iter().map(|one| one.handle).collect();
+        let left = done.split_off(dealt_with);
+        if !left.is_empty() {
+            self.give_back(inlet, left).await;
         }
         let count = done.len();
         let let_go = match count {

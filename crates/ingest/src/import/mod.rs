@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Ingest;
 use crate::returning::ReturnPorts;
 
-/// Imports that are remembered.
+/// Imports that are remembered, and those that run besides, which are no more than there are queues.
 const KEPT: usize = 100;
 
 /// The types of destination that can be read.
@@ -95,8 +95,12 @@ impl Imports for Importer {
                 created_at: self.ports.clock.now(),
                 finished_at: None,
             };
-            if jobs.len() >= KEPT {
-                jobs.remove(0);
+            // One that runs can be ended, and keeps others from its queue, only as long as it is known.
+            let ended = |job: &Job| job.import.status != ImportStatus::Running;
+            if jobs.len() >= KEPT
+                && let Some(oldest) = jobs.iter().position(ended)
+            {
+                jobs.remove(oldest);
             }
             jobs.push(Job {
                 import: import.clone(),
@@ -106,6 +110,7 @@ impl Imports for Importer {
         };
         let worker = job::Worker {
             id: import.id,
+            began: import.created_at,
             request,
             queue: Arc::clone(queue),
             ingest: Arc::clone(&self.ingest),

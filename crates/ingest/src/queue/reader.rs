@@ -1,15 +1,18 @@
 //! One reader of one queue: takes a batch, has it stored, lets it go.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::policy::ProbePolicy;
 use domain::ports::{Inlet, Message};
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Ingest;
+use crate::keeping::{self, KEEP};
 use crate::message::{self, Way};
 use crate::returning::{Made, NotMade, ReturnPorts};
 use crate::service::NotTaken;
@@ -19,9 +22,8 @@ use crate::source::Source;
 const BATCH: usize = 100;
 const WAIT: Duration = Duration::from_secs(10);
 
-/// How often messages that wait for the journal are kept from coming again. Less than half of the shortest time that a
-/// queue hides them for.
-const KEEP: Duration = Duration::from_secs(10);
+/// A queue that is empty is not asked sooner than this, also when it does not wait: each question may cost money.
+const REST: Duration = Duration::from_millis(200);
 
 /// The task of one reader.
 pub(super) struct Reader {
@@ -36,15 +38,10 @@ impl Reader {
     pub(super) async fn run(self) {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
-            let received = self.inlet.receive(BATCH, WAIT);
-            let Some(received) = self.stop.run_until_cancelled(received).await else {
-                return;
-            };
-            let read = match received {
-                Ok(messages) => self.batch(messages).await,
-                Err(unavailable) => Err(unavailable.to_string()),
-            };
-            match read {
+            // What a panic had taken is not let go, and comes again.
+            let read = AssertUnwindSafe(self.read()).catch_unwind().await;
+            let defect = "a defect of Forebay: the log has it, please report it";
+            match read.unwrap_or_else(|_| Err(defect.into())) {
                 Ok(()) => {
                     if failures > 0 {
                         tracing::info!(source = %self.source.name, "the queue is read again");
@@ -64,6 +61,25 @@ impl Reader {
         }
     }
 
+    /// Takes one batch and deals with it.
+    ///
+    /// # Errors
+    /// Why nothing can be taken, or it could not be let go.
+    async fn read(&self) -> Result<(), String> {
+        let asked = Instant::now();
+        let received = self.inlet.receive(BATCH, WAIT);
+        match self.stop.run_until_cancelled(received).await {
+            None => Ok(()),
+            Some(Ok(messages)) if messages.is_empty() => {
+                let rest = tokio::time::sleep_until(asked + REST);
+                self.stop.run_until_cancelled(rest).await;
+                Ok(())
+            }
+            Some(Ok(messages)) => self.batch(messages).await,
+            Some(Err(unavailable)) => Err(unavailable.to_string()),
+        }
+    }
+
     async fn rest(&self, failures: u32) {
         let wait = ProbePolicy::default().wait(failures, rand::random());
         let rest = tokio::time::sleep(wait);
@@ -79,7 +95,8 @@ impl Reader {
         let (mut tries, mut not_let_go) = (0, None);
         loop {
             // In order: each is queued for the journal before the next is looked at.
-            let stored = join_all(waiting.iter().map(|message| self.store(message))).await;
+            let stored = join_all(waiting.iter().map(|message| self.store(message)));
+            let stored = keeping::while_kept(&*self.inlet, &waiting, stored).await;
             let mut done = Vec::with_capacity(waiting.len());
             let (mut rest, mut why) = (Vec::new(), None);
             for (message, stored) in waiting.into_iter().zip(stored) {
@@ -120,10 +137,7 @@ impl Reader {
         let until = Instant::now() + ProbePolicy::default().wait(tries, rand::random());
         let handles: Vec<String> = messages.iter().map(|one| one.handle.clone()).collect();
         loop {
-            if let Err(unavailable) = self.inlet.keep(&handles).await {
-                // They may come again to somebody else, and are known then.
-                tracing::debug!(source = %self.source.name, %unavailable, "messages could not be kept");
-            }
+            keeping::keep(&*self.inlet, &handles).await;
             let next = until.min(Instant::now() + KEEP);
             let wait = tokio::time::sleep_until(next);
             let stopped = self.stop.run_until_cancelled(wait).await.is_none();

@@ -17,14 +17,14 @@ use tokio::sync::oneshot;
 
 use super::door::{Answered, Door, sources};
 
-type Fate = Result<Vec<EventId>, AppendError>;
+pub(crate) type Fate = Result<Vec<EventId>, AppendError>;
 
 /// A journal whose appends wait until a test decides them.
 #[derive(Default)]
-struct Decided {
+pub(crate) struct Decided {
     waiting: Mutex<Vec<oneshot::Sender<Fate>>>,
     /// Appends so far.
-    appends: AtomicUsize,
+    pub(crate) appends: AtomicUsize,
     withdrawn: Arc<AtomicUsize>,
     /// Whether appends are in a frame at once, too late to withdraw.
     in_a_frame: bool,
@@ -56,7 +56,7 @@ impl Appending for Ticket {
 }
 
 impl Decided {
-    async fn decide(&self, fate: Fate) {
+    pub(crate) async fn decide(&self, fate: Fate) {
         let sender = loop {
             if let Some(sender) = self.waiting.lock().unwrap().pop() {
                 break sender;

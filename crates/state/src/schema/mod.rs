@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("003.sql"),
     include_str!("004.sql"),
     include_str!("005.sql"),
+    include_str!("006.sql"),
 ];
 
 /// The version that this code reads and writes.

@@ -266,3 +266,26 @@ async fn a_store_of_version_4_keeps_its_exports_and_edits_and_has_no_subscriptio
     assert_eq!(entry.before, stored(16).event.body);
     assert_eq!(state.subscriptions().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_store_of_version_5_remembers_from_now_on_what_returned() {
+    let file = SqliteFile::fresh().await;
+    std::fs::copy(fixture(5), file.path()).unwrap();
+    let state = file.open().await;
+    let name = route("to-db");
+    assert_eq!(state.imbalance(&name).await.unwrap(), 0);
+    // It was edited and put back before, and is delivered now.
+    let id = stored(16).id;
+    assert!(!state.has_returned(id, &name).await.unwrap());
+    let delivered = domain::ports::Settlement {
+        resolved: vec![(Seq(16), domain::ports::Resolution::Delivered)],
+        counters: domain::ports::Counters {
+            delivered: 1,
+            ..domain::ports::Counters::default()
+        },
+        ..domain::ports::Settlement::at(name.clone(), Seq(17))
+    };
+    state.settle(vec![delivered]).await.unwrap();
+    assert!(state.has_returned(id, &name).await.unwrap());
+    assert!(!state.has_returned(id, &route("old")).await.unwrap());
+}

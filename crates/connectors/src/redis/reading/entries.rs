@@ -1,9 +1,12 @@
 //! Entries of a stream, as the server answers them, and as messages.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use domain::ports::Message;
 use redis::Value;
 use serde_json::Map;
+use serde_json::map::Entry as Place;
 
 /// The field that has the body, in entries that have one of that name.
 const BODY: &str = "body";
@@ -24,7 +27,8 @@ impl Entry {
     }
 
     /// As a message: the field `body` is its body and the others are its attributes. An entry without that field has the
-    /// value of its only field as its body, or a JSON object of all its fields. `None`: it was deleted.
+    /// value of its only field as its body, or a JSON object of all its fields, as an event's headers are written: no byte is
+    /// lost by it. `None`: it was deleted.
     pub(super) fn message(self) -> Option<Message> {
         let fields = self.fields?;
         let (body, attributes) = read(fields);
@@ -52,8 +56,25 @@ fn read(fields: Vec<(Bytes, Bytes)>) -> (Bytes, Vec<(String, String)>) {
     }
     let mut object = Map::new();
     for (name, value) in &fields {
-        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        object.insert(text(name), text(value).into());
+        let name = match std::str::from_utf8(name) {
+            Ok(name) => name.to_owned(),
+            Err(_) => format!("base64 {}", STANDARD.encode(name)),
+        };
+        // As headers are written: what is no text, and what is there more than once.
+        let value = match std::str::from_utf8(value) {
+            Ok(text) => text.into(),
+            Err(_) => serde_json::json!({ "base64": STANDARD.encode(value) }),
+        };
+        match object.entry(name) {
+            Place::Vacant(place) => drop(place.insert(value)),
+            Place::Occupied(mut place) => match place.get_mut() {
+                serde_json::Value::Array(all) => all.push(value),
+                first => {
+                    let all = vec![first.take(), value];
+                    *first = all.into();
+                }
+            },
+        }
     }
     let body = serde_json::Value::Object(object).to_string();
     let kind = ("content-type".to_owned(), "application/json".to_owned());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -15,10 +16,33 @@ pub(super) struct Hand {
     next: u64,
 }
 
+/// Larger values are not kept for long.
+const LARGE: usize = 4 << 10;
+
+/// What an element of a list is found again by: its value, or what stands for it if that is large.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Mark {
+    Value(Bytes),
+    Digest([u8; 32]),
+}
+
+impl Mark {
+    pub(super) fn of(value: &Bytes) -> Self {
+        if value.len() <= LARGE {
+            return Self::Value(value.clone());
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, value).as_ref());
+        Self::Digest(hash)
+    }
+}
+
 #[derive(Debug)]
 struct Held {
-    /// An element of a list is found again by its value only; an entry of a stream needs none.
-    value: Bytes,
+    /// An entry of a stream needs none, and has an empty one.
+    mark: Mark,
+    /// The value, if it is large and was given out only now.
+    value: Option<Bytes>,
     since: Instant,
 }
 
@@ -26,7 +50,8 @@ impl Hand {
     /// Takes what has a handle of its own.
     pub(super) fn take(&mut self, handle: String, now: Instant) {
         let held = Held {
-            value: Bytes::new(),
+            mark: Mark::Value(Bytes::new()),
+            value: None,
             since: now,
         };
         self.held.insert(handle, held);
@@ -36,7 +61,13 @@ impl Hand {
     pub(super) fn take_value(&mut self, value: Bytes, now: Instant) -> String {
         let handle = self.next.to_string();
         self.next += 1;
-        let held = Held { value, since: now };
+        let mark = Mark::of(&value);
+        let value = matches!(mark, Mark::Digest(_)).then_some(value);
+        let held = Held {
+            mark,
+            value,
+            since: now,
+        };
         self.held.insert(handle.clone(), held);
         handle
     }
@@ -45,17 +76,20 @@ impl Hand {
         self.held.contains_key(handle)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.held.len()
+    /// How often each value is held.
+    pub(super) fn marks(&self) -> HashMap<Mark, usize> {
+        let mut marks = HashMap::new();
+        for held in self.held.values() {
+            *marks.entry(held.mark.clone()).or_insert(0) += 1;
+        }
+        marks
     }
 
-    /// How often each value is held.
-    pub(super) fn values(&self) -> HashMap<Bytes, usize> {
-        let mut values = HashMap::new();
-        for held in self.held.values() {
-            *values.entry(held.value.clone()).or_insert(0) += 1;
+    /// Forgets the large values: what has not been let go by now may never be, and there may be many.
+    pub(super) fn slim(&mut self) {
+        for held in self.held.values_mut() {
+            held.value = None;
         }
-        values
     }
 
     /// These are still wanted.
@@ -67,10 +101,11 @@ impl Hand {
         }
     }
 
-    /// Forgets these, and gives their values.
-    pub(super) fn release(&mut self, handles: &[String]) -> Vec<Bytes> {
+    /// Forgets these, and gives their values, or what stands for them.
+    pub(super) fn release(&mut self, handles: &[String]) -> Vec<Mark> {
         let released = handles.iter().filter_map(|handle| self.held.remove(handle));
-        released.map(|held| held.value).collect()
+        let mark = |held: Held| held.value.map_or(held.mark, Mark::Value);
+        released.map(mark).collect()
     }
 
     /// Forgets what nobody kept in time. Returns whether there was any.
@@ -98,8 +133,23 @@ mod tests {
         hand.touch(std::slice::from_ref(&value), later);
         assert!(hand.expire(begun + HOLD));
         assert!(!hand.has("1-0") && hand.has(&value));
-        assert_eq!(hand.values()[&b"v"[..]], 1);
-        assert_eq!(hand.release(&[value, "x".into()]), [&b"v"[..]]);
-        assert_eq!(hand.len(), 0);
+        let mark = Mark::Value(Bytes::from_static(b"v"));
+        assert_eq!(hand.marks()[&mark], 1);
+        assert_eq!(hand.release(&[value, "x".into()]), [mark]);
+        assert!(hand.held.is_empty());
+    }
+
+    #[test]
+    fn large_values_are_in_memory_only_until_the_next_are_taken() {
+        let (mut hand, now) = (Hand::default(), Instant::now());
+        let large = Bytes::from(vec![b'x'; LARGE + 1]);
+        let handle = hand.take_value(large.clone(), now);
+        let (again, same) = (hand.take_value(large.clone(), now), Mark::of(&large));
+        assert_eq!(hand.marks()[&same], 2);
+        assert_eq!(hand.release(&[again]), [Mark::Value(large.clone())]);
+        hand.slim();
+        assert_eq!(hand.marks()[&same], 1);
+        assert_eq!(hand.release(&[handle]), [same]);
+        assert!(large.is_unique(), "nobody else has it");
     }
 }

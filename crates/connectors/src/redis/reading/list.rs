@@ -11,20 +11,24 @@ use std::sync::atomic::Ordering;
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 
+use super::hand::Mark;
 use super::{ENOUGH_BYTES, Reader, Stop};
 use crate::carried;
 use crate::redis::connect::Session;
 
 /// What the user must be allowed.
-pub(super) const COMMANDS: &str = "+lmove +blmove +lrange +lrem";
+pub(super) const COMMANDS: &str = "+type +lmove +blmove +lrange +lrem";
 
-/// Elements moved at once.
+/// Elements moved at once, or looked at.
 const AT_ONCE: usize = 16;
+
+/// Elements of our own list that are looked at in one go.
+const PAGE: usize = 100;
 
 impl Reader {
     /// Where what was taken lies: on the same node of a cluster as the list.
     fn ours(&self) -> String {
-        let (key, consumer) = (self.config.target.key(), &self.reading.consumer);
+        let (key, consumer) = (self.config.target.key(), self.reading.consumer.name());
         let tagged = key
             .split_once('{')
             .and_then(|(_, rest)| rest.split_once('}'))
@@ -42,6 +46,7 @@ impl Reader {
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Message>, Stop> {
+        self.hand().slim();
         if self.look_back.load(Ordering::Relaxed) {
             let left = self.left_elements(session, limit).await?;
             if !left.is_empty() {
@@ -57,11 +62,13 @@ impl Reader {
         let mut bytes = 0;
         if let Some(value) = element(self.ask(session, &first, block).await?) {
             bytes += value.len();
+            self.sizes.note(std::iter::once(value.len()));
             values.push(value);
             while values.len() < limit && bytes < ENOUGH_BYTES {
-                let more = self
-                    .more(session, AT_ONCE.min(limit - values.len()))
-                    .await?;
+                let room = ENOUGH_BYTES - bytes;
+                let count = self.sizes.count(room, AT_ONCE.min(limit - values.len()));
+                let more = self.more(session, count).await?;
+                self.sizes.note(more.iter().map(Bytes::len));
                 let is_all = more.is_empty();
                 bytes += more.iter().map(Bytes::len).sum::<usize>();
                 values.extend(more);
@@ -93,22 +100,39 @@ impl Reader {
 
     /// What lies in our list and is in nobody's hand, oldest first.
     async fn left_elements(&self, session: &Session, limit: usize) -> Result<Vec<Bytes>, Stop> {
-        let last = self.hand().len() + limit - 1;
-        let mut range = redis::cmd("LRANGE");
-        range.arg(self.ours()).arg(0).arg(last);
-        let Value::Array(there) = self.ask(session, &range, Duration::ZERO).await? else {
-            return Ok(Vec::new());
-        };
-        let mut held = self.hand().values();
-        let mut left = Vec::new();
-        for value in there.into_iter().filter_map(element) {
-            match held.get_mut(&value) {
-                Some(count) if *count > 0 => *count -= 1,
-                _ if left.len() < limit => left.push(value),
-                _ => {}
+        let mut held = self.hand().marks();
+        let (mut left, mut at, mut bytes) = (Vec::new(), 0, 0);
+        while left.len() < limit && bytes < ENOUGH_BYTES {
+            let page = self.page(session, at).await?;
+            if page.is_empty() {
+                break;
+            }
+            at += page.len();
+            for value in page {
+                match held.get_mut(&Mark::of(&value)) {
+                    Some(count) if *count > 0 => *count -= 1,
+                    _ if left.len() < limit && bytes < ENOUGH_BYTES => {
+                        bytes += value.len();
+                        left.push(value);
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(left)
+    }
+
+    /// A few elements of our list from `at` on.
+    async fn page(&self, session: &Session, at: usize) -> Result<Vec<Bytes>, Stop> {
+        let count = self.sizes.count(ENOUGH_BYTES, PAGE);
+        let mut range = redis::cmd("LRANGE");
+        range.arg(self.ours()).arg(at).arg(at + count - 1);
+        let Value::Array(there) = self.ask(session, &range, Duration::ZERO).await? else {
+            return Ok(Vec::new());
+        };
+        let page: Vec<Bytes> = there.into_iter().filter_map(element).collect();
+        self.sizes.note(page.iter().map(Bytes::len));
+        Ok(page)
     }
 
     fn elements(&self, values: Vec<Bytes>) -> Vec<Message> {
@@ -133,17 +157,38 @@ impl Reader {
     pub(super) async fn delete_elements(
         &self,
         session: &Session,
-        values: &[Bytes],
+        marks: &[Mark],
     ) -> Result<(), Stop> {
         let ours = self.ours();
-        let commands: Vec<Cmd> = values
-            .iter()
-            .map(|value| {
-                let mut remove = redis::cmd("LREM");
-                remove.arg(&ours).arg(1).arg(&value[..]);
-                remove
-            })
-            .collect();
+        let remove = |value: &Bytes| {
+            let mut remove = redis::cmd("LREM");
+            remove.arg(&ours).arg(1).arg(&value[..]);
+            remove
+        };
+        let (mut commands, mut digests) = (Vec::new(), Vec::new());
+        for mark in marks {
+            match mark {
+                Mark::Value(value) => commands.push(remove(value)),
+                Mark::Digest(_) => digests.push(mark),
+            }
+        }
+        // Of those that are large, and were given out a while ago, only that much is known.
+        let mut at = 0;
+        while !digests.is_empty() {
+            let page = self.page(session, at).await?;
+            if page.is_empty() {
+                break;
+            }
+            at += page.len();
+            for value in page {
+                let mark = Mark::of(&value);
+                if let Some(place) = digests.iter().position(|wanted| **wanted == mark) {
+                    digests.swap_remove(place);
+                    self.ask(session, &remove(&value), Duration::ZERO).await?;
+                    at -= 1;
+                }
+            }
+        }
         let asked = commands
             .iter()
             .map(|remove| self.ask(session, remove, Duration::ZERO));

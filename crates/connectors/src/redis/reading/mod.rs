@@ -7,8 +7,10 @@
 mod entries;
 mod hand;
 mod list;
+mod sizes;
 mod stream;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +27,10 @@ use super::connect::Session;
 use super::error::{self, Refusal, Verdict};
 use super::options::Config;
 use super::url::Place;
+use crate::instance::Instance;
+use crate::options::Context;
 use hand::Hand;
+use sizes::Sizes;
 
 /// How long what was taken is nobody else's, from when it was taken or kept last.
 const HOLD: Duration = Duration::from_secs(60);
@@ -37,36 +42,43 @@ const ENOUGH_BYTES: usize = 8 << 20;
 const MOVES: usize = 3;
 
 /// How a stream is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Reading {
     /// The consumer group.
     pub(super) group: String,
     /// Whose entries are ours within the group, and whose list.
-    pub(super) consumer: String,
+    pub(super) consumer: Consumer,
     /// Whether what is let go is deleted from the stream as well.
     pub(super) delete: bool,
 }
 
 impl Reading {
-    /// As a destination is read that has no words for it.
-    pub(super) fn usual(name: &str) -> Self {
+    /// As a destination is read that has no words for it. A source may have its name, and reads under another: no name
+    /// has a colon.
+    pub(super) fn usual(context: &Context) -> Self {
         Self {
             group: "forebay".into(),
-            consumer: format!("{}.{name}", host()),
+            consumer: Consumer::Usual(context.instance.clone(), format!("import:{}", context.name)),
             delete: true,
         }
     }
 }
 
-/// The name of this machine, which tells one Forebay's entries from another's.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let name = name.ok().or_else(|| std::env::var("HOSTNAME").ok());
-    let name = name.unwrap_or_default().trim().to_owned();
-    if name.is_empty() {
-        "forebay".to_owned()
-    } else {
-        name
+/// Whose entries are ours within a group, and whose list.
+#[derive(Debug, Clone)]
+pub(crate) enum Consumer {
+    /// As it is written.
+    Given(String),
+    /// The installation's, and by this name ours within it.
+    Usual(Instance, String),
+}
+
+impl Consumer {
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Given(name) => name.into(),
+            Self::Usual(instance, name) => format!("{}.{name}", instance.name()).into(),
+        }
     }
 }
 
@@ -90,6 +102,7 @@ pub(super) struct Reader {
     reading: Reading,
     pool: Pool,
     hand: Mutex<Hand>,
+    sizes: Sizes,
     /// There may be something that was taken and that nobody was given.
     look_back: AtomicBool,
     /// When other consumers' entries are looked at again, and where that goes on.
@@ -103,6 +116,7 @@ impl Reader {
             config,
             reading,
             hand: Mutex::default(),
+            sizes: Sizes::default(),
             look_back: AtomicBool::new(true),
             others: Mutex::new((Instant::now(), stream::FIRST.to_owned())),
         }

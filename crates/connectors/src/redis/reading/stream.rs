@@ -15,7 +15,7 @@ use crate::redis::connect::Session;
 
 /// What the user must be allowed.
 pub(super) const COMMANDS: &str =
-    "+xgroup +xreadgroup +xautoclaim +xclaim +xack +xdel +multi +exec";
+    "+type +xgroup +xreadgroup +xautoclaim +xclaim +xack +xdel +multi +exec";
 
 /// Before every entry there can be.
 pub(super) const FIRST: &str = "0-0";
@@ -45,8 +45,9 @@ impl Reader {
         }
         // Until the answer is here.
         self.look_back.store(true, Ordering::Relaxed);
+        let count = self.sizes.count(ENOUGH_BYTES, limit);
         let fresh = self
-            .read(session, ">", limit, Some(self.block(wait)))
+            .read(session, ">", count, Some(self.block(wait)))
             .await?;
         self.look_back.store(false, Ordering::Relaxed);
         Ok(self.entries(fresh))
@@ -62,14 +63,18 @@ impl Reader {
     ) -> Result<Vec<Entry>, Stop> {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(&self.reading.group);
-        read.arg(&self.reading.consumer).arg("COUNT").arg(count);
+        read.arg(&*self.reading.consumer.name())
+            .arg("COUNT")
+            .arg(count);
         if let Some(block) = block {
             read.arg("BLOCK").arg(block.as_millis().max(1).to_string());
         }
         read.arg("STREAMS").arg(self.config.target.key()).arg(after);
         let wait = block.unwrap_or_default();
         let answer = self.ask_the_group(session, &read, wait).await?;
-        Ok(entries::of_read(answer))
+        let entries = entries::of_read(answer);
+        self.sizes.note(entries.iter().map(Entry::bytes));
+        Ok(entries)
     }
 
     /// Asks something that needs the group, and makes that if it is not there: it is on the first time, and after
@@ -104,7 +109,8 @@ impl Reader {
     async fn left_entries(&self, session: &Session, limit: usize) -> Result<Vec<Entry>, Stop> {
         let (mut left, mut after, mut bytes) = (Vec::new(), FIRST.to_owned(), 0);
         loop {
-            let page = self.read(session, &after, PAGE, None).await?;
+            let count = self.sizes.count(ENOUGH_BYTES, PAGE);
+            let page = self.read(session, &after, count, None).await?;
             let Some(last) = page.last() else {
                 return Ok(left);
             };
@@ -138,13 +144,15 @@ impl Reader {
         let mut claim = redis::cmd("XAUTOCLAIM");
         claim.arg(self.config.target.key()).arg(&self.reading.group);
         claim
-            .arg(&self.reading.consumer)
+            .arg(&*self.reading.consumer.name())
             .arg(HOLD.as_millis().to_string());
-        claim.arg(&start).arg("COUNT").arg(limit.min(PAGE));
+        let count = self.sizes.count(ENOUGH_BYTES, limit.min(PAGE));
+        claim.arg(&start).arg("COUNT").arg(count);
         self.look_back.store(true, Ordering::Relaxed);
         let answer = self.ask_the_group(session, &claim, Duration::ZERO).await?;
         self.look_back.store(false, Ordering::Relaxed);
         let claimed = entries::of_autoclaim(answer);
+        self.sizes.note(claimed.entries.iter().map(Entry::bytes));
         self.forget_lost(session, claimed.lost.into_iter()).await?;
         {
             let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,7 +207,7 @@ impl Reader {
         let mut claim = redis::cmd("XCLAIM");
         claim.arg(self.config.target.key()).arg(&self.reading.group);
         claim
-            .arg(&self.reading.consumer)
+            .arg(&*self.reading.consumer.name())
             .arg(0)
             .arg(handles)
             .arg("JUSTID");

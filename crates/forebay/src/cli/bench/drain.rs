@@ -144,6 +144,7 @@ fn destination(args: &Args, table: &str) -> anyhow::Result<Arc<dyn Destination>>
         clock: Arc::new(SystemClock),
         data_dir: PathBuf::new(),
         name: DestinationName::new("bench")?,
+        instance: connectors::Instance::default(),
     };
     Ok(connectors::build(&options.validate()?, &context)?)
 }

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
-    /// The destination to read, of type sqs or rabbitmq
+    /// The destination to read, of type sqs, redis or rabbitmq
     #[arg(long, value_name = "NAME")]
     from: DestinationName,
     /// What messages that name no source are taken as events of
