@@ -11,7 +11,7 @@ use domain::ports::{Destination, Inlet, Message};
 use domain::{ByteSize, Unavailable};
 use serde::Deserialize;
 
-use crate::options::{Backend, BuildError, Context, OptionsError};
+use crate::options::{Backend, BuildError, Context, DestinationOptions, OptionsError};
 use crate::reference::OptionDoc;
 
 /// The largest body that is taken unless the section says otherwise: as of an HTTP source.
@@ -60,6 +60,28 @@ impl QueueOptions {
             return Err(OptionsError::new("max_body", "must be at least 1 byte"));
         }
         Ok(config)
+    }
+
+    /// Whether it reads what the destination delivers to, as far as both are written the same way.
+    #[must_use]
+    pub fn reads_from(&self, destination: &DestinationOptions) -> bool {
+        match (self, destination) {
+            (Self::Sqs(queue), DestinationOptions::Sqs(to)) => queue.queue_url == to.queue_url,
+            (Self::Redis(queue), DestinationOptions::Redis(to)) => {
+                let server = (&queue.url, &queue.url_file) == (&to.url, &to.url_file);
+                server && (&queue.list, &queue.stream) == (&to.list, &to.stream)
+            }
+            (Self::Rabbitmq(queue), DestinationOptions::Rabbitmq(to)) => {
+                let server = (&queue.url, &queue.url_file) == (&to.url, &to.url_file);
+                let own = to
+                    .exchange
+                    .is_none()
+                    .then_some(())
+                    .and(to.routing_key.as_ref());
+                server && to.queue.as_ref().or(own) == Some(&queue.queue)
+            }
+            _ => false,
+        }
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) fn check(
         &server,
         build_destinations.then_some(&instance),
     )?;
-    let warnings = weak_secrets(document, &file);
+    let mut warnings = weak_secrets(document, &file);
+    warnings.extend(super::circles::circles(document, &file));
     Ok(Config {
         file: None,
         built_in_route,

@@ -6,6 +6,7 @@
 
 mod asking;
 mod check;
+mod circles;
 mod defaults;
 mod document;
 mod error;

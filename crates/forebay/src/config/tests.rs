@@ -340,3 +340,31 @@ fn what_only_a_destination_needs_is_not_asked_of_commands_that_reach_none() {
     let missing = parse(None, &other, &flags, &nothing).unwrap_err();
     assert!(missing.to_string().contains("NOWHERE"), "{missing}");
 }
+
+#[test]
+fn a_source_of_what_dead_letters_go_to_is_warned_of() {
+    let text = r#"
+[sources.q]
+type = "redis"
+url = "redis://h"
+list = "letters"
+[destinations.db]
+type = "sqlite"
+[destinations.dlq]
+type = "redis"
+url = "redis://h"
+list = "LIST"
+[routes.r]
+from = ["q"]
+to = "db"
+dead_letter = { to = ["dlq"] }
+"#;
+    let another = read(&text.replace("LIST", "others")).unwrap();
+    assert_eq!(another.warnings.len(), 0);
+    let same = read(&text.replace("LIST", "letters")).unwrap();
+    let told = same.warnings[0].to_string();
+    assert!(
+        told.starts_with("forebay.toml:2: sources.q: it reads the queue that the dead letters of route r go to, destination dlq"),
+        "{told}"
+    );
+}

@@ -30,6 +30,9 @@ const FAILURES: u32 = 5;
 /// Letters that failed after it began and are put back at its end. More of them come again when their time is over.
 const HELD_BACK: usize = 1000;
 
+/// So many batches of nothing but such letters in a row end it as well: a queue shows them again before it is empty.
+const OF_LATER: u32 = 1000;
+
 /// The task of one import.
 pub(super) struct Worker {
     pub(super) id: u64,
@@ -86,8 +89,8 @@ impl Worker {
         inlet: &dyn Inlet,
         later: &mut Vec<String>,
     ) -> Result<ImportStatus, String> {
-        let (mut empty, mut failures) = (0, 0);
-        while empty < EMPTY {
+        let (mut empty, mut failures, mut of_later) = (0, 0, 0);
+        while empty < EMPTY && of_later < OF_LATER {
             let begun = Instant::now();
             let received = self.stop.run_until_cancelled(inlet.receive(BATCH, WAIT));
             let dealt_with = match received.await {
@@ -100,9 +103,11 @@ impl Worker {
                 Some(Ok(messages)) => {
                     let now = self.without_later(messages, later).await?;
                     if now.is_empty() {
-                        empty += 1;
+                        // They are out of sight now, and what lies behind them is next.
+                        of_later += 1;
                         continue;
                     }
+                    of_later = 0;
                     self.batch(inlet, now).await?
                 }
                 Some(Err(unavailable)) => Err(unavailable.to_string()),

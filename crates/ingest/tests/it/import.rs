@@ -137,7 +137,11 @@ impl Circle {
 #[async_trait]
 impl Inlet for Circle {
     async fn receive(&self, _: usize, wait: Duration) -> Result<Vec<Message>, Unavailable> {
-        let messages = std::mem::take(&mut *self.waiting.lock().unwrap());
+        let messages: Vec<Message> = {
+            let mut waiting = self.waiting.lock().unwrap();
+            let one = 1.min(waiting.len());
+            waiting.drain(..one).collect()
+        };
         if messages.is_empty() {
             tokio::time::sleep(wait).await;
         }
@@ -232,6 +236,43 @@ async fn an_import_never_meets_what_failed_after_it_began() {
     assert_eq!(left, 1, "its new letter is in the queue, for the next one");
     let next = importer.begin(from("dlq")).await.unwrap();
     assert_eq!(ended(&importer, next.id).await.redriven, 1);
+}
+
+#[tokio::test]
+async fn what_failed_after_an_import_began_does_not_hide_what_lies_behind_it() {
+    let rig = Rig::start().await;
+    let circle = Arc::new(Circle {
+        state: Arc::clone(&rig.state),
+        waiting: Mutex::default(),
+        taken: Mutex::default(),
+        rounds: Mutex::new(50),
+    });
+    let route = RouteName::new("orders").unwrap();
+    let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
+    let registered = rig.state.register_route(&route, Seq(0), long_ago);
+    registered.await.unwrap();
+    circle.fails(long_ago, true).await;
+    {
+        let mut waiting = circle.waiting.lock().unwrap();
+        for n in 0..20 {
+            let mut later = waiting.last().unwrap().clone();
+            later.handle = format!("later {n}");
+            for (name, value) in &mut later.attributes {
+                if name == "forebay-last-failure-at" {
+                    *value = "2126-01-01T00:00:00Z".into();
+                }
+            }
+            waiting.insert(0, later);
+        }
+    }
+    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
+    let ingest = Arc::clone(&rig.door.ingest);
+    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
+    let begun = importer.begin(from("dlq")).await.unwrap();
+    let import = ended(&importer, begun.id).await;
+    assert_eq!(import.status, ImportStatus::Done, "{:?}", import.error);
+    assert_eq!((import.redriven, import.known, import.fresh), (1, 0, 0));
+    assert_eq!(circle.waiting.lock().unwrap().len(), 20);
 }
 
 /// An archive that is asked for an event just when that fails for the last time.
