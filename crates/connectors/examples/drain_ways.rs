@@ -230,6 +230,7 @@ fn events(count: usize) -> Vec<Delivery> {
                         event_type: None,
                         remote: None,
                         dedup: None,
+                        only: None,
                     }),
                 },
                 attempt: 1,

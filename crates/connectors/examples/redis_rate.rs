@@ -36,6 +36,7 @@ fn deliveries(count: usize) -> Vec<Delivery> {
                     event_type: None,
                     remote: None,
                     dedup: None,
+                    only: None,
                 }),
             },
             attempt: 1,

@@ -115,6 +115,7 @@ mod tests {
                     event_type: None,
                     remote: None,
                     dedup: None,
+                    only: None,
                 }),
             },
             attempt: 2,

@@ -21,6 +21,7 @@ pub(crate) fn live(body: &'static [u8]) -> Delivery {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     Delivery {
         stored: StoredEvent {

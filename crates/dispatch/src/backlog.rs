@@ -10,9 +10,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::policy::OnFull;
 use domain::ports::{Backlogs, OnItsWay, RouteFull};
-use domain::{RouteName, SourceName};
+use domain::{Event, RouteName, SourceName};
 
-use crate::route::{BacklogMax, BacklogPolicy};
+use crate::filter::Wanted;
+use crate::route::{BacklogMax, BacklogPolicy, Route};
 
 /// One route's backlog.
 #[derive(Debug)]
@@ -127,8 +128,8 @@ pub(crate) struct Count {
 /// What is asked of the routes of one source.
 #[derive(Debug, Default)]
 struct OfSource {
-    /// All routes that take from it.
-    routes: Vec<RouteName>,
+    /// All routes that take from it, with what they want of it.
+    routes: Vec<(RouteName, Arc<Wanted>)>,
     /// Those whose backlogs have a limit.
     limited: Vec<(RouteName, Arc<Backlog>)>,
     /// Held once more by each event on its way into the journal.
@@ -137,7 +138,7 @@ struct OfSource {
 
 impl OfSource {
     fn remove(&mut self, route: &RouteName) {
-        self.routes.retain(|name| name != route);
+        self.routes.retain(|(name, _)| name != route);
         self.limited.retain(|(name, _)| name != route);
     }
 }
@@ -150,10 +151,21 @@ pub(crate) struct LimitedBacklogs {
 
 impl LimitedBacklogs {
     /// Adds a route that takes from `sources`, from now on from no others: one that comes again is never out in between.
-    pub(crate) fn add(
+    pub(crate) fn add(&self, route: &Route) {
+        let wanted = &route.wanted;
+        self.add_wanting(
+            &route.name,
+            &route.source_names,
+            wanted,
+            route.backlog.as_ref(),
+        );
+    }
+
+    fn add_wanting(
         &self,
         route: &RouteName,
         sources: &[SourceName],
+        wanted: &Arc<Wanted>,
         backlog: Option<&Arc<Backlog>>,
     ) {
         let mut by_source = self
@@ -165,7 +177,7 @@ impl LimitedBacklogs {
         }
         for source in sources {
             let of_source = by_source.entry(source.clone()).or_default();
-            of_source.routes.push(route.clone());
+            of_source.routes.push((route.clone(), Arc::clone(wanted)));
             let limited = backlog.map(|backlog| (route.clone(), Arc::clone(backlog)));
             of_source.limited.extend(limited);
         }
@@ -229,6 +241,24 @@ impl Backlogs for LimitedBacklogs {
             .is_some_and(|of_source| !of_source.routes.is_empty())
     }
 
+    fn wants(&self, event: &Event) -> bool {
+        let routes: Vec<Arc<Wanted>> = {
+            let by_source = self.read();
+            let Some(of_source) = by_source.get(&event.source) else {
+                return false;
+            };
+            let mut wanted = of_source.routes.iter().map(|(_, wanted)| wanted);
+            if event.only.is_none() && wanted.clone().any(|wanted| wanted.is_all()) {
+                return true;
+            }
+            wanted.by_ref().map(Arc::clone).collect()
+        };
+        // Asked without the lock: an expression takes its time.
+        routes
+            .iter()
+            .any(|wanted| wanted.wants(event).unwrap_or(false))
+    }
+
     fn accepted(&self, source: &SourceName) {
         let by_source = self.read();
         let limited = by_source.get(source).map(|of_source| &of_source.limited);
@@ -248,7 +278,12 @@ mod tests {
         let source = SourceName::new("s").unwrap();
         let all = LimitedBacklogs::default();
         let route = RouteName::new("r").unwrap();
-        all.add(&route, std::slice::from_ref(&source), Some(&backlog));
+        all.add_wanting(
+            &route,
+            std::slice::from_ref(&source),
+            &Arc::default(),
+            Some(&backlog),
+        );
         (all, backlog, source)
     }
 
@@ -328,7 +363,7 @@ mod tests {
         let early = all.entering(&source);
         let [first, second] = ["a", "b"].map(|name| RouteName::new(name).unwrap());
         for route in [&first, &second] {
-            all.add(route, std::slice::from_ref(&source), None);
+            all.add_wanting(route, std::slice::from_ref(&source), &Arc::default(), None);
         }
         drop(early);
         let on_its_way = all.entering(&source);
@@ -345,8 +380,8 @@ mod tests {
         let all = LimitedBacklogs::default();
         let [before, after] = ["s", "t"].map(|name| SourceName::new(name).unwrap());
         let route = RouteName::new("a").unwrap();
-        all.add(&route, std::slice::from_ref(&before), None);
-        all.add(&route, std::slice::from_ref(&after), None);
+        all.add_wanting(&route, std::slice::from_ref(&before), &Arc::default(), None);
+        all.add_wanting(&route, std::slice::from_ref(&after), &Arc::default(), None);
         assert!(!all.taken(&before) && all.taken(&after));
         all.remove(&route);
         assert!(!all.taken(&after));
@@ -358,8 +393,13 @@ mod tests {
         let [source, other] = ["s", "t"].map(|name| SourceName::new(name).unwrap());
         let [first, second] = ["a", "b"].map(|name| RouteName::new(name).unwrap());
         assert!(!all.taken(&source));
-        all.add(&first, std::slice::from_ref(&source), None);
-        all.add(&second, &[source.clone(), other.clone()], None);
+        all.add_wanting(&first, std::slice::from_ref(&source), &Arc::default(), None);
+        all.add_wanting(
+            &second,
+            &[source.clone(), other.clone()],
+            &Arc::default(),
+            None,
+        );
         all.remove(&first);
         assert!(all.taken(&source) && all.taken(&other));
         all.remove(&second);

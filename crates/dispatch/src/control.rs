@@ -20,6 +20,7 @@ use crate::audit::Asked;
 use crate::backlog::{Backlog, LimitedBacklogs};
 use crate::board::Board;
 use crate::export::{Exporter, Target};
+use crate::filter::Wanted;
 use crate::metrics::Metrics;
 use crate::options::Shares;
 use crate::outbox::{Bell, Outbox};
@@ -131,6 +132,10 @@ impl Shared {
             policies: spec.policies,
             sources: spec.sources,
             source_names: spec.source_names,
+            wanted: Arc::new(Wanted {
+                route: Some(spec.record.id),
+                filter: spec.filter,
+            }),
             destination: spec.destination,
             destination_name: spec.destination_name,
             findings: watch::Sender::default(),
@@ -191,7 +196,7 @@ impl Control {
     fn show_backlog(&self, route: &Route) {
         let backlogs = &self.0.backlogs;
         match route.until == Seq(u64::MAX) {
-            true => backlogs.add(&route.name, &route.source_names, route.backlog.as_ref()),
+            true => backlogs.add(route),
             false => backlogs.remove(&route.name),
         }
     }

@@ -17,6 +17,7 @@ mod burials;
 mod completion;
 mod control;
 mod export;
+mod filter;
 pub mod metrics;
 pub mod options;
 mod outbox;
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use control::{Control, ControlError};
 pub use export::TargetSpec;
+pub use filter::{Filter, FilterError, Wanted};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use route::{BacklogMax, BacklogPolicy, Ports, RoutePolicies, RouteSpec};

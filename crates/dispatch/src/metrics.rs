@@ -76,6 +76,8 @@ pub struct Metrics {
     pub attempts: Family<OutcomeLabel, Counter>,
     /// Events that a destination confirmed.
     pub delivered: Family<RouteLabel, Counter>,
+    /// Events that a route's `when` did not want.
+    pub skipped: Family<RouteLabel, Counter>,
     /// Events given up on.
     pub dead: Family<ReasonLabel, Counter>,
     /// Events in the journal and not settled.
@@ -107,6 +109,11 @@ impl Metrics {
             "forebay_events_delivered",
             "Events that the destination confirmed as durable",
             metrics.delivered.clone(),
+        );
+        registry.register(
+            "forebay_events_skipped",
+            "Events of the route's sources that its `when` did not want",
+            metrics.skipped.clone(),
         );
         registry.register(
             "forebay_events_dead",
@@ -196,6 +203,7 @@ impl Metrics {
         }
         self.oldest_pending.remove(&label);
         self.delivered.remove(&label);
+        self.skipped.remove(&label);
         for outcome in OUTCOMES {
             self.attempts.remove(&OutcomeLabel {
                 route: route.clone(),
@@ -237,6 +245,7 @@ impl Metrics {
             attempts_not_done: attempts("not-done"),
             attempts_unavailable: attempts("unavailable"),
             delivered: self.delivered.get_or_create_owned(&label),
+            skipped: self.skipped.get_or_create_owned(&label),
             dead_rejected: dead(Reason::Rejected),
             dead_exhausted: dead(Reason::RetriesExhausted),
             dead_outage: dead(Reason::Outage),
@@ -261,6 +270,7 @@ pub(crate) struct RouteMetrics {
     pub(crate) attempts_not_done: Counter,
     pub(crate) attempts_unavailable: Counter,
     pub(crate) delivered: Counter,
+    pub(crate) skipped: Counter,
     pub(crate) dead_rejected: Counter,
     pub(crate) dead_exhausted: Counter,
     pub(crate) dead_outage: Counter,

@@ -19,6 +19,7 @@ use crate::backlog::Backlog;
 use crate::board::Board;
 use crate::burials::Burials;
 use crate::export::{Target, TargetSpec};
+use crate::filter::{Filter, Wanted};
 use crate::metrics::RouteMetrics;
 use crate::outbox::Outbox;
 
@@ -86,6 +87,8 @@ pub struct RouteSpec {
     pub sources: SourceSet,
     /// The same, as status shows them.
     pub source_names: Vec<SourceName>,
+    /// Which of those events it wants; `None`: all.
+    pub filter: Option<Arc<Filter>>,
     /// Where its events go. Routes with the same `destination_name` share its slots.
     pub destination: Arc<dyn Destination>,
     /// The destination's name.
@@ -165,6 +168,8 @@ pub(crate) struct Route {
     pub(crate) policies: RoutePolicies,
     pub(crate) sources: SourceSet,
     pub(crate) source_names: Vec<SourceName>,
+    /// Which of their events it wants.
+    pub(crate) wanted: Arc<Wanted>,
     pub(crate) destination: Arc<dyn Destination>,
     pub(crate) destination_name: DestinationName,
     /// As it was at the start.

@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::RouteName;
 use domain::ports::{RouteControlError, RouteStatus, Routes};
+use domain::{Event, RouteId, RouteName, SourceName};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Asked, Statuses};
@@ -50,6 +50,19 @@ impl Routes for RunningRoutes {
         route.board.set_paused(paused);
         tracing::info!(route = %route.name, paused, "an operator switched the route");
         Ok(())
+    }
+
+    fn route_id(&self, route: &RouteName, source: &SourceName) -> Option<RouteId> {
+        let route = self.roster.find(route)?;
+        route
+            .source_names
+            .contains(source)
+            .then_some(route.record.id)
+    }
+
+    fn wants(&self, route: &RouteName, event: &Event) -> bool {
+        let route = self.roster.find(route);
+        route.is_none_or(|route| route.wanted.wants(event).unwrap_or(false))
     }
 
     fn brought(&self, route: &RouteName) {

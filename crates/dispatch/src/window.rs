@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use domain::ports::{BatchLimit, ReadBatch, SettledRange};
-use domain::{OrderKey, Seq, SeqRange, StoredEvent};
+use domain::{Event, OrderKey, Seq, SeqRange, StoredEvent, Timestamp};
 
 use crate::completion::Completion;
 use crate::options::WindowLimit;
@@ -76,16 +76,21 @@ impl Window {
         self.waiting.len()
     }
 
-    /// Takes in what was read. Returns what is settled by having been read: damage, and numbers of
-    /// other sources behind the last event.
-    pub(crate) fn take_in(&mut self, read: ReadBatch) -> Completion {
+    /// Takes in what was read. Returns what is settled by having been read: damage, events that are not `wanted`, and
+    /// numbers of other sources behind the last event.
+    pub(crate) fn take_in(
+        &mut self,
+        read: ReadBatch,
+        now: Timestamp,
+        mut wanted: impl FnMut(&Event) -> bool,
+    ) -> Completion {
         let mut done = Completion::default();
         let mut damaged = read.damaged.into_iter().peekable();
         for stored in read.events {
             while let Some(range) = damaged.next_if(|range| range.first < stored.seq) {
                 self.lose(range, &mut done);
             }
-            self.wait(stored, &mut done);
+            self.come_to(stored, now, &mut wanted, &mut done);
         }
         for range in damaged {
             self.lose(range, &mut done);
@@ -116,9 +121,19 @@ impl Window {
         }
     }
 
-    fn wait(&mut self, stored: StoredEvent, done: &mut Completion) {
+    fn come_to(
+        &mut self,
+        stored: StoredEvent,
+        now: Timestamp,
+        wanted: &mut impl FnMut(&Event) -> bool,
+        done: &mut Completion,
+    ) {
         self.skip_settled(stored.seq, done);
         if stored.seq < self.next {
+            return;
+        }
+        if !wanted(&stored.event) {
+            self.discard(stored.seq, now, done);
             return;
         }
         let weight = stored.event.weight();
@@ -130,6 +145,17 @@ impl Window {
             stored,
             key: None,
         });
+    }
+
+    /// Settles an event that the route does not want. Among what was delivered it has no stretch of its own: else there
+    /// would be a row for each change from one to the other. Who wants to know asks what the route wants.
+    fn discard(&mut self, seq: Seq, now: Timestamp, done: &mut Completion) {
+        if let Some(range) = SeqRange::new(self.next, seq) {
+            done.settle(range, 1);
+            done.deliver(range, now);
+            done.counters.discarded += 1;
+        }
+        self.next = seq.next();
     }
 
     /// Settles a stretch that damage took, less what was settled before.

@@ -8,6 +8,11 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// The number that state gave a route when it was registered. It stays the route's own through every renaming, and is
+/// never another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RouteId(pub u64);
+
 /// The id of an event: a UUIDv7 (RFC 9562, section 5.7).
 ///
 /// Ids are handed out by the journal's one writer and grow strictly with the sequence number, so

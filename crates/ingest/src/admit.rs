@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{Append, AppendError, Backlogs, Journal, OnItsWay};
-use domain::{Event, EventId, Timestamp};
+use domain::{DedupKey, Event, EventId, Timestamp};
 
 use crate::answer::Admitted;
 use crate::deadline::Patience;
@@ -27,7 +27,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Appends the event, unless a durable one has its key, and waits until it is durable.
+    /// Appends the events, less those of whose keys a durable one is, and waits until they are durable.
     ///
     /// Dropping the call withdraws the event if it is in no frame yet; else it may become durable, and
     /// its key is then known.
@@ -38,9 +38,9 @@ impl Admission {
         &self,
         verified: Verified<'_>,
         patience: &Patience,
-    ) -> Result<Admitted, Refused> {
-        let (source, event) = verified.into_parts();
-        let confirmed = std::pin::pin!(self.confirmed(source, vec![event]));
+    ) -> Result<Vec<Admitted>, Refused> {
+        let (source, events) = verified.into_parts();
+        let confirmed = std::pin::pin!(self.confirmed(source, events));
         let waited = patience.wait(self.ack_timeout, confirmed).await;
         waited.unwrap_or(Err(Refused::AckTimeout))
     }
@@ -54,46 +54,117 @@ impl Admission {
         source: &Arc<Source>,
         event: Event,
     ) -> Result<Admitted, Refused> {
-        self.confirmed(source, vec![event]).await
+        let admitted = self.confirmed(source, vec![event]).await?;
+        admitted
+            .into_iter()
+            .next()
+            .ok_or_else(|| AppendError::Closed.into())
     }
 
+    /// All of them are durable when it returns, or none is stored.
     async fn confirmed(
         &self,
         source: &Arc<Source>,
         events: Vec<Event>,
-    ) -> Result<Admitted, Refused> {
-        let Some(event) = events.first() else {
-            return Err(AppendError::Closed.into());
+    ) -> Result<Vec<Admitted>, Refused> {
+        let Some(first) = events.first() else {
+            return Ok(Vec::new());
         };
-        let received_at = event.received_at;
+        let received_at = first.received_at;
         // Before it is asked: a route that ends now waits until this one is in the journal, or asked no more.
         let on_its_way = self.backlogs.entering(&source.name);
         self.taken(source)?;
-        let leader = match event.dedup {
-            None => None,
-            Some(key) => loop {
+        let Claimed { fates, leaders } = self.claim(source, &events).await;
+        let (mut fresh, mut discarded) = (Vec::with_capacity(events.len()), 0);
+        for (event, fate) in events.into_iter().zip(&fates) {
+            if matches!(fate, Fate::Fresh) {
+                discarded += u64::from(!self.backlogs.wants(&event));
+                fresh.push(event);
+            }
+        }
+        let mut ids = Vec::new();
+        if !fresh.is_empty() {
+            let mut under_way = UnderWay {
+                source,
+                backlogs: &self.backlogs,
+                append: Some(self.journal.append(fresh)),
+                end: Some(End {
+                    leaders,
+                    received_at,
+                    discarded,
+                    _on_its_way: on_its_way,
+                }),
+            };
+            ids = under_way.finish().await?;
+        }
+        let mut ids = ids.into_iter();
+        let mut admitted: Vec<Admitted> = Vec::with_capacity(fates.len());
+        for fate in fates {
+            let one = match fate {
+                Fate::Fresh => Admitted::Accepted(ids.next().ok_or(AppendError::Closed)?),
+                Fate::Repeat(id) => Admitted::Duplicate(id),
+                Fate::SameAs(at) => Admitted::Duplicate(admitted[at].id()),
+            };
+            admitted.push(one);
+        }
+        Ok(admitted)
+    }
+
+    /// Claims the keys of all events, in the order of the keys: of two requests with some keys in common one waits for
+    /// the other, and never both for each other.
+    async fn claim(&self, source: &Source, events: &[Event]) -> Claimed {
+        let mut fates: Vec<Fate> = events.iter().map(|_| Fate::Fresh).collect();
+        let mut leaders: Vec<(usize, Leader)> = Vec::new();
+        let keyed = events.iter().enumerate();
+        let mut keyed: Vec<_> = keyed
+            .filter_map(|(at, event)| Some((event.dedup?, at)))
+            .collect();
+        keyed.sort_unstable();
+        let mut before: Option<(DedupKey, usize)> = None;
+        for (key, at) in keyed {
+            if let Some((known, first)) = before
+                && known == key
+            {
+                source.note_duplicate();
+                fates[at] = match &fates[first] {
+                    Fate::Repeat(id) => Fate::Repeat(*id),
+                    _ => Fate::SameAs(first),
+                };
+                continue;
+            }
+            before = Some((key, at));
+            loop {
                 match self.window.claim(key) {
-                    Claim::First(leader) => break Some(leader),
+                    Claim::First(leader) => {
+                        leaders.push((at, leader));
+                        break;
+                    }
                     Claim::Repeat(id) => {
                         source.note_duplicate();
-                        return Ok(Admitted::Duplicate(id));
+                        fates[at] = Fate::Repeat(id);
+                        break;
                     }
                     Claim::Wait(decided) => Box::pin(decided).await,
                 }
-            },
-        };
-        let mut under_way = UnderWay {
-            source,
-            backlogs: &self.backlogs,
-            append: Some(self.journal.append(events)),
-            fate: Some(Fate {
-                leader,
-                received_at,
-                _on_its_way: on_its_way,
-            }),
-        };
-        let id = under_way.finish().await?;
-        Ok(Admitted::Accepted(id))
+            }
+        }
+        // By their places among the fresh ones, as their ids will come.
+        leaders.sort_unstable_by_key(|(at, _)| *at);
+        let mut place = 0;
+        let mut of_fresh = Vec::with_capacity(leaders.len());
+        let mut waiting = leaders.into_iter().peekable();
+        for (at, fate) in fates.iter().enumerate() {
+            if matches!(fate, Fate::Fresh) {
+                if let Some((_, leader)) = waiting.next_if(|(of, _)| *of == at) {
+                    of_fresh.push((place, leader));
+                }
+                place += 1;
+            }
+        }
+        Claimed {
+            fates,
+            leaders: of_fresh,
+        }
     }
 
     /// What nobody takes is not stored: it would be acknowledged and never delivered.
@@ -105,27 +176,49 @@ impl Admission {
     }
 }
 
+/// What is to become of one event of a request.
+enum Fate {
+    /// It is stored.
+    Fresh,
+    /// A durable event has its key.
+    Repeat(EventId),
+    /// An earlier one of the same request has its key: that one, counted from 0.
+    SameAs(usize),
+}
+
+/// The keys of a request's events, claimed.
+struct Claimed {
+    fates: Vec<Fate>,
+    /// The claims, each with its event's place among the fresh ones.
+    leaders: Vec<(usize, Leader)>,
+}
+
 /// Who has to hear of an append's end.
-struct Fate {
-    leader: Option<Leader>,
+struct End {
+    leaders: Vec<(usize, Leader)>,
     received_at: Timestamp,
+    /// So many of the events are wanted by no route.
+    discarded: u64,
     _on_its_way: OnItsWay,
 }
 
-impl Fate {
+impl End {
     fn decided(
         self,
         source: &Source,
         backlogs: &dyn Backlogs,
         ids: Result<Vec<EventId>, AppendError>,
-    ) -> Result<EventId, AppendError> {
-        let id = ids?.into_iter().next().ok_or(AppendError::Closed)?;
-        if let Some(leader) = self.leader {
-            leader.commit(id);
+    ) -> Result<Vec<EventId>, AppendError> {
+        let ids = ids?;
+        for (at, leader) in self.leaders {
+            leader.commit(*ids.get(at).ok_or(AppendError::Closed)?);
         }
-        source.note_accepted(self.received_at);
-        backlogs.accepted(&source.name);
-        Ok(id)
+        for _ in &ids {
+            source.note_accepted(self.received_at);
+            backlogs.accepted(&source.name);
+        }
+        source.note_discarded(self.discarded);
+        Ok(ids)
     }
 }
 
@@ -134,18 +227,18 @@ struct UnderWay<'r> {
     source: &'r Arc<Source>,
     backlogs: &'r Arc<dyn Backlogs>,
     append: Option<Append>,
-    fate: Option<Fate>,
+    end: Option<End>,
 }
 
 impl UnderWay<'_> {
-    async fn finish(&mut self) -> Result<EventId, AppendError> {
+    async fn finish(&mut self) -> Result<Vec<EventId>, AppendError> {
         let Some(append) = self.append.as_mut() else {
             return Err(AppendError::Closed);
         };
         let ids = append.await;
         self.append = None;
-        match self.fate.take() {
-            Some(fate) => fate.decided(self.source, &**self.backlogs, ids),
+        match self.end.take() {
+            Some(end) => end.decided(self.source, &**self.backlogs, ids),
             None => Err(AppendError::Closed),
         }
     }
@@ -153,7 +246,7 @@ impl UnderWay<'_> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        let (Some(mut append), Some(fate)) = (self.append.take(), self.fate.take()) else {
+        let (Some(mut append), Some(end)) = (self.append.take(), self.end.take()) else {
             return;
         };
         if append.as_mut().withdraw() {
@@ -163,7 +256,7 @@ impl Drop for UnderWay<'_> {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (source, backlogs) = (Arc::clone(self.source), Arc::clone(self.backlogs));
             runtime.spawn(async move {
-                if let Err(error) = fate.decided(&source, &*backlogs, append.await) {
+                if let Err(error) = end.decided(&source, &*backlogs, append.await) {
                     tracing::debug!(%error, "an event that its sender gave up on was not stored");
                 }
             });

@@ -31,8 +31,31 @@ fn answer(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>)
     response
 }
 
-/// The 2xx, or what the source answers instead of Forebay's own.
-pub(crate) fn admitted(source: &Source, admitted: Admitted) -> Answer {
+impl Admitted {
+    /// The id of the event that is durable.
+    pub(crate) const fn id(self) -> EventId {
+        match self {
+            Self::Accepted(id) | Self::Duplicate(id) => id,
+        }
+    }
+
+    /// As the sender reads it.
+    fn push_json(self, json: &mut String) {
+        let word = match self {
+            Self::Accepted(_) => "accepted",
+            Self::Duplicate(_) => "duplicate",
+        };
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id = self.id().as_uuid().hyphenated().encode_lower(&mut text);
+        for piece in ["{\"id\":\"", id, "\",\"status\":\"", word, "\"}"] {
+            json.push_str(piece);
+        }
+    }
+}
+
+/// The 2xx, or what the source answers instead of Forebay's own. A request that was taken apart is answered with what
+/// became of each item, in their order.
+pub(crate) fn admitted(source: &Source, admitted: &[Admitted]) -> Answer {
     if let Some(respond) = &source.respond {
         return answer(
             respond.status,
@@ -40,17 +63,20 @@ pub(crate) fn admitted(source: &Source, admitted: Admitted) -> Answer {
             respond.body.clone(),
         );
     }
-    let (id, word) = match admitted {
-        Admitted::Accepted(id) => (id, "accepted"),
-        Admitted::Duplicate(id) => (id, "duplicate"),
-    };
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    let id = id.as_uuid().hyphenated().encode_lower(&mut text);
-    answer(
-        StatusCode::OK,
-        JSON,
-        ["{\"id\":\"", id, "\",\"status\":\"", word, "\"}"].concat(),
-    )
+    let mut json = String::with_capacity(64 + 72 * admitted.len());
+    if source.split.is_some() {
+        json.push_str("{\"status\":\"accepted\",\"events\":[");
+        for (at, one) in admitted.iter().enumerate() {
+            if at > 0 {
+                json.push(',');
+            }
+            one.push_json(&mut json);
+        }
+        json.push_str("]}");
+    } else if let [one] = admitted {
+        one.push_json(&mut json);
+    }
+    answer(StatusCode::OK, JSON, json)
 }
 
 /// The answer to a challenge.

@@ -13,7 +13,8 @@ use http::request;
 use crate::json;
 use crate::refusal::Refused;
 use crate::source::{Dedup, Source};
-use crate::verify::{Consumed, Handshake, Identity, Received, Refusal};
+use crate::split;
+use crate::verify::{Consumed, Handshake, Identity, Received, Refusal, Split};
 
 /// A request with its whole body, not yet checked.
 pub(crate) struct Unverified<'r> {
@@ -25,10 +26,10 @@ pub(crate) struct Unverified<'r> {
     pub remote: Option<String>,
 }
 
-/// An event that proved where it comes from.
+/// Events that proved where they come from: one, or as many as their request was taken apart into.
 pub(crate) struct Verified<'r> {
     source: &'r Arc<Source>,
-    event: Event,
+    events: Vec<Event>,
 }
 
 impl<'r> Unverified<'r> {
@@ -66,7 +67,7 @@ impl<'r> Unverified<'r> {
     /// Checks the signature, then what the source demands of the body.
     ///
     /// # Errors
-    /// [`Refused::NotVerified`], [`Refused::NotJson`].
+    /// [`Refused::NotVerified`], [`Refused::NotJson`], [`Refused::NotSplit`].
     pub(crate) fn verify(self) -> Result<Verified<'r>, Refused> {
         let url = self.source.url(self.path());
         let received = self.received(url.as_deref());
@@ -75,23 +76,86 @@ impl<'r> Unverified<'r> {
             return Err(Refused::NotJson);
         }
         let identity = self.source.scheme.identify(&received);
-        let event = Event {
+        let whole = Event {
             source: self.source.name.clone(),
             received_at: self.received_at,
             method: self.head.method.as_str().to_owned(),
             path: kept_path(self.path(), &consumed),
             headers: kept_headers(self.head, &consumed),
             dedup: self.dedup_key(&identity),
-            event_type: identity.event_type,
-            remote: self.remote,
-            body: self.body,
+            event_type: identity.event_type.clone(),
+            remote: self.remote.clone(),
+            body: self.body.clone(),
+            only: None,
+        };
+        let events = match &self.source.split {
+            None => vec![whole],
+            Some(split) => self.items(&whole, &identity, split)?,
         };
         self.head.uri = http::Uri::default();
         self.head.headers = http::HeaderMap::new();
         Ok(Verified {
             source: self.source,
-            event,
+            events,
         })
+    }
+
+    /// The events that the whole is taken apart into. Each has what the request has but for its body, its type and its
+    /// key, and is JSON whatever the request was.
+    fn items(
+        &self,
+        whole: &Event,
+        identity: &Identity,
+        split: &Split,
+    ) -> Result<Vec<Event>, Refused> {
+        let items = split::items(&self.body, split)?;
+        let mut headers = HeadersBuilder::with_capacity(whole.headers.bytes() + 64);
+        for header in whole.headers.iter() {
+            if !matches!(header.name, "content-type" | "content-length") {
+                headers.push(header.name, header.value);
+            }
+        }
+        headers.push("content-type", b"application/json");
+        let headers = headers.build();
+        let event = |(at, body): (usize, Bytes)| {
+            let own = self.source.scheme.identify_item(&body);
+            Event {
+                dedup: self.item_key(at, &body, &own, identity),
+                event_type: own.event_type.or_else(|| identity.event_type.clone()),
+                headers: headers.clone(),
+                body,
+                ..whole.clone()
+            }
+        };
+        Ok(items.into_iter().enumerate().map(event).collect())
+    }
+
+    /// What makes a repeat of an item: its own key, or its place in a request that has one.
+    fn item_key(
+        &self,
+        at: usize,
+        body: &[u8],
+        own: &Identity,
+        whole: &Identity,
+    ) -> Option<DedupKey> {
+        let source = self.source.name.as_str();
+        let place = at.to_string();
+        match &self.source.dedup {
+            Dedup::Off => None,
+            Dedup::Scheme if !own.dedup.is_empty() => {
+                Some(key(source, own.dedup.iter().map(String::as_bytes)))
+            }
+            Dedup::Scheme if whole.dedup.is_empty() => None,
+            Dedup::Scheme => {
+                let parts = whole.dedup.iter().map(String::as_bytes);
+                Some(key(source, parts.chain([place.as_bytes()])))
+            }
+            Dedup::Header(name) => {
+                let value = self.head.headers.get(name)?;
+                (!value.is_empty()).then(|| key(source, [value.as_bytes(), place.as_bytes()]))
+            }
+            Dedup::Pointer(pointer) => Some(key(source, [&*pointer.find(body)?])),
+        }
     }
 
     /// `None`: nothing says what would make a repeat of it. A value that is empty says nothing.
@@ -159,9 +223,19 @@ fn key<'a>(source: &'a str, parts: impl IntoIterator<Item = &'a [u8]>) -> DedupK
 }
 
 impl<'r> Verified<'r> {
+    /// What they take of the memory beyond the body, which they share: nothing to speak of where it is one event.
+    pub(crate) fn extra_bytes(&self) -> u64 {
+        let of = |event: &Event| event.weight() - event.body.len();
+        self.events
+            .iter()
+            .skip(1)
+            .map(|event| of(event) as u64)
+            .sum()
+    }
+
     /// Takes it apart, for admission only.
-    pub(crate) fn into_parts(self) -> (&'r Arc<Source>, Event) {
-        (self.source, self.event)
+    pub(crate) fn into_parts(self) -> (&'r Arc<Source>, Vec<Event>) {
+        (self.source, self.events)
     }
 }
 

@@ -66,14 +66,20 @@ impl Pointer {
         )
     }
 
+    /// The value it points to, as it is spelt. `None`: no JSON, or nothing there. The last of several fields with one
+    /// name counts.
+    pub(crate) fn raw<'a>(&self, text: &'a [u8]) -> Option<&'a RawValue> {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let found = Descent(&self.0).deserialize(&mut json).ok()?;
+        json.end().ok()?;
+        found
+    }
+
     /// The value it points to, spelt one way however it came: strings with the escapes they need and no
     /// more, everything else without white space. `None`: no JSON, nothing there, or nothing in it (`null`,
     /// `""`, `{}`, `[]`). The last of several fields with one name counts.
     pub(crate) fn find<'a>(&self, text: &'a [u8]) -> Option<Cow<'a, [u8]>> {
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let found = Descent(&self.0).deserialize(&mut json).ok()?;
-        json.end().ok()?;
-        let found = found?.get();
+        let found = self.raw(text)?.get();
         match found.as_bytes() {
             b"null" | b"\"\"" => None,
             [b'"', ..] if found.contains('\\') => {

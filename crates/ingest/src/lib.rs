@@ -25,6 +25,7 @@ mod refusal;
 mod returning;
 mod service;
 mod source;
+mod split;
 pub mod verify;
 
 pub use answer::Answer;

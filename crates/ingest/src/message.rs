@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest;
 use domain::ports::Message;
-use domain::{DedupKey, Event, EventId, Headers, RouteName, SourceName, Timestamp};
+use domain::{DedupKey, Event, EventId, Headers, RouteId, RouteName, SourceName, Timestamp};
 
 /// A dead letter that we sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +24,13 @@ pub(crate) fn source(message: &Message) -> Option<SourceName> {
 }
 
 /// The message as an event of a source. It keeps what it was known by, so that it is taken once however often it comes:
-/// a letter of ours the event's id, any other what its queue knows it by, each with its body.
+/// a letter of ours the event's id, any other what its queue knows it by, each with its body. `only` is the route whose
+/// letter it was: the others had the event when it came first.
 pub(crate) fn event(
     message: &Message,
     source: &SourceName,
     way: &Way<'_>,
+    only: Option<RouteId>,
     now: Timestamp,
 ) -> Event {
     let headers: Headers = message
@@ -59,6 +61,7 @@ pub(crate) fn event(
         event_type: None,
         remote: None,
         dedup,
+        only,
     }
 }
 
@@ -133,7 +136,7 @@ mod tests {
             method: "IMPORT",
             place: "ops",
         };
-        let event = event(&taken, &source, &way, now);
+        let event = event(&taken, &source, &way, None, now);
         assert_eq!(
             (&event.body[..], event.path.as_str()),
             (&b"{}"[..], "/import/ops")
@@ -142,11 +145,14 @@ mod tests {
         assert_eq!(event.received_at.to_string(), "2026-01-01T00:00:00Z");
         assert!(event.dedup.is_some());
         let ahead = message(&[("forebay-received-at", "2226-01-01T00:00:00Z")]);
-        let ahead = super::event(&ahead, &source, &way, now);
+        let ahead = super::event(&ahead, &source, &way, None, now);
         assert_eq!((ahead.received_at, ahead.dedup), (now, None));
         // No table has a place for it.
         let before = message(&[("forebay-received-at", "-009999-01-02T12:00:00Z")]);
-        assert_eq!(super::event(&before, &source, &way, now).received_at, now);
+        assert_eq!(
+            super::event(&before, &source, &way, None, now).received_at,
+            now
+        );
     }
 
     #[test]
@@ -162,7 +168,7 @@ mod tests {
                 method: "QUEUE",
                 place: "a",
             };
-            event(&message, &source, &way, Timestamp::UNIX_EPOCH).dedup
+            event(&message, &source, &way, None, Timestamp::UNIX_EPOCH).dedup
         };
         // Producers number their messages anew when they start, and consumers hand on attributes with another body.
         assert_eq!(key(b"a", &[]), key(b"a", &[]));
@@ -185,7 +191,7 @@ mod tests {
                 method: "QUEUE",
                 place,
             };
-            event(&message, &source, &way, Timestamp::UNIX_EPOCH).dedup
+            event(&message, &source, &way, None, Timestamp::UNIX_EPOCH).dedup
         };
         assert_eq!(key(None, &[], "a"), None);
         assert_eq!(key(Some("1"), &[], "a"), key(Some("1"), &[], "a"));

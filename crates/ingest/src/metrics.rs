@@ -25,6 +25,7 @@ pub(crate) struct RefusedLabel {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     accepted: Family<SourceLabel, Counter>,
+    discarded: Family<SourceLabel, Counter>,
     duplicate: Family<SourceLabel, Counter>,
     pub(crate) refused: Family<RefusedLabel, Counter>,
     pub(crate) ack_seconds: Histogram,
@@ -35,6 +36,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             accepted: Family::default(),
+            discarded: Family::default(),
             duplicate: Family::default(),
             refused: Family::default(),
             // 64 µs to about 8 s.
@@ -44,6 +46,11 @@ impl Metrics {
             "forebay_events_accepted",
             "Events that were durable when their request was answered, or soon after it was given up",
             metrics.accepted.clone(),
+        );
+        registry.register(
+            "forebay_events_discarded",
+            "Events that were accepted and that no route's `when` wants",
+            metrics.discarded.clone(),
         );
         registry.register(
             "forebay_events_duplicate",
@@ -81,14 +88,12 @@ impl Metrics {
     }
 
     /// The counters of one source, shown from the start.
-    pub(crate) fn of(&self, source: &SourceName) -> (Counter, Counter) {
+    pub(crate) fn of(&self, source: &SourceName) -> [Counter; 3] {
         let label = SourceLabel {
             source: source.to_string(),
         };
-        (
-            self.accepted.get_or_create(&label).clone(),
-            self.duplicate.get_or_create(&label).clone(),
-        )
+        [&self.accepted, &self.discarded, &self.duplicate]
+            .map(|family| family.get_or_create(&label).clone())
     }
 }
 

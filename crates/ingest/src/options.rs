@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{ByteSize, HumanDuration};
 use serde::{Deserialize, Serialize};
 
-use crate::verify::VerifyOptions;
+use crate::verify::{Split, VerifyOptions};
 
 /// Limits of the ingest listener, the `[server.limits]` section. They hold before any work is done for
 /// a request.
@@ -163,9 +163,60 @@ pub struct SourceOptions {
     /// `"off"`, `{ header = "x-id" }` or `{ pointer = "/id" }`.
     #[serde(default)]
     pub dedup: DedupOptions,
+    /// How a body with several events is taken apart, each to be an event of its own: a JSON pointer to the array
+    /// (`""` is the whole body), `"lines"` (one JSON value a line), or `"scheme"` (as its sender sends them). Default:
+    /// a body is one event.
+    #[serde(default)]
+    pub split: Option<SplitOptions>,
     /// The answer to an accepted event, for senders that want something else than Forebay's own.
     #[serde(default)]
     pub respond: Option<RespondOptions>,
+}
+
+/// How a source takes bodies apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitOptions {
+    /// As the scheme's sender sends them.
+    Scheme,
+    /// One JSON value a line.
+    Lines,
+    /// The items of the array that this JSON pointer finds.
+    Pointer(String),
+}
+
+impl<'de> Deserialize<'de> for SplitOptions {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "scheme" => Ok(Self::Scheme),
+            "lines" => Ok(Self::Lines),
+            pointer if pointer.is_empty() || pointer.starts_with('/') => {
+                Ok(Self::Pointer(pointer.to_owned()))
+            }
+            _ => Err(serde::de::Error::custom(
+                "must be \"scheme\", \"lines\", or a JSON pointer to the array, as \"/entries\"; \"\" is the whole body",
+            )),
+        }
+    }
+}
+
+impl SplitOptions {
+    /// How it is done with this scheme.
+    ///
+    /// # Errors
+    /// The scheme's sender sends one event a body.
+    pub(crate) fn with(&self, scheme: &dyn crate::verify::Scheme) -> Result<Split, String> {
+        match self {
+            Self::Lines => Ok(Split::Lines),
+            Self::Pointer(pointer) => Ok(Split::Array(pointer.clone())),
+            Self::Scheme => scheme.split().ok_or_else(|| {
+                format!(
+                    "scheme {} knows of no bodies with several events: name the array, as \"/entries\", or \"lines\"",
+                    scheme.name()
+                )
+            }),
+        }
+    }
 }
 
 /// Where a source is, as its sender has it.
@@ -222,6 +273,7 @@ impl Default for SourceOptions {
             max_body: default_max_body(),
             require_json: false,
             dedup: DedupOptions::default(),
+            split: None,
             respond: None,
         }
     }
@@ -316,6 +368,11 @@ impl SourceOptions {
                 let reason = "must be said: the sender signs the URL that it posts to, as in \"https://hooks.example.com\"";
                 return Err(("public_url", reason.into()));
             }
+        }
+        if let Some(split) = &self.split {
+            let verify = self.verify.clone().unwrap_or_else(VerifyOptions::none);
+            let scheme = verify.build().map_err(|reason| ("verify", reason))?;
+            split.with(&*scheme).map_err(|reason| ("split", reason))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use domain::ports::AppendError;
 use http::StatusCode;
 
 use crate::budget::Full;
+use crate::split::NotSplit;
 use crate::verify;
 
 /// A request that got no 2xx. The text is what the sender reads: never what another party could use, and
@@ -26,6 +27,8 @@ pub(crate) enum Refused {
     BodyUnreadable,
     #[error("the body is not JSON")]
     NotJson,
+    #[error("{0}")]
+    NotSplit(NotSplit),
     #[error("the request does not prove that it comes from the source's sender")]
     NotVerified(verify::Refusal),
     #[error("the certificate of the signature could not be had; nothing was stored, try again")]
@@ -52,9 +55,11 @@ impl Refused {
             Self::NoSuchSource => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::NotSplit(NotSplit::TooMany) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyUnreadable | Self::NotJson => StatusCode::BAD_REQUEST,
+            Self::BodyUnreadable | Self::NotJson | Self::NotSplit(_) => StatusCode::BAD_REQUEST,
             Self::NotVerified(_) => StatusCode::UNAUTHORIZED,
             Self::SourceRemoved
             | Self::NoCertificate
@@ -78,6 +83,9 @@ impl Refused {
             Self::BodyTooSlow => "body-too-slow",
             Self::BodyUnreadable => "body-unreadable",
             Self::NotJson => "not-json",
+            Self::NotSplit(NotSplit::NoArray) => "not-a-batch",
+            Self::NotSplit(NotSplit::Bad(_)) => "bad-item",
+            Self::NotSplit(NotSplit::TooMany) => "too-many-items",
             Self::NotVerified(_) => "not-verified",
             Self::NoCertificate => "no-certificate",
             Self::NotConfirmed => "not-confirmed",
@@ -113,6 +121,12 @@ impl From<Full> for Refused {
 impl From<AppendError> for Refused {
     fn from(error: AppendError) -> Self {
         Self::Append(error)
+    }
+}
+
+impl From<NotSplit> for Refused {
+    fn from(why: NotSplit) -> Self {
+        Self::NotSplit(why)
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use domain::ports::{Archive, DeadLetters, Fate, Message, Routes, State, StateError};
-use domain::{Clock, EventId, Seq};
+use domain::ports::{Archive, DeadLetters, Edit, Fate, Message, Routes, State, StateError};
+use domain::{Clock, EventId, RouteId, Seq, SourceName};
 
 use crate::message::{self, Ours};
 
@@ -63,7 +63,7 @@ impl ReturnPorts {
         let Some(ours) = message::ours(message) else {
             return Ok(None);
         };
-        let made = self.of_ours(&ours).await;
+        let made = self.of_ours(&ours, message).await;
         let made = made.map_err(|error| NotMade::Yet(error.to_string()))?;
         match (made, message.attribute("forebay-body-at")) {
             // The message is no event: what it stands for lies elsewhere.
@@ -72,6 +72,13 @@ impl ReturnPorts {
             ))),
             (made, _) => Ok(made),
         }
+    }
+
+    /// The route that a message is for alone, as far as it was a letter of ours: the one that it was dead on, if that
+    /// runs and takes from the source still.
+    pub(crate) fn only(&self, message: &Message, source: &SourceName) -> Option<RouteId> {
+        let ours = message::ours(message)?;
+        self.routes.route_id(&ours.route, source)
     }
 
     /// Whether the message is a letter of ours whose event is known here still.
@@ -86,8 +93,8 @@ impl ReturnPorts {
         Ok(found.map_err(|error| error.to_string())?.is_some())
     }
 
-    async fn of_ours(&self, ours: &Ours) -> Result<Option<Made>, StateError> {
-        if self.put_back(ours).await? {
+    async fn of_ours(&self, ours: &Ours, message: &Message) -> Result<Option<Made>, StateError> {
+        if self.put_back(ours, message).await? {
             return Ok(Some(Made::Redriven));
         }
         let Some(seq) = self.seq(ours.id).await? else {
@@ -98,7 +105,10 @@ impl ReturnPorts {
                 Ok(Some(Made::Known))
             }
             // It may have died since it was asked for first. If not, it is of a retired route.
-            Ok(Fate::Dead { .. }) => Ok(self.put_back(ours).await?.then_some(Made::Redriven)),
+            Ok(Fate::Dead { .. }) => Ok(self
+                .put_back(ours, message)
+                .await?
+                .then_some(Made::Redriven)),
             // Of a retired route, or purged, or expired: somebody wants it back.
             Ok(Fate::Discarded | Fate::Before) | Err(StateError::UnknownRoute(_)) => {
                 self.of_long_ago(ours).await
@@ -113,15 +123,41 @@ impl ReturnPorts {
         Ok(has_returned.await?.then_some(Made::Known))
     }
 
-    /// Puts its letter back on its route; `false`: there is none.
-    async fn put_back(&self, ours: &Ours) -> Result<bool, StateError> {
+    /// Puts its letter back on its route, with the body that the message has: whoever mends a letter mends it where it
+    /// lies. `false`: there is none.
+    async fn put_back(&self, ours: &Ours, message: &Message) -> Result<bool, StateError> {
         let now = self.clock.now();
-        let put_back = self.dead_letters.redrive_one(ours.id, &ours.route, now);
-        let put_back = put_back.await?;
+        let put_back = match self.is_edited(ours, message).await? {
+            true => {
+                let edit = Edit {
+                    id: ours.id,
+                    route: Some(ours.route.clone()),
+                    body: message.body.clone(),
+                    by: "whoever changed it outside".into(),
+                    note: Some("it came back by an import or a queue with another body".into()),
+                    at: now,
+                };
+                self.dead_letters.redrive_edited(edit).await?.is_some()
+            }
+            false => {
+                let put_back = self.dead_letters.redrive_one(ours.id, &ours.route, now);
+                put_back.await?
+            }
+        };
         if put_back {
             self.routes.brought(&ours.route);
         }
         Ok(put_back)
+    }
+
+    /// Whether the message has another body than the letter, which it does not where that lies elsewhere.
+    async fn is_edited(&self, ours: &Ours, message: &Message) -> Result<bool, StateError> {
+        if message.attribute("forebay-body-at").is_some() {
+            return Ok(false);
+        }
+        let letters = self.dead_letters.dead_letters(ours.id).await?;
+        let letter = letters.iter().find(|letter| letter.route == ours.route);
+        Ok(letter.is_some_and(|letter| letter.stored.event.body != message.body))
     }
 
     /// The event's number, if anything here still has it.

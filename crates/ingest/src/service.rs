@@ -319,13 +319,14 @@ impl Ingest {
             return self.shake(source, handshake).await;
         }
         let verified = unverified.verify()?;
+        share.grow(verified.extra_bytes())?;
         // It is asked again whether anybody takes it: the last subscription may have ended while the body came.
         let admitted = self.admission.admit(verified, &peer.patience).await?;
         drop(share);
         self.metrics
             .ack_seconds
             .observe(begun.elapsed().as_secs_f64());
-        Ok(answer::admitted(source, admitted))
+        Ok(answer::admitted(source, &admitted))
     }
 
     /// What some senders greet with before they send: a request that is no POST and has no body that counts.

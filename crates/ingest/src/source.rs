@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::options::{DedupOptions, PublicUrl, SourceOptions};
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
-use crate::verify::{self, Scheme, VerifyOptions};
+use crate::verify::{self, Scheme, Split, VerifyOptions};
 
 /// Where the deduplication key comes from.
 #[derive(Debug)]
@@ -50,8 +50,11 @@ pub(crate) struct Source {
     pub max_body: u64,
     pub require_json: bool,
     pub dedup: Dedup,
+    /// How bodies are taken apart; `None`: one event each.
+    pub split: Option<Split>,
     pub respond: Option<Respond>,
     accepted: Counter,
+    discarded: Counter,
     duplicate: Counter,
     refused: AtomicU64,
     last_refusal: Mutex<Option<&'static str>>,
@@ -94,14 +97,18 @@ impl Source {
                 paths.push(path.clone());
             }
         }
-        let (accepted, duplicate) = metrics.of(name);
+        let [accepted, discarded, duplicate] = metrics.of(name);
+        let scheme = verify.build().map_err(|reason| ("verify", reason))?;
+        let split = options.split.as_ref();
+        let split = split.map(|split| split.with(&*scheme)).transpose();
         Ok(Self {
             name: name.clone(),
             kind: "http",
             reads: None,
             trouble: Mutex::default(),
             paths,
-            scheme: verify.build().map_err(|reason| ("verify", reason))?,
+            scheme,
+            split: split.map_err(|reason| ("split", reason))?,
             public_url: options.public_url.clone(),
             certificates: Certificates::default(),
             max_body: options.max_body.0,
@@ -109,6 +116,7 @@ impl Source {
             dedup,
             respond: respond.flatten(),
             accepted,
+            discarded,
             duplicate,
             refused: AtomicU64::new(0),
             last_refusal: Mutex::new(None),
@@ -118,7 +126,7 @@ impl Source {
 
     /// A queue: nobody posts to it, and who may put something there is the queue's to say.
     pub(crate) fn of_queue(name: &SourceName, queue: &QueueSource, metrics: &Metrics) -> Self {
-        let (accepted, duplicate) = metrics.of(name);
+        let [accepted, discarded, duplicate] = metrics.of(name);
         Self {
             name: name.clone(),
             kind: queue.kind,
@@ -131,8 +139,10 @@ impl Source {
             max_body: queue.max_body,
             require_json: false,
             dedup: Dedup::Off,
+            split: None,
             respond: None,
             accepted,
+            discarded,
             duplicate,
             refused: AtomicU64::new(0),
             last_refusal: Mutex::new(None),
@@ -154,6 +164,11 @@ impl Source {
         self.accepted.inc();
         self.last_accepted_at
             .store(at.as_microsecond(), Ordering::Relaxed);
+    }
+
+    /// So many of those that were accepted are wanted by no route.
+    pub(crate) fn note_discarded(&self, events: u64) {
+        self.discarded.inc_by(events);
     }
 
     pub(crate) fn note_duplicate(&self) {
@@ -186,6 +201,7 @@ impl Source {
             paths: self.paths.clone(),
             scheme: self.scheme.name().into(),
             accepted: self.accepted.get(),
+            discarded: self.discarded.get(),
             duplicates: self.duplicate.get(),
             refused: self.refused.load(Ordering::Relaxed),
             last_refusal: last_refusal.map(Into::into),

@@ -1,7 +1,7 @@
 //! Routes and their life: registered, renamed, paused, retired.
 
 use domain::ports::{Counters, RetireFate, RouteRecord, SettledRange, StateError};
-use domain::{Reason, RouteName, SeqRange, SourceName, Timestamp};
+use domain::{Reason, RouteId, RouteName, SeqRange, SourceName, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use crate::connection::CallError;
@@ -12,7 +12,7 @@ use crate::row::{int, route_key, seq, time, uint};
 pub(crate) fn list(connection: &Connection) -> Result<Vec<RouteRecord>, CallError> {
     let mut statement = connection.prepare_cached(
         "SELECT id, name, cursor, accepted, delivered, discarded, damaged, paused, created_at,
-                parked_rows, dead_rows
+                parked_rows, dead_rows, filter
          FROM routes WHERE retired_at IS NULL ORDER BY name",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, record(row)?)))?;
@@ -34,7 +34,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Result<RouteRecord, StateError>> {
         ))));
     };
     Ok(Ok(RouteRecord {
+        id: RouteId(uint(row, 0)?),
         name,
+        filter: row.get(11)?,
         cursor: seq(row, 2)?,
         ranges: Vec::new(),
         accepted: uint(row, 3)?,
@@ -93,6 +95,20 @@ pub(crate) fn set_sources(
     connection.execute(
         "UPDATE routes SET sources = ?2 WHERE id = ?1",
         params![route, text],
+    )?;
+    Ok(())
+}
+
+/// Notes what a route wants.
+pub(crate) fn set_filter(
+    connection: &Connection,
+    name: &RouteName,
+    filter: Option<&str>,
+) -> Result<(), CallError> {
+    let route = route_key(connection, name)?;
+    connection.execute(
+        "UPDATE routes SET filter = ?2 WHERE id = ?1",
+        params![route, filter],
     )?;
     Ok(())
 }

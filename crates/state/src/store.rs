@@ -180,6 +180,17 @@ impl State for SqliteState {
             .await
     }
 
+    async fn set_route_filter(
+        &self,
+        name: &RouteName,
+        filter: Option<String>,
+    ) -> Result<(), StateError> {
+        let name = name.clone();
+        self.writer
+            .call(move |connection| routes::set_filter(connection, &name, filter.as_deref()))
+            .await
+    }
+
     async fn set_route_sources(
         &self,
         name: &RouteName,

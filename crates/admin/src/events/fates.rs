@@ -1,6 +1,6 @@
 //! What became of one event on each of its routes.
 
-use domain::ports::{Fate, RouteStatus, State, StateError};
+use domain::ports::{Fate, RouteStatus, Routes, State, StateError};
 use domain::{RouteName, StoredEvent};
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ pub(super) struct RouteFate {
 /// The event's fate on those of `routes` that take its source.
 pub(super) async fn of(
     state: &dyn State,
+    running: &dyn Routes,
     routes: &[RouteStatus],
     stored: &StoredEvent,
 ) -> Result<Vec<RouteFate>, StateError> {
@@ -25,6 +26,13 @@ pub(super) async fn of(
     {
         match state.fate(&route.name, stored.seq).await {
             Ok(Fate::Before) => {}
+            // What a route did not want has no row of its own among what it delivered.
+            Ok(Fate::Delivered { .. }) if !running.wants(&route.name, &stored.event) => {
+                fates.push(RouteFate {
+                    route: route.name.clone(),
+                    fate: Fate::Discarded,
+                });
+            }
             Ok(fate) => fates.push(RouteFate {
                 route: route.name.clone(),
                 fate,

@@ -43,7 +43,7 @@ pub(crate) async fn show(
     };
     let stored = found.ok_or_else(|| gone(id))?;
     let routes = ports.routes.statuses().await;
-    let fates = fates::of(&*ports.state, &routes, &stored).await?;
+    let fates = fates::of(&*ports.state, &*ports.routes, &routes, &stored).await?;
     turn.answer(EventView::of(&stored, fates))
 }
 

@@ -147,7 +147,7 @@ pub(super) async fn gather(ports: &Ports, query: &EventsQuery) -> Result<Page, P
             if !wanted.takes(stored) {
                 continue;
             }
-            let fates = fates::of(&*ports.state, &wanted.routes, stored).await?;
+            let fates = fates::of(&*ports.state, &*ports.routes, &wanted.routes, stored).await?;
             asked += fates.len();
             if wanted.fits(&fates) {
                 events.push(Summary::of(stored, fates));

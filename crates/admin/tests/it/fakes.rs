@@ -52,6 +52,7 @@ pub(crate) fn event(seq: u64, name: &str, body: impl Into<Vec<u8>>) -> StoredEve
         event_type: Some("message".into()),
         remote: Some("192.0.2.7:4711".into()),
         dedup: Some(DedupKey([0xab; 16])),
+        only: None,
     };
     StoredEvent {
         seq: Seq(seq),
@@ -223,6 +224,7 @@ impl Sources for World {
             paths: vec!["/in/a".into()],
             scheme: "hmac".into(),
             accepted: 1,
+            discarded: 0,
             duplicates: 2,
             refused: 3,
             last_refusal: Some("not-verified".into()),
@@ -417,6 +419,10 @@ impl State for World {
     }
 
     async fn register_route(&self, _: &RouteName, _: Seq, _: Timestamp) -> Result<(), StateError> {
+        unreachable!("admin does not ask")
+    }
+
+    async fn set_route_filter(&self, _: &RouteName, _: Option<String>) -> Result<(), StateError> {
         unreachable!("admin does not ask")
     }
 

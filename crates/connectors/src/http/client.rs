@@ -309,6 +309,7 @@ pub(super) mod tests {
             event_type: None,
             remote: None,
             dedup: None,
+            only: None,
         };
         Delivery {
             stored: StoredEvent {

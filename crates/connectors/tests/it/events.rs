@@ -40,6 +40,7 @@ pub(crate) fn event(number: u32, path: &str, body: &[u8]) -> Delivery {
                 event_type: Some("message".into()),
                 remote: None,
                 dedup: None,
+                only: None,
             }),
         },
         attempt: 1,

@@ -19,6 +19,7 @@ fn stored(seq: u64, source: &str) -> StoredEvent {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     StoredEvent {
         seq: Seq(seq),

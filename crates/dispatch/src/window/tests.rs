@@ -28,6 +28,7 @@ fn stored(seq: u64, bytes: usize) -> StoredEvent {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     StoredEvent {
         seq: Seq(seq),
@@ -72,9 +73,9 @@ fn all(window: &mut Window) -> Vec<(u64, u64)> {
 #[test]
 fn an_events_stretch_begins_after_the_one_before_and_a_tail_of_others_settles_at_once() {
     let mut window = Window::new(WIDE, Seq(10), &[]);
-    let done = window.take_in(read(&[13, 14], &[], 20));
+    let done = window.take_in(read(&[13, 14], &[], 20), Timestamp::UNIX_EPOCH, |_| true);
     assert_eq!(done.settled, [settled(15, 20, 0)]);
-    let done = window.take_in(read(&[25], &[], 25));
+    let done = window.take_in(read(&[25], &[], 25), Timestamp::UNIX_EPOCH, |_| true);
     assert_eq!(done.settled, []);
     assert_eq!(all(&mut window), [(11, 13), (14, 14), (21, 25)]);
 }
@@ -83,9 +84,13 @@ fn an_events_stretch_begins_after_the_one_before_and_a_tail_of_others_settles_at
 fn what_state_had_settled_is_not_waited_for_again() {
     let before = [settled(13, 14, 2), settled(18, 30, 1)];
     let mut window = Window::new(WIDE, Seq(10), &before);
-    let done = window.take_in(read(&[12, 13, 14, 17, 20], &[], 22));
+    let done = window.take_in(
+        read(&[12, 13, 14, 17, 20], &[], 22),
+        Timestamp::UNIX_EPOCH,
+        |_| true,
+    );
     assert_eq!(done.settled, [], "{:?}", done.settled);
-    let done = window.take_in(read(&[29, 33], &[], 33));
+    let done = window.take_in(read(&[29, 33], &[], 33), Timestamp::UNIX_EPOCH, |_| true);
     assert_eq!(done.settled, []);
     assert_eq!(all(&mut window), [(11, 12), (15, 17), (31, 33)]);
 }
@@ -93,7 +98,11 @@ fn what_state_had_settled_is_not_waited_for_again() {
 #[test]
 fn damage_counts_once_also_where_some_of_it_was_settled_before() {
     let mut window = Window::new(WIDE, Seq(0), &[settled(4, 5, 2)]);
-    let done = window.take_in(read(&[2, 9], &[range(3, 7)], 9));
+    let done = window.take_in(
+        read(&[2, 9], &[range(3, 7)], 9),
+        Timestamp::UNIX_EPOCH,
+        |_| true,
+    );
     assert_eq!(done.counters.damaged, 3);
     assert_eq!(done.settled, [settled(3, 3, 1), settled(6, 7, 2)]);
     assert_eq!(done.lost, [range(3, 3), range(6, 7)]);
@@ -112,9 +121,9 @@ fn a_window_is_bounded_by_count_and_bytes_and_always_takes_one() {
     };
     let mut window = Window::new(limit, Seq(0), &[]);
     assert_eq!(window.room(most).map(|room| room.events), Some(3));
-    window.take_in(read(&[1, 2], &[], 2));
+    window.take_in(read(&[1, 2], &[], 2), Timestamp::UNIX_EPOCH, |_| true);
     assert_eq!(window.room(most).map(|room| room.events), Some(1));
-    window.take_in(read(&[3], &[], 3));
+    window.take_in(read(&[3], &[], 3), Timestamp::UNIX_EPOCH, |_| true);
     assert_eq!(window.room(most), None);
 
     let mut window = Window::new(limit, Seq(0), &[]);
@@ -124,7 +133,7 @@ fn a_window_is_bounded_by_count_and_bytes_and_always_takes_one() {
         recounted: Vec::new(),
         through: Seq(1),
     };
-    window.take_in(large);
+    window.take_in(large, Timestamp::UNIX_EPOCH, |_| true);
     assert_eq!(window.room(most), None);
     let few = BatchLimit {
         events: 10,
@@ -139,7 +148,11 @@ fn a_window_is_bounded_by_count_and_bytes_and_always_takes_one() {
 #[test]
 fn events_put_back_take_their_old_places() {
     let mut window = Window::new(WIDE, Seq(0), &[]);
-    window.take_in(read(&[1, 2, 3, 4, 5], &[], 5));
+    window.take_in(
+        read(&[1, 2, 3, 4, 5], &[], 5),
+        Timestamp::UNIX_EPOCH,
+        |_| true,
+    );
     let two = BatchLimit {
         events: 2,
         bytes: usize::MAX,
@@ -160,7 +173,11 @@ fn events_put_back_take_their_old_places() {
 #[test]
 fn a_suspect_travels_in_small_company() {
     let mut window = Window::new(WIDE, Seq(0), &[]);
-    window.take_in(read(&[1, 2, 3, 4, 5, 6], &[], 6));
+    window.take_in(
+        read(&[1, 2, 3, 4, 5, 6], &[], 6),
+        Timestamp::UNIX_EPOCH,
+        |_| true,
+    );
     let company = |seq| if seq == Seq(4) { 2 } else { usize::MAX };
     let limit = BatchLimit {
         events: 100,
@@ -260,7 +277,11 @@ impl Run<'_> {
                 };
                 let damaged: Vec<_> = of(2).map(|n| range(n, n)).collect();
                 let ours: Vec<_> = of(1).collect();
-                let done = window.take_in(read(&ours, &damaged, until as u64));
+                let done = window.take_in(
+                    read(&ours, &damaged, until as u64),
+                    Timestamp::UNIX_EPOCH,
+                    |_| true,
+                );
                 self.apply(&done);
                 at = until;
             }

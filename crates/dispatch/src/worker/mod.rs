@@ -103,6 +103,8 @@ pub(crate) struct Worker {
     /// What keeps the journal from being read, parked events from being fetched, rows from being made, and the
     /// route from reading on.
     unreadable: Trouble,
+    /// What `when` could not be asked of.
+    unfiltered: Trouble,
     unfetched: Trouble,
     overfull: Trouble,
     overparked: Trouble,
@@ -148,6 +150,7 @@ impl Worker {
             tasks: JoinSet::new(),
             attempts: 0,
             unreadable: Trouble::default(),
+            unfiltered: Trouble::default(),
             unfetched: Trouble::default(),
             route,
             ports,

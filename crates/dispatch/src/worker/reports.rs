@@ -1,6 +1,7 @@
 //! What a worker does with what its tasks report.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Worker {
                     self.route.damage.found().extend(found.copied());
                 }
                 let waiting = self.window.waiting();
-                let done = self.window.take_in(batch);
+                let done = self.take_in_wanted(batch);
                 self.route.outbox.add_progress(done);
                 self.place(waiting);
             }
@@ -58,6 +59,29 @@ impl Worker {
                 self.show_error(Cause::new("journal", error.to_string()));
             }
         }
+    }
+
+    /// Takes in what the route wants; the rest is settled.
+    fn take_in_wanted(&mut self, batch: ReadBatch) -> Completion {
+        let route = Arc::clone(&self.route);
+        let mut failed = None;
+        let done = self.window.take_in(batch, self.ports.clock.now(), |event| {
+            match route.wanted.wants(event) {
+                Ok(wanted) => wanted,
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        });
+        route.metrics.skipped.inc_by(done.counters.discarded);
+        if let Some(error) = failed {
+            if self.unfiltered.is_worth_a_line("filter") {
+                tracing::warn!(route = %route.name, %error, "events that the route's `when` could not be asked of are not delivered");
+            }
+            self.show_error(Cause::new("filter", error.to_string()));
+        }
+        done
     }
 
     fn attempted(&mut self, mut attempted: Attempted) {

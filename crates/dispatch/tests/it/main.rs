@@ -18,6 +18,7 @@ mod control;
 mod corners;
 mod edges;
 mod export;
+mod filter;
 mod flow;
 mod lines;
 mod model;

@@ -391,7 +391,9 @@ impl MemoryState {
 
     pub(crate) fn register(&self, route: &str) {
         let record = RouteRecord {
+            id: domain::RouteId(1),
             name: name(route),
+            filter: None,
             cursor: Seq::ZERO,
             ranges: Vec::new(),
             accepted: 0,
@@ -592,6 +594,9 @@ impl State for MemoryState {
         unreachable!()
     }
     async fn forget_source(&self, _: &domain::SourceName) -> Result<bool, StateError> {
+        unreachable!()
+    }
+    async fn set_route_filter(&self, _: &RouteName, _: Option<String>) -> Result<(), StateError> {
         unreachable!()
     }
     async fn set_route_sources(

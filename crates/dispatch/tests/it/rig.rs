@@ -22,6 +22,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) destination: &'a Arc<Fake>,
     pub(crate) policies: RoutePolicies,
     pub(crate) targets: Vec<TargetSpec>,
+    pub(crate) filter: Option<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
@@ -32,6 +33,7 @@ impl<'a> Wanted<'a> {
             destination,
             policies: RoutePolicies::default(),
             targets: Vec::new(),
+            filter: None,
         }
     }
 
@@ -50,6 +52,9 @@ impl<'a> Wanted<'a> {
             targets: self.targets.clone(),
             sources: names.iter().cloned().collect(),
             source_names: names,
+            filter: self
+                .filter
+                .map(|text| Arc::new(dispatch::Filter::parse(text).unwrap())),
             destination: Arc::clone(self.destination) as Arc<dyn Destination>,
             destination_name: DestinationName::new(&format!("to-{}", self.name)).unwrap(),
             record: record.expect("the route is registered").clone(),

@@ -34,6 +34,7 @@ pub(crate) fn event(source: &str, n: u64) -> Event {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     }
 }
 

@@ -9,7 +9,7 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, sint64};
 
 use super::{DedupKey, Event, Headers};
-use crate::SourceName;
+use crate::{RouteId, SourceName};
 
 #[derive(Clone, PartialEq, Message)]
 struct EventRecord {
@@ -34,6 +34,8 @@ struct EventRecord {
     /// Sixteen bytes, or nothing.
     #[prost(bytes = "bytes", optional, tag = "9")]
     dedup: Option<Bytes>,
+    #[prost(uint64, optional, tag = "10")]
+    only: Option<u64>,
 }
 
 /// Why stored bytes are not an event. Their checksum was right, so this means another version of
@@ -67,6 +69,10 @@ pub fn encoded_len(event: &Event) -> usize {
         event
             .dedup
             .map_or(0, |_| key_len(9) + length_delimited_len(16)),
+        event
+            .only
+            .as_ref()
+            .map_or(0, |route| key_len(10) + encoded_len_varint(route.0)),
     ];
     let micros = event.received_at.as_microsecond();
     let received_at = if micros == 0 {
@@ -99,6 +105,10 @@ pub fn encode(event: &Event, out: &mut BytesMut) {
     }
     if let Some(key) = event.dedup {
         put(9, &key.0, out);
+    }
+    if let Some(route) = &event.only {
+        encode_key(10, WireType::Varint, out);
+        encode_varint(route.0, out);
     }
 }
 
@@ -149,6 +159,7 @@ pub fn decode(bytes: Bytes) -> Result<Event, DecodeError> {
             .map(|key| <[u8; 16]>::try_from(&*key).map(DedupKey))
             .transpose()
             .map_err(|_| DecodeError::OutOfRange("deduplication key"))?,
+        only: record.only.map(RouteId),
     })
 }
 
@@ -187,6 +198,7 @@ mod tests {
             event_type: event.event_type.clone(),
             remote: event.remote.clone(),
             dedup: event.dedup.map(|key| Bytes::copy_from_slice(&key.0)),
+            only: event.only.map(|route| route.0),
         }
     }
 
@@ -198,6 +210,7 @@ mod tests {
             micros in -1_000_000_000_000_i64..4_000_000_000_000_000,
             key in any::<Option<[u8; 16]>>(),
             texts in any::<(Option<String>, Option<String>, String)>(),
+            only in any::<Option<u64>>(),
         ) {
             let event = Event {
                 source: SourceName::new("genesys").unwrap(),
@@ -209,6 +222,7 @@ mod tests {
                 event_type: texts.0,
                 remote: texts.1,
                 dedup: key.map(DedupKey),
+                only: only.map(RouteId),
             };
             let mut out = BytesMut::new();
             encode(&event, &mut out);

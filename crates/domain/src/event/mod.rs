@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::{EventId, Seq, SourceName};
+use crate::{EventId, RouteId, Seq, SourceName};
 
 pub use codec::{DecodeError, decode, encode, encoded_len};
 pub use headers::{Header, Headers, HeadersBuilder};
@@ -41,6 +41,9 @@ pub struct Event {
     pub remote: Option<String>,
     /// What makes a repeat a repeat; `None` where the source does not deduplicate.
     pub dedup: Option<DedupKey>,
+    /// The only route that it is for; every route of its source where there is none. Of what comes back from outside
+    /// and was one route's.
+    pub only: Option<RouteId>,
 }
 
 impl Event {

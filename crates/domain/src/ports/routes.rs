@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ExportStatus;
-use crate::{Cause, DestinationName, Ledger, RouteName, Seq, SourceName};
+use crate::{Cause, DestinationName, Event, Ledger, RouteId, RouteName, Seq, SourceName};
 
 /// A route's guard. The three words are the same in code, API, metrics and portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,18 @@ pub trait Routes: Send + Sync {
     /// [`RouteControlError`].
     async fn set_paused(&self, name: &str, paused: bool) -> Result<(), RouteControlError>;
 
+    /// The number of the route of that name, if it runs and takes the source's events.
+    fn route_id(&self, route: &RouteName, source: &SourceName) -> Option<RouteId> {
+        let _ = (route, source);
+        None
+    }
+
+    /// Whether the event is for that route, and is one that it wants. `true` for one that does not run.
+    fn wants(&self, route: &RouteName, event: &Event) -> bool {
+        let _ = (route, event);
+        true
+    }
+
     /// Says that an event was put back on the route by somebody else than its worker.
     fn brought(&self, route: &RouteName);
 }
@@ -142,6 +154,11 @@ pub trait Backlogs: Send + Sync {
     /// Whether any route takes the events of the source at all. Where subscriptions are enabled it may be that
     /// none does yet, and what nobody takes is not to be acknowledged.
     fn taken(&self, _source: &SourceName) -> bool {
+        true
+    }
+
+    /// Whether any route wants the event: each may ask for more than its source.
+    fn wants(&self, _event: &Event) -> bool {
         true
     }
 

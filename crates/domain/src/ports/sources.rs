@@ -25,6 +25,9 @@ pub struct SourceStatus {
     pub scheme: String,
     /// Events accepted durably.
     pub accepted: u64,
+    /// Of those, events that no route's `when` wants.
+    #[serde(default)]
+    pub discarded: u64,
     /// Repeats that were answered with the first one's id.
     pub duplicates: u64,
     /// Requests refused.

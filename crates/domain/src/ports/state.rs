@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::BatchLimit;
 use crate::{
-    Cause, EventId, InstallationId, Ledger, OrderKey, Reason, RouteName, Seq, SeqRange, SourceName,
-    StoredEvent,
+    Cause, EventId, InstallationId, Ledger, OrderKey, Reason, RouteId, RouteName, Seq, SeqRange,
+    SourceName, StoredEvent,
 };
 
 /// Why state could not do it.
@@ -200,8 +200,12 @@ impl Settlement {
 /// A route as state knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteRecord {
+    /// Its number.
+    pub id: RouteId,
     /// Its name.
     pub name: RouteName,
+    /// Which events it wanted when it last ran, as an expression; `None`: all of its sources'.
+    pub filter: Option<String>,
     /// Everything through here is settled.
     pub cursor: Seq,
     /// What else is settled, above the cursor.
@@ -344,6 +348,13 @@ pub trait State: Send + Sync {
         &self,
         name: &RouteName,
         sources: Vec<SourceName>,
+    ) -> Result<(), StateError>;
+
+    /// Notes which events of its sources a registered route wants from now on, as an expression; `None`: all.
+    async fn set_route_filter(
+        &self,
+        name: &RouteName,
+        filter: Option<String>,
     ) -> Result<(), StateError>;
 
     /// The sources that a route took when it last ran: what its pending events are of, once the

@@ -46,6 +46,8 @@ pub async fn admit_routes(
         }
         let (state, journal) = (&*stores.state, &*stores.journal);
         dispatch::change_sources(state, journal, name, route.from.clone()).await?;
+        let filter = route.filter.as_ref().map(|filter| filter.text().to_owned());
+        state.set_route_filter(name, filter).await?;
     }
     Ok(())
 }

@@ -268,6 +268,7 @@ async fn specs(config: &Config, stores: &Stores) -> Outcome<Vec<dispatch::RouteS
             policies: route.policies.clone(),
             sources: route.from.iter().cloned().collect(),
             source_names: route.from.clone(),
+            filter: route.filter.clone(),
             destination: Arc::clone(&destination.port),
             destination_name: route.to.clone(),
             record,

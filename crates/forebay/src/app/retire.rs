@@ -1,6 +1,7 @@
 //! Ending a route: what is pending on it is read from the journal once more and settled, as dead letters
 //! or as discarded, a step at a time; then the route is closed.
 
+use dispatch::Wanted;
 use domain::ports::{
     BatchLimit, Bury, Journal, ReadBatch, RetireFate, RouteRecord, Settlement, State, StateError,
     SubscriptionRecords,
@@ -109,9 +110,10 @@ pub async fn settle_pending(
         let name = record.name.clone();
         let sources = sources(stores, &name).await?;
         let mut reader = stores.journal.reader(&name, record.cursor, sources).await?;
+        let wanted = Wanted::of(&record);
         while record.cursor < end {
             let batch = reader.read(STEP).await?.through(end);
-            let (step, pending) = settle(&mut record, batch, fate, clock);
+            let (step, pending) = settle(&mut record, batch, &wanted, fate, clock);
             moved += pending;
             stores.state.settle(vec![step]).await?;
         }
@@ -124,6 +126,7 @@ pub async fn settle_pending(
 fn settle(
     record: &mut RouteRecord,
     batch: ReadBatch,
+    wanted: &Wanted,
     fate: RetireFate,
     clock: &dyn Clock,
 ) -> (Settlement, u64) {
@@ -139,6 +142,11 @@ fn settle(
             continue;
         }
         pending += 1;
+        // What could not be asked about is kept rather than not.
+        let fate = match wanted.wants(&stored.event) {
+            Ok(false) => RetireFate::Discard,
+            Ok(true) | Err(_) => fate,
+        };
         match fate {
             RetireFate::DeadLetter => step.buries.push(bury(stored, clock)),
             RetireFate::Discard => step.counters.discarded += 1,
@@ -203,6 +211,7 @@ mod tests {
             event_type: None,
             remote: None,
             dedup: None,
+            only: None,
         };
         StoredEvent {
             seq: Seq(seq),
@@ -227,6 +236,8 @@ mod tests {
             events,
         };
         RouteRecord {
+            id: domain::RouteId(1),
+            filter: None,
             name: RouteName::new("r").unwrap(),
             cursor: Seq(10),
             ranges: vec![settled(13, 18, 4), settled(21, 22, 1)],
@@ -265,7 +276,13 @@ mod tests {
             for batch in story {
                 let through = batch.through;
                 let what = format!("{batch:?}");
-                let (step, pending) = settle(&mut record, batch, RetireFate::Discard, &clock);
+                let (step, pending) = settle(
+                    &mut record,
+                    batch,
+                    &Wanted::default(),
+                    RetireFate::Discard,
+                    &clock,
+                );
                 moved += pending;
                 assert!(step.cursor >= through && step.cursor == record.cursor);
                 assert_eq!(step.ranges, record.ranges);

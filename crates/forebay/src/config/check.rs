@@ -329,7 +329,8 @@ fn routes(
             .validate()
             .map_err(|reason| wrong("breaker", reason))?;
         together(options).map_err(|(key, reason)| wrong(key, reason))?;
-        routes.insert(name.clone(), route(options));
+        let route = route(options).map_err(|(key, reason)| wrong(key, reason))?;
+        routes.insert(name.clone(), route);
     }
     Ok(routes)
 }
@@ -364,10 +365,13 @@ fn together(options: &RouteOptions) -> Result<(), (&'static str, String)> {
     Ok(())
 }
 
-fn route(options: &RouteOptions) -> Route {
-    Route {
+fn route(options: &RouteOptions) -> Result<Route, (&'static str, String)> {
+    let filter = options.when.as_deref().map(dispatch::Filter::parse);
+    let filter = filter.transpose().map_err(|reason| ("when", reason))?;
+    Ok(Route {
         from: options.from.clone(),
         to: options.to.clone(),
+        filter: filter.map(Arc::new),
         start: options.start,
         policies: dispatch::RoutePolicies {
             retry: options.retry,
@@ -382,7 +386,7 @@ fn route(options: &RouteOptions) -> Route {
             dead_letters: options.dead_letter.clone(),
             ..dispatch::RoutePolicies::default()
         },
-    }
+    })
 }
 
 fn unknown<N: Display>(what: &str, name: &dyn Display, known: impl Iterator<Item = N>) -> String {

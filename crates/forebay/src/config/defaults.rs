@@ -40,6 +40,7 @@ pub(super) fn fill(file: &mut File) -> bool {
         RouteOptions {
             from: vec![source],
             to: destination,
+            when: None,
             order: Order::default(),
             start: None,
             retry: RetryPolicy::default(),

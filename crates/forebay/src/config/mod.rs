@@ -167,6 +167,8 @@ pub struct Route {
     pub from: Vec<SourceName>,
     /// Its destination, configured.
     pub to: DestinationName,
+    /// Which events of its sources it wants; `None`: all.
+    pub filter: Option<Arc<dispatch::Filter>>,
     /// Where it begins when it is new.
     pub start: Option<Start>,
     /// What it does when something fails.

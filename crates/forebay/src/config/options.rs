@@ -181,6 +181,7 @@ pub enum LogFormat {
 pub(super) struct RouteOptions {
     pub from: Vec<SourceName>,
     pub to: DestinationName,
+    pub when: Option<String>,
     #[serde(default)]
     pub order: Order,
     pub start: Option<Start>,

@@ -228,7 +228,8 @@ impl Worker {
             method: "IMPORT",
             place: self.request.from.as_str(),
         };
-        let event = message::event(message, &source, &way, self.ports.clock.now());
+        let only = self.ports.only(message, &source);
+        let event = message::event(message, &source, &way, only, self.ports.clock.now());
         match self.ingest.take_in(&source, event).await {
             Ok(true) => Ok(Made::Fresh),
             Ok(false) => Ok(Made::Known),

@@ -161,7 +161,13 @@ impl Reader {
             method: "QUEUE",
             place: self.source.name.as_str(),
         };
-        let event = message::event(message, &self.source.name, &way, self.ports.clock.now());
+        let event = message::event(
+            message,
+            &self.source.name,
+            &way,
+            None,
+            self.ports.clock.now(),
+        );
         match self.ingest.take_in(&self.source.name, event).await {
             Ok(_) => Ok(()),
             Err(NotTaken::Refused {

@@ -136,8 +136,6 @@ impl Reply {
 pub enum Split {
     /// The items of the JSON array that a pointer (RFC 6901) finds; `""` is the whole body.
     Array(String),
-    /// The same, and of each item the items of the array that the second pointer finds.
-    Nested(String, String),
     /// One JSON value a line (NDJSON).
     Lines,
 }

@@ -91,6 +91,7 @@ fn stored() -> StoredEvent {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     StoredEvent {
         seq: Seq(1),

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod batches;
 mod door;
 mod fate;
 mod good_input;

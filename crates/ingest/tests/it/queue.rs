@@ -324,6 +324,7 @@ async fn a_dead_letter_of_ours_goes_back_on_its_route_and_one_that_is_unknown_is
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     let id = EventId::from_bytes([7; 16]);
     let stored_event = StoredEvent {

@@ -66,6 +66,7 @@ async fn a_source_that_no_route_takes_answers_503_and_stores_nothing() {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     let refused = door.ingest.take_in(&source, event.clone()).await;
     let words = "no route and no subscription takes the events of this source";

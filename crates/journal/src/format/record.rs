@@ -155,6 +155,7 @@ mod tests {
             event_type: None,
             remote: None,
             dedup: key.map(DedupKey),
+            only: None,
         }
     }
 

@@ -255,6 +255,7 @@ mod tests {
                     event_type: None,
                     remote: None,
                     dedup: (id.is_multiple_of(2)).then_some(DedupKey([id; 16])),
+                    only: None,
                 };
                 let mut record = crate::format::record::encode(&event);
                 crate::format::record::set_id(&mut record, EventId::from_bytes([id; 16]));

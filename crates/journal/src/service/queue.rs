@@ -239,6 +239,7 @@ mod tests {
             event_type: None,
             remote: None,
             dedup: None,
+            only: None,
         };
         while record::encoded_len(&event) < len {
             event.body = vec![b'x'; event.body.len() + 1].into();

@@ -57,6 +57,7 @@ fn event(n: u64) -> Event {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     }
 }
 

@@ -76,6 +76,7 @@ fn event(n: u64) -> Event {
         event_type: full.then(|| "message".into()),
         remote: full.then(|| "192.0.2.7".into()),
         dedup: (!n.is_multiple_of(3)).then(|| DedupKey(u128::from(n).to_be_bytes())),
+        only: None,
     }
 }
 

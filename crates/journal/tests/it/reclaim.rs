@@ -41,6 +41,7 @@ fn the_segment_with_the_newest_records_stays_while_the_one_after_it_is_empty() {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     let mut opened = open(&Known::default());
     let installation = Some(opened.installation);

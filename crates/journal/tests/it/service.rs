@@ -55,6 +55,7 @@ fn event(source: &str, n: u64, size: usize) -> Event {
         event_type: None,
         remote: None,
         dedup: Some(DedupKey(u128::from(n + 1).to_be_bytes())),
+        only: None,
     }
 }
 

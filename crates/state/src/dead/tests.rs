@@ -28,6 +28,7 @@ fn many() -> (tempfile::TempDir, Connection) {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     let routes = "INSERT INTO routes (id, name, start, cursor, created_at)
                   VALUES (1, 'a', 0, 0, 0), (2, 'b', 0, 0, 0)";

@@ -72,6 +72,7 @@ fn park(connection: &Connection, seq: i64, due_at: i64, last_failure_at: i64) {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     let row = "INSERT INTO parked (route, seq, event_id, event, attempts, due_at, first_failure_at,
                                    last_failure_at, cause_code, cause_detail, fingerprint)

@@ -36,6 +36,7 @@ pub(crate) fn stored(seq: u64) -> StoredEvent {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     StoredEvent {
         seq: Seq(seq),

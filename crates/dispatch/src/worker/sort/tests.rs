@@ -37,6 +37,7 @@ fn delivery(seq: u64, attempt: u32) -> Delivery {
         event_type: None,
         remote: None,
         dedup: None,
+        only: None,
     };
     Delivery {
         stored: StoredEvent {

@@ -97,6 +97,7 @@ impl Maker {
             policies: self.policies(record)?,
             sources: sources.iter().cloned().collect(),
             source_names: sources,
+            filter: None,
             destination: self.destination(&record.request.url).await?,
             destination_name: DestinationName::new(name.as_str())?,
             targets,

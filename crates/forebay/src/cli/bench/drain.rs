@@ -223,6 +223,7 @@ impl Backlog {
             event_type: None,
             remote: None,
             dedup: None,
+            only: None,
         }
     }
 
@@ -319,6 +320,7 @@ impl Backlog {
             policies: dispatch::RoutePolicies::default(),
             sources: self.sources.clone(),
             source_names: vec![self.source.clone()],
+            filter: None,
             destination,
             destination_name: DestinationName::new("bench")?,
             record,

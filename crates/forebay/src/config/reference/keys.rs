@@ -195,6 +195,9 @@ pub(super) const SECTIONS: &[Section] = &[
                 "The largest body. A larger one is told 413 and never truncated.")
                 .edges(&["\"1\"", "\"47MiB\""], &["\"0\"", "\"48MiB\""]),
             key("require_json", "boolean", "", "Whether a body that is not JSON is told 400.").edges(&["true"], &["1"]),
+            key("split", "string", "a JSON pointer to an array, `\"\"` for the whole body, `\"lines\"`, or `\"scheme\"` where the scheme's sender sends several events a body",
+                "Makes each item of a body an event of its own, with an id and a deduplication key of its own. The answer is 200 only when all are durable; one bad item refuses the request whole. At most 10000 items.")
+                .edges(&["\"\"", "\"/a/b\"", "\"lines\""], &["\"entries\"", "\"scheme\""]),
             key("dedup", "string or table", "`\"scheme\"`, `\"off\"`, `{ header = \"x-id\" }`, `{ pointer = \"/id\" }`",
                 "What makes a repeat a repeat. `scheme`: what the verification scheme knows of the sender. A repeat is answered 200 with the first one's id and is not stored again.")
                 .edges(&["\"off\"", "{ header = \"x-id\" }", "{ pointer = \"/id\" }"], &["\"on\"", "{ pointer = \"id\" }"]),
@@ -220,6 +223,9 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: &[
             key("from", "list of strings", "sources; every source must be on some route, unless subscriptions are enabled", "The sources."),
             key("to", "string", "a destination", "The destination.").edges(&["\"db\""], &["\"nowhere\""]),
+            key("when", "string", "an expression of [CEL](https://github.com/google/cel-spec) that is true or false",
+                "Which events of its sources the route wants, by `source`, `type`, `method`, `path`, `headers` and `body`, see [sources](sources.md#which-events-a-route-wants). The others count as discarded on it. Default: all.")
+                .edges(&["\"true\"", "\"type == 'order.paid' && body.amount > 10\""], &["\"\"", "\"typo == 'a'\"", "\"1 + 1\""]),
             key("order", "string or table", "`none`, `strict`, or `{ key = \"/conversationId\" }`, a JSON pointer into the body",
                 "The order of delivery. `none`: as fast as it goes; an event that failed does not hold up the others. By key: events with the same value go one after the other, and what comes behind one that waits for a retry is held. `strict`: all of them do.")
                 .edges(&["\"none\"", "\"strict\"", "{ key = \"/a\" }"], &["\"fifo\"", "{ key = \"a\" }"]),

@@ -8,6 +8,7 @@ mod from_redis;
 mod kills;
 mod leaving;
 mod order;
+mod outside;
 mod refused;
 mod room;
 mod targets;

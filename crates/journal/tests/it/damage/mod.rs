@@ -69,6 +69,7 @@ fn event(n: u64) -> Event {
         event_type: None,
         remote: None,
         dedup: Some(DedupKey(u128::from(n + 1).to_be_bytes())),
+        only: None,
     }
 }
 

@@ -58,6 +58,7 @@ impl Truth {
             event_type: None,
             remote: None,
             dedup: Some(DedupKey((u128::from(number) + 1).to_be_bytes())),
+            only: None,
         };
         let laid_out = record::encode(&event);
         self.submitted.push(laid_out.clone().freeze());

@@ -1,0 +1,174 @@
+//! Bodies that hold several events: each is stored on its own, all of them or none.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use domain::ports::{Backlogs, RouteFull};
+use domain::{Event, SourceName};
+
+use crate::door::{Door, journal, sources, stored};
+
+fn configured() -> String {
+    serde_json::json!({
+        "entries": { "type": "http", "split": "/entries", "dedup": { "pointer": "/id" } },
+        "lines": { "type": "http", "split": "lines", "dedup": { "header": "x-batch" } },
+        "whole": { "type": "http", "split": "" },
+        "hubspot": {
+            "type": "http", "split": "scheme", "public_url": "https://h",
+            "verify": { "scheme": "hubspot", "secrets": ["a-secret-of-many-letters"] },
+        },
+    })
+    .to_string()
+}
+
+/// What is said of each item.
+fn words(answer: &serde_json::Value) -> Vec<String> {
+    let events = answer["events"].as_array().unwrap().iter();
+    events
+        .map(|one| one["status"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn each_item_is_an_event_with_an_id_and_the_headers_of_the_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let door = Door::open(&sources(&configured()), journal.clone(), |_| {}).await;
+    let body = br#"{"entries":[{"id":"a","n" : 1.50},{"id":"b"},{"id":"a"}],"other":true}"#;
+    let headers = [("x-kept", "yes"), ("content-type", "application/vnd.batch")];
+    let answer = door.post("/in/entries", &headers, body).await.json();
+    assert_eq!(words(&answer), ["accepted", "accepted", "duplicate"]);
+    assert_eq!(answer["events"][0]["id"], answer["events"][2]["id"]);
+    let events = stored(&journal).await;
+    let bodies: Vec<&[u8]> = events.iter().map(|stored| &stored.event.body[..]).collect();
+    assert_eq!(bodies, [&br#"{"id":"a","n" : 1.50}"#[..], br#"{"id":"b"}"#]);
+    for (stored, item) in events.iter().zip(answer["events"].as_array().unwrap()) {
+        assert_eq!(stored.id.to_string(), item["id"].as_str().unwrap());
+        assert_eq!(stored.event.header("x-kept"), Some(&b"yes"[..]));
+        assert_eq!(stored.event.content_type(), Some("application/json"));
+        assert_eq!(stored.event.header("content-length"), None);
+    }
+
+    // The repeat of a batch in part, with something new in it.
+    let body = br#"{"entries":[{"id":"b"},{"id":"c"}]}"#;
+    let again = door.post("/in/entries", &[], body).await.json();
+    assert_eq!(words(&again), ["duplicate", "accepted"]);
+    assert_eq!(again["events"][0]["id"], answer["events"][1]["id"]);
+    let empty = door.post("/in/entries", &[], br#"{"entries":[]}"#).await;
+    assert_eq!((empty.status, words(&empty.json()).len()), (200, 0));
+    assert_eq!(stored(&journal).await.len(), 3);
+
+    // A header names the batch; its items are known by their places.
+    let batch = [("x-batch", "b1")];
+    let lines = door
+        .post("/in/lines", &batch, b"{\"n\":1}\n{\"n\":1}\n")
+        .await;
+    assert_eq!(words(&lines.json()), ["accepted", "accepted"]);
+    let lines = door
+        .post("/in/lines", &batch, b"{\"n\":1}\n{\"n\":1}\n[3]")
+        .await;
+    assert_eq!(words(&lines.json()), ["duplicate", "duplicate", "accepted"]);
+    assert!(door.close().await);
+}
+
+#[tokio::test]
+async fn one_bad_item_refuses_the_request_whole_and_says_which() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let door = Door::open(&sources(&configured()), journal.clone(), |_| {}).await;
+    for (source, body, status, code, detail) in [
+        (
+            "entries",
+            r#"{"entries":[{"id":"a"},null]}"#,
+            400,
+            "bad-item",
+            "item 1",
+        ),
+        ("lines", "{}\n{}\n{,}", 400, "bad-item", "item 2"),
+        (
+            "entries",
+            r#"{"entries":{}}"#,
+            400,
+            "not-a-batch",
+            "no array",
+        ),
+        ("whole", "not json", 400, "not-a-batch", "no array"),
+        ("hubspot", "[]", 401, "not-verified", "does not prove"),
+    ] {
+        let answer = door
+            .post(&format!("/in/{source}"), &[], body.as_bytes())
+            .await;
+        assert_eq!((answer.status, &*answer.code()), (status, code), "{body}");
+        let said = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(said.contains(detail), "{said}");
+    }
+    let many = format!("[{}0]", "0,".repeat(10_000));
+    let answer = door.post("/in/whole", &[], many.as_bytes()).await;
+    assert_eq!((answer.status, &*answer.code()), (413, "too-many-items"));
+    assert!(stored(&journal).await.is_empty());
+    assert!(door.close().await);
+}
+
+/// Two requests that name the same keys in opposite orders must not wait for each other for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_have_keys_in_common_store_each_once_whatever_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let door = Door::open(&sources(&configured()), journal.clone(), |_| {}).await;
+    let door = Arc::new(door);
+    for round in 0..20 {
+        let posts = (0..8).map(|turn| {
+            let item = |n| format!("{{\"id\":\"{round}-{n}\"}}");
+            let mut items: Vec<String> = (0..30).map(item).collect();
+            items.rotate_left(turn * 3);
+            if turn % 2 == 1 {
+                items.reverse();
+            }
+            let body = format!("{{\"entries\":[{}]}}", items.join(","));
+            let door = Arc::clone(&door);
+            tokio::spawn(async move { door.post("/in/entries", &[], body.as_bytes()).await })
+        });
+        let posts: Vec<_> = posts.collect();
+        for post in posts {
+            assert_eq!(post.await.unwrap().status, 200);
+        }
+    }
+    let events = stored(&journal).await;
+    let bodies: BTreeSet<_> = events.iter().map(|stored| &stored.event.body).collect();
+    assert_eq!((bodies.len(), events.len()), (600, 600));
+    assert!(Arc::into_inner(door).unwrap().close().await);
+}
+
+/// Wants what has "keep" in it.
+struct Picky;
+
+impl Backlogs for Picky {
+    fn admits(&self, _: &SourceName) -> Result<(), RouteFull> {
+        Ok(())
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        event.body.windows(4).any(|part| part == b"keep")
+    }
+
+    fn accepted(&self, _: &SourceName) {}
+}
+
+#[tokio::test]
+async fn what_no_route_wants_is_stored_and_counted_as_discarded() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let (sources, picky) = (sources(&configured()), Arc::new(Picky));
+    let door = Door::open_before(&sources, journal.clone(), picky, |_| {}).await;
+    let body = br#"["keep","drop","drop"]"#;
+    assert_eq!(door.post("/in/whole", &[], body).await.status, 200);
+    let status = domain::ports::Sources::statuses(&*door.ingest);
+    let whole = status.iter().find(|one| one.name.as_str() == "whole");
+    let whole = whole.unwrap();
+    assert_eq!((whole.accepted, whole.discarded), (3, 2));
+    let metrics = door.metrics();
+    let counted = "forebay_events_discarded_total{source=\"whole\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
+    assert_eq!(stored(&journal).await.len(), 3);
+    assert!(door.close().await);
+}
