@@ -19,6 +19,7 @@ mod corners;
 mod edges;
 mod export;
 mod flow;
+mod letters;
 mod lines;
 mod model;
 mod order;
