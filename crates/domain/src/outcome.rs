@@ -26,6 +26,10 @@ pub struct Cause {
     /// is judged; state does not keep it.
     #[serde(skip)]
     pub blanket: bool,
+    /// Whether it is not the destination that failed but what this event needs besides it: others go past it, and say
+    /// nothing of it. State does not keep it.
+    #[serde(skip)]
+    pub aside: bool,
 }
 
 impl Cause {
@@ -41,6 +45,7 @@ impl Cause {
             detail,
             fingerprint,
             blanket: false,
+            aside: false,
         }
     }
 
@@ -48,6 +53,13 @@ impl Cause {
     #[must_use]
     pub fn blanket(mut self) -> Self {
         self.blanket = true;
+        self
+    }
+
+    /// The same cause, as one of what an event needs besides its destination.
+    #[must_use]
+    pub fn aside(mut self) -> Self {
+        (self.aside, self.blanket) = (true, false);
         self
     }
 }

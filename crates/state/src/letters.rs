@@ -145,6 +145,8 @@ impl DeadLetters for SqliteState {
     }
 
     async fn redrive_edited(&self, edit: Edit) -> Result<Option<RouteName>, StateError> {
+        // Unlike other ways out of a full state it leaves something behind for good: the body before.
+        self.room.check().map_err(StateError::Full)?;
         self.changes(move |connection| edits::redrive_edited(connection, &edit))
             .await
     }

@@ -34,6 +34,7 @@ pub(crate) fn cause(row: &Row<'_>, at: usize) -> rusqlite::Result<Cause> {
         detail: row.get(at + 1)?,
         fingerprint: row.get(at + 2)?,
         blanket: false,
+        aside: false,
     })
 }
 

@@ -42,11 +42,16 @@ pub(super) fn unfit(name: &HeaderName) -> Option<&'static str> {
     // A cookie is the way of the sender's; one that is configured is the endpoint's own.
     if name != "cookie" && is_left_out(name) {
         Some("belongs to the connection or the way here, and is not for you to set")
-    } else if name.starts_with("forebay-") {
+    } else if is_ours(name) {
         Some("is Forebay's own")
     } else {
         None
     }
+}
+
+/// Whether it is a name that only Forebay speaks in: what a sender says so is not passed off as ours.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("forebay-")
 }
 
 /// Puts a request's headers together. Values keep their bytes, and a name that came more than once goes more than
@@ -66,7 +71,10 @@ pub(super) fn put_together(
         .collect();
     let mut headers = HeaderMap::new();
     for one in event.headers.iter() {
-        if is_left_out(one.name) || nominated.iter().any(|name| name == one.name) {
+        if is_left_out(one.name)
+            || is_ours(one.name)
+            || nominated.iter().any(|name| name == one.name)
+        {
             continue;
         }
         let name = HeaderName::from_bytes(one.name.as_bytes());

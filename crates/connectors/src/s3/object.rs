@@ -71,12 +71,13 @@ fn end(gzip: bool) -> &'static str {
     if gzip { ".gz" } else { "" }
 }
 
-/// A letter that died again after a redrive is another one.
+/// A letter that died again after a redrive is another one, and none is its event: in a folder of both, where a route is
+/// called as a source is, each has its own.
 fn name(delivery: &Delivery) -> String {
     let id = delivery.stored.id;
     match &delivery.letter {
-        Some(letter) if letter.redrives > 0 => format!("{id}-{}", letter.redrives),
-        _ => id.to_string(),
+        Some(letter) => format!("{id}-{}", letter.redrives),
+        None => id.to_string(),
     }
 }
 
@@ -119,6 +120,9 @@ pub(super) fn content(events: &[Delivery], is_lines: bool, gzip: bool) -> std::i
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::sync::Arc;
+
+    use domain::RouteName;
 
     use super::*;
     use crate::samples::{dead, live};
@@ -142,13 +146,28 @@ mod tests {
         let letter = dead(b"{}", 0);
         assert_eq!(
             key("dlq", &letter, false),
-            format!("dlq/orders/1970/01/01/00/{id}.json")
+            format!("dlq/orders/1970/01/01/00/{id}-0.json")
         );
         let again = dead(b"{}", 2);
         assert_eq!(
             key("", &again, false),
             format!("orders/1970/01/01/00/{id}-2.json")
         );
+    }
+
+    #[test]
+    fn a_letter_and_an_event_of_one_folder_are_two_objects() {
+        let event = live(b"{}");
+        let mut letter = dead(b"{}", 0);
+        // The route is called as the source is.
+        Arc::make_mut(letter.letter.as_mut().unwrap()).route = RouteName::new("shop").unwrap();
+        let keys = |delivery: &Delivery| {
+            let alone = std::slice::from_ref(delivery);
+            let one = singly("", alone, false).remove(0).key;
+            (one, together("", alone, false).remove(0).key)
+        };
+        assert_ne!(keys(&event).0, keys(&letter).0);
+        assert_ne!(keys(&event).1, keys(&letter).1);
     }
 
     #[test]

@@ -170,6 +170,9 @@ async fn the_events_own_headers_go_on_but_for_those_of_the_way_here() {
         ("x-empty", b""),
         ("forebay-event-id", b"forged"),
         ("forebay-attempt", b"99"),
+        // What Forebay says of a letter no sender says for it.
+        ("forebay-body-at", b"s3://of-the-sender/key"),
+        ("forebay-reason", b"forged"),
     ]);
     deliver_all(&*to, std::slice::from_ref(&delivery)).await;
     let received = subject.only();

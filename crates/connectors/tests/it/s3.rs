@@ -242,8 +242,8 @@ async fn an_event_and_a_letter_of_it_have_their_own_keys_and_say_what_they_are()
     let objects = subject.objects().await;
     let keys: Vec<_> = objects.iter().map(|one| one["key"].clone()).collect();
     let expected = [
+        format!("a/b/genesys-to-db/2026/03/01/13/{id}-0.json"),
         format!("a/b/genesys-to-db/2026/03/01/13/{id}-1.json"),
-        format!("a/b/genesys-to-db/2026/03/01/13/{id}.json"),
         format!("a/b/genesys/2026/03/01/12/{id}.json"),
     ];
     assert_eq!(keys, expected);
@@ -257,7 +257,7 @@ async fn an_event_and_a_letter_of_it_have_their_own_keys_and_say_what_they_are()
         "body_base64": "/wA=",
     });
     assert_eq!(objects[2]["is"], expected);
-    let letter = &objects[1]["is"];
+    let letter = &objects[0]["is"];
     assert_eq!(letter["forebay-attempts"], 9);
     assert_eq!(letter["forebay-redrives"], 0);
     assert_eq!(letter["forebay-destination"], "events-db");

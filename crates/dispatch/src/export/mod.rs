@@ -5,6 +5,7 @@
 //! destination like any other: one that is away trips a breaker of its own and keeps nobody else waiting, and what it
 //! will not take stays in state, marked so. After a crash what was not noted yet is delivered again.
 
+mod open;
 mod round;
 mod target;
 
@@ -83,9 +84,9 @@ impl Exporter {
         let page = self.page_limit();
         let mut grows = true;
         while !stop.is_cancelled() {
-            if grows && round.wants_more(page) {
+            if grows && let Some(limit) = round.wants(page) {
                 self.buried.borrow_and_update();
-                let next = self.letters(round.last().unwrap_or(after), page);
+                let next = self.letters(round.last().unwrap_or(after), limit);
                 let Some(letters) = stop.run_until_cancelled(next).await else {
                     break;
                 };

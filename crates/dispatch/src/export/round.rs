@@ -1,46 +1,27 @@
 //! Dead letters in hand, delivered until their target has dealt with every one of them.
 //!
-//! A letter is dealt with when the target confirmed it, or when it will not take it: it rejects it, or failed at it
-//! [`TRIES`] times, in either case while it took others. As long as a target takes nothing, what it answers says
-//! something of the target and not of the letter, whatever it is: it is left alone, and asked again as a route asks its
-//! destination. A letter that makes it go away each time is found by trying it in ever smaller company.
+//! A letter is dealt with when the target confirmed it, or when it will not take it: it rejects it, or failed at it or
+//! went away at it several times while it took others. As long as a target takes nothing, a failure says something of the
+//! target and not of the letter: it is left alone, and asked again as a route asks its destination. A letter that makes it
+//! go away each time is found by trying it in ever smaller company.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::policy::{Backoff, MAX_RETRY_AFTER, ProbePolicy, RetryPolicy};
+use domain::policy::{MAX_RETRY_AFTER, ProbePolicy};
 use domain::ports::{BatchLimit, BreakerState, Delivery, DestinationLimits, Letter, Unexportable};
-use domain::{BatchOutcome, Cause, Clock, HumanDuration, Outcome, Unavailable};
+use domain::{BatchOutcome, Cause, Clock, Outcome, Unavailable};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Target;
+use super::open::Open;
 use crate::attempt;
 use crate::breaker::Breaker;
 use crate::worker::sort::later;
-
-/// How often a target is offered a letter that it fails at while it takes others.
-const TRIES: u32 = 5;
-
-/// How often a letter may make the target go away while it takes others.
-const STRIKES: u32 = 3;
-
-/// A letter that is not dealt with.
-#[derive(Debug)]
-struct Open {
-    letter: Letter,
-    delivery: Delivery,
-    tries: u32,
-    strikes: u32,
-    /// With how many it may travel, itself included.
-    company: usize,
-    /// How many letters the target had taken when this one was tried last.
-    taken: Option<u64>,
-    due: Instant,
-}
 
 /// How often whoever runs it is back in control: to note how far the target has come, and to look for more.
 const BACK: Duration = Duration::from_millis(200);
@@ -53,6 +34,15 @@ const PAGES_IN_HAND: usize = 4;
 enum Done {
     Attempt(Vec<Open>, BatchOutcome),
     Probe(Result<(), Unavailable>),
+}
+
+/// What else was in the attempt that a letter was in.
+#[derive(Clone, Copy)]
+struct Among {
+    /// How many they were, it included, and how many of them were taken.
+    size: usize,
+    count: u64,
+    was_passing: bool,
 }
 
 /// The letters in hand, and what is known of their target.
@@ -71,7 +61,8 @@ pub(super) struct Round {
     waiting: VecDeque<Open>,
     /// The letters in hand, and whether each is dealt with.
     letters: BTreeMap<Letter, bool>,
-    /// What those that are not dealt with take in memory.
+    /// How many are not, and what those take in memory.
+    open: usize,
     bytes: usize,
     unexportable: Vec<Unexportable>,
     tasks: JoinSet<Done>,
@@ -91,6 +82,7 @@ impl Round {
             throttles: 0,
             waiting: VecDeque::new(),
             letters: BTreeMap::new(),
+            open: 0,
             bytes: 0,
             unexportable: Vec::new(),
             tasks: JoinSet::new(),
@@ -102,16 +94,9 @@ impl Round {
         let now = Instant::now();
         for (letter, delivery) in page {
             self.letters.insert(letter, false);
+            self.open += 1;
             self.bytes += delivery.stored.event.weight();
-            self.waiting.push_back(Open {
-                letter,
-                delivery,
-                tries: 0,
-                strikes: 0,
-                company: usize::MAX,
-                taken: None,
-                due: now,
-            });
+            self.waiting.push_back(Open::new(letter, delivery, now));
         }
     }
 
@@ -125,20 +110,24 @@ impl Round {
         self.letters.is_empty()
     }
 
-    /// Whether more letters should be at hand: few are left that were never tried. While the target takes nothing all
-    /// were, and no more are taken than `most`, in events and in bytes.
-    pub(super) fn wants_more(&self, most: BatchLimit) -> bool {
-        let untried = self
-            .waiting
-            .iter()
-            .filter(|open| open.taken.is_none())
-            .count();
-        let enough = self
-            .limits
-            .batch_events
-            .saturating_mul(self.limits.concurrency);
-        let room = self.letters.len() <= most.events && self.bytes < PAGES_IN_HAND * most.bytes;
-        untried < enough.max(1) && room
+    /// How many more letters should be at hand, if any: few are left that were never tried. While the target takes nothing
+    /// all were, and no more are taken than `most`, in events and in bytes. Where there are so many in hand because a few
+    /// are not taken, one more at a time is: by it is told whether it is the letters or the target.
+    pub(super) fn wants(&self, most: BatchLimit) -> Option<BatchLimit> {
+        if self.open > most.events || self.bytes >= PAGES_IN_HAND * most.bytes {
+            return None;
+        }
+        let untried = self.waiting.iter().filter(|open| open.is_untried()).count();
+        if self.letters.len() <= most.events {
+            let enough = self
+                .limits
+                .batch_events
+                .saturating_mul(self.limits.concurrency);
+            return (untried < enough.max(1)).then_some(most);
+        }
+        let stuck = |open: &Open| open.needs_others(self.taken);
+        let one = BatchLimit { events: 1, ..most };
+        (untried == 0 && self.tasks.is_empty() && self.waiting.iter().any(stuck)).then_some(one)
     }
 
     /// Delivers what is in hand, until all is dealt with, or more is wanted (at most `most`), or a moment has passed;
@@ -155,7 +144,7 @@ impl Round {
         while self.letters.values().any(|done| !done) {
             if !stop.is_cancelled() {
                 self.start_what_may();
-                if (grows && self.wants_more(most)) || Instant::now() >= back_at {
+                if (grows && self.wants(most).is_some()) || Instant::now() >= back_at {
                     return;
                 }
             } else if self.tasks.is_empty() {
@@ -266,7 +255,7 @@ impl Round {
 
     fn start(&mut self, mut batch: Vec<Open>) {
         for open in &mut batch {
-            open.delivery.attempt = open.tries.saturating_add(1);
+            open.delivery.attempt = open.next_try();
         }
         let (destination, slots) = (
             Arc::clone(&self.target.destination),
@@ -311,19 +300,26 @@ impl Round {
         for (open, told) in batch.into_iter().zip(outcome.outcomes) {
             match told {
                 Outcome::Delivered => self.done(&open),
-                Outcome::NotDone if went_away => self.left(open, size, was_passing, &unavailable),
+                Outcome::NotDone if went_away => {
+                    let among = Among {
+                        size,
+                        count,
+                        was_passing,
+                    };
+                    self.left(open, among, &unavailable);
+                }
                 Outcome::NotDone => self.waiting.push_front(open),
                 Outcome::Throttled { after } => {
                     self.throttle(after);
                     self.waiting.push_back(open);
                 }
                 Outcome::Reject { cause } => {
-                    let why = self.failed(open, cause, None);
+                    let why = self.failed(open, count, cause, None);
                     unavailable = unavailable.or(why);
                 }
                 Outcome::Retry { cause, after } => {
                     let after = after.unwrap_or_default().min(MAX_RETRY_AFTER);
-                    let why = self.failed(open, cause, Some(after));
+                    let why = self.failed(open, count, cause, Some(after));
                     unavailable = unavailable.or(why);
                 }
             }
@@ -335,50 +331,51 @@ impl Round {
         }
     }
 
-    /// The target answered that it does not take this letter. `after`: it may later. Gives why it is taken for away, if
-    /// it is.
+    /// The target answered that it does not take this letter, among others of which it took `count`. `after`: it may
+    /// later. Gives why it is taken for away, if it is.
     fn failed(
         &mut self,
         mut open: Open,
+        count: u64,
         cause: Cause,
         after: Option<Duration>,
     ) -> Option<Unavailable> {
-        let takes_others = open.taken.is_some_and(|taken| taken < self.taken);
-        open.taken = Some(self.taken);
+        let takes_others = open.was_tried(count, self.taken);
         if cause.blanket && !takes_others {
             open.due = Instant::now();
             self.waiting.push_back(open);
             return Some(Unavailable { cause });
         }
         self.show_error(cause.clone());
-        let Some(after) = after else {
-            self.give_up(&open, cause);
-            return None;
+        let gives_up = match after {
+            None => true,
+            Some(_) if cause.aside => false,
+            Some(_) => open.others_are_taken() && open.counts(),
         };
-        open.tries += 1;
-        if open.tries >= TRIES {
+        if gives_up {
             self.give_up(&open, cause);
             return None;
         }
-        open.due = Instant::now() + retry().wait(open.tries, rand::random()).max(after);
+        open.aside = cause.aside;
+        open.wait(after.unwrap_or_default());
         self.waiting.push_back(open);
         None
     }
 
     /// The target went away and had not dealt with this letter.
-    fn left(&mut self, mut open: Open, size: usize, was_passing: bool, why: &Option<Unavailable>) {
-        let takes_others = open.taken.is_some_and(|taken| taken < self.taken);
-        open.taken = Some(self.taken);
-        if was_passing && size > 1 {
-            open.company = size.div_ceil(2);
+    fn left(&mut self, mut open: Open, among: Among, why: &Option<Unavailable>) {
+        let takes_others = open.was_tried(among.count, self.taken);
+        if among.was_passing && among.size > 1 {
+            open.company = among.size.div_ceil(2);
         }
-        if size == 1 && takes_others {
-            open.strikes += 1;
-            if open.strikes >= STRIKES
+        if among.size == 1 && takes_others {
+            if open.counts()
                 && let Some(why) = why
             {
                 return self.give_up(&open, why.cause.clone());
             }
+            // It may be the target after all, that comes and goes for a moment.
+            open.wait(Duration::ZERO);
         }
         // The others are tried first: one of them may be what it takes.
         self.waiting.push_back(open);
@@ -386,6 +383,7 @@ impl Round {
 
     fn done(&mut self, open: &Open) {
         self.letters.insert(open.letter, true);
+        self.open = self.open.saturating_sub(1);
         let weight = open.delivery.stored.event.weight();
         self.bytes = self.bytes.saturating_sub(weight);
     }
@@ -431,16 +429,5 @@ impl Round {
         if changed && state == BreakerState::Passing {
             tracing::info!(target = %self.target.name, "the dead-letter target is back");
         }
-    }
-}
-
-/// When a letter that the target failed at is offered again.
-fn retry() -> RetryPolicy {
-    RetryPolicy {
-        max_retries: TRIES,
-        retry_interval: HumanDuration::from_secs(1),
-        backoff: Backoff::Exponential,
-        max_interval: HumanDuration::from_secs(60),
-        jitter: 0.2,
     }
 }

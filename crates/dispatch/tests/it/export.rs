@@ -22,7 +22,11 @@ fn target(name: &str, fake: &Arc<Fake>) -> TargetSpec {
 }
 
 /// A route whose destination rejects everything, with these targets.
-async fn rejecting(memory: &Memory, fake: &Arc<Fake>, targets: &[(&str, &Arc<Fake>)]) -> Rig {
+pub(crate) async fn rejecting(
+    memory: &Memory,
+    fake: &Arc<Fake>,
+    targets: &[(&str, &Arc<Fake>)],
+) -> Rig {
     fake.script(|_, _| reject());
     let wanted = Wanted {
         policies: fixed(Order::None),
@@ -35,7 +39,7 @@ async fn rejecting(memory: &Memory, fake: &Arc<Fake>, targets: &[(&str, &Arc<Fak
     memory.start(&[wanted]).await
 }
 
-fn each_once(fake: &Fake, count: u64) {
+pub(crate) fn each_once(fake: &Fake, count: u64) {
     let delivered = fake.delivered();
     assert_eq!(delivered.len() as u64, count);
     assert!(delivered.values().all(|times| *times == 1), "{delivered:?}");

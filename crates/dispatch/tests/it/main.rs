@@ -20,6 +20,7 @@ mod edges;
 mod export;
 mod filter;
 mod flow;
+mod letters;
 mod lines;
 mod model;
 mod order;

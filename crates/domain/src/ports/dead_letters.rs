@@ -277,7 +277,7 @@ pub trait DeadLetters: Send + Sync {
     ) -> Result<Option<RedriveStep>, StateError>;
 
     /// Gives a dead letter another body and puts it back on its route, due at `at`, no attempt spent. The body before is
-    /// kept in the trail. Returns the route; `None`: the event has no such letter.
+    /// kept in the trail for good, and asks for room. Returns the route; `None`: the event has no such letter.
     async fn redrive_edited(&self, edit: Edit) -> Result<Option<RouteName>, StateError>;
 
     /// Puts the event's letter on that route back, due at `now`, no attempt spent. `false`: it has none there, or the

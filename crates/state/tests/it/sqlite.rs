@@ -221,6 +221,34 @@ async fn a_full_state_can_be_redriven_and_purged_and_has_room_again() {
 }
 
 #[tokio::test]
+async fn a_full_state_takes_no_edit_which_keeps_a_body_for_good() {
+    let file = SqliteFile::fresh().await;
+    let options = state::Options {
+        max_bytes: domain::ByteSize::mib(2),
+        min_free: domain::ByteSize(0),
+    };
+    let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+    let state = SqliteState::open(&file.path(), options, metrics).unwrap();
+    let name = route("r");
+    state.register_route(&name, Seq::ZERO, at(0)).await.unwrap();
+    buried(&state, &name, (1..=4).map(large).collect()).await;
+    let edit = |seq| domain::ports::Edit {
+        id: stored(seq).id,
+        route: None,
+        body: "mended".into(),
+        by: "an operator".into(),
+        note: None,
+        at: at(9),
+    };
+    let refused = state.redrive_edited(edit(1)).await;
+    assert!(matches!(refused, Err(StateError::Full(_))), "{refused:?}");
+    assert_eq!(state.history(stored(1).id).await.unwrap(), []);
+    let through = state.last_letter().await.unwrap();
+    assert_eq!(state.purge(&all(), through, 3).await.unwrap(), 3);
+    assert_eq!(state.redrive_edited(edit(4)).await.unwrap(), Some(name));
+}
+
+#[tokio::test]
 async fn a_page_of_large_letters_is_short_and_the_next_goes_on() {
     let file = SqliteFile::fresh().await;
     let state = file.open().await;

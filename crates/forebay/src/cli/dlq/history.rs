@@ -1,5 +1,7 @@
 //! `forebay dlq history`
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use domain::EventId;
 use serde_json::Value;
 
@@ -46,11 +48,41 @@ fn show(entry: &Value) -> std::io::Result<()> {
         output::text(entry, "action"),
         output::text(entry, "by"),
         output::text(entry, "route"),
-        entry["body_before"].as_str().map_or(0, str::len),
+        bytes_before(entry),
         output::text(entry, "bytes_after"),
     ))?;
     if let Some(note) = entry["note"].as_str() {
         output::line(&format!("  note: {note}"))?;
     }
-    output::line(&format!("  before: {}", output::text(entry, "body_before")))
+    let encoding = match is_base64(entry) {
+        true => " (in base64)",
+        false => "",
+    };
+    let body = output::text(entry, "body_before");
+    output::line(&format!("  before{encoding}: {body}"))
+}
+
+fn is_base64(entry: &Value) -> bool {
+    entry["body_before_encoding"] == "base64"
+}
+
+/// Of the body itself, however it is written.
+fn bytes_before(entry: &Value) -> usize {
+    let text = entry["body_before"].as_str().unwrap_or_default();
+    match is_base64(entry) {
+        true => STANDARD.decode(text).map_or(0, |body| body.len()),
+        false => text.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_body_and_not_of_how_it_is_written() {
+        let entry = |text: &str, encoding: &str| serde_json::json!({"body_before": text, "body_before_encoding": encoding});
+        assert_eq!(bytes_before(&entry("/wA=", "base64")), 2);
+        assert_eq!(bytes_before(&entry("/wA=", "utf-8")), 4);
+    }
 }
