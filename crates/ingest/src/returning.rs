@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use domain::ports::{Archive, DeadLetters, Edit, Fate, Message, Routes, State, StateError};
+use domain::ports::{
+    Archive, DeadLetter, DeadLetters, Edit, Fate, Message, RouteRecord, Routes, State, StateError,
+};
 use domain::{Clock, EventId, RouteId, Seq, SourceName};
 
 use crate::message::{self, Ours};
@@ -126,38 +128,44 @@ impl ReturnPorts {
     /// Puts its letter back on its route, with the body that the message has: whoever mends a letter mends it where it
     /// lies. `false`: there is none.
     async fn put_back(&self, ours: &Ours, message: &Message) -> Result<bool, StateError> {
+        let Some(letter) = self.letter(ours).await? else {
+            return Ok(false);
+        };
         let now = self.clock.now();
-        let put_back = match self.is_edited(ours, message).await? {
-            true => {
-                let edit = Edit {
-                    id: ours.id,
-                    route: Some(ours.route.clone()),
-                    body: message.body.clone(),
-                    by: "whoever changed it outside".into(),
-                    note: Some("it came back by an import or a queue with another body".into()),
-                    at: now,
-                };
-                self.dead_letters.redrive_edited(edit).await?.is_some()
-            }
-            false => {
-                let put_back = self.dead_letters.redrive_one(ours.id, &ours.route, now);
-                put_back.await?
-            }
+        let route = &letter.route;
+        // Of one whose body lies elsewhere the message's is another thing.
+        let is_whole = message.attribute("forebay-body-at").is_none();
+        let put_back = if is_whole && letter.stored.event.body != message.body {
+            let edit = Edit {
+                id: ours.id,
+                route: Some(route.clone()),
+                body: message.body.clone(),
+                by: "whoever changed it outside".into(),
+                note: Some("it came back by an import or a queue with another body".into()),
+                at: now,
+            };
+            self.dead_letters.redrive_edited(edit).await?.is_some()
+        } else {
+            self.dead_letters.redrive_one(ours.id, route, now).await?
         };
         if put_back {
-            self.routes.brought(&ours.route);
+            self.routes.brought(route);
         }
         Ok(put_back)
     }
 
-    /// Whether the message has another body than the letter, which it does not where that lies elsewhere.
-    async fn is_edited(&self, ours: &Ours, message: &Message) -> Result<bool, StateError> {
-        if message.attribute("forebay-body-at").is_some() {
-            return Ok(false);
+    /// Its letter here, under the name that its route has now.
+    async fn letter(&self, ours: &Ours) -> Result<Option<DeadLetter>, StateError> {
+        let mut letters = self.dead_letters.dead_letters(ours.id).await?;
+        letters.retain(|letter| !letter.retired);
+        if let Some(at) = letters.iter().position(|letter| letter.route == ours.route) {
+            return Ok(Some(letters.swap_remove(at)));
         }
-        let letters = self.dead_letters.dead_letters(ours.id).await?;
-        let letter = letters.iter().find(|letter| letter.route == ours.route);
-        Ok(letter.is_some_and(|letter| letter.stored.event.body != message.body))
+        let is_known = |routes: Vec<RouteRecord>| routes.iter().any(|one| one.name == ours.route);
+        match letters.len() {
+            1 if !is_known(self.state.routes().await?) => Ok(letters.pop()),
+            _ => Ok(None),
+        }
     }
 
     /// The event's number, if anything here still has it.

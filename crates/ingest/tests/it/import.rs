@@ -407,3 +407,27 @@ async fn a_copy_of_what_returned_and_was_delivered_is_known_when_the_journal_has
     assert_eq!((import.redriven, import.known, import.fresh), (0, 1, 0));
     assert_eq!(rig.journal.appends.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test]
+async fn a_copy_that_left_under_a_name_which_its_route_has_no_more_finds_its_letter() {
+    let rig = Rig::start().await;
+    let circle = Arc::new(Circle {
+        state: Arc::clone(&rig.state),
+        waiting: Mutex::default(),
+        taken: Mutex::default(),
+        rounds: Mutex::new(50),
+    });
+    let [before, now] = ["orders", "sales"].map(|name| RouteName::new(name).unwrap());
+    let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
+    let registered = rig.state.register_route(&before, Seq(0), long_ago);
+    registered.await.unwrap();
+    circle.fails(long_ago, true).await;
+    rig.state.rename_route(&before, &now).await.unwrap();
+    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
+    let ingest = Arc::clone(&rig.door.ingest);
+    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
+    let begun = importer.begin(from("dlq")).await.unwrap();
+    let import = ended(&importer, begun.id).await;
+    assert_eq!((import.redriven, import.known, import.fresh), (1, 0, 0));
+    assert_eq!(rig.journal.appends.load(Ordering::SeqCst), 0);
+}
