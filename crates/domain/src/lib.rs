@@ -24,7 +24,7 @@ pub use clock::{Clock, SystemClock};
 pub use dead_letter::Envelope;
 pub use event::{DedupKey, Event, Header, Headers, HeadersBuilder, StoredEvent};
 pub use id::{EventId, IdGenerator, InstallationId, RouteId, SubscriptionId};
-pub use jiff::Timestamp;
+pub use jiff::{SignedDuration, Timestamp};
 pub use ledger::Ledger;
 pub use name::{DestinationName, InvalidName, RouteName, SourceName, SourceSet};
 pub use order::OrderKey;

@@ -104,8 +104,8 @@ pub(crate) fn refused(source: Option<&Source>, refused: &Refused) -> Answer {
     }
     match (refused, source.map(|source| source.scheme.name())) {
         (Refused::MethodNotAllowed, _) => {
-            let greets = source.map_or(&[][..], |source| source.scheme.greets());
-            let greets = greets.iter().map(|method| format!(", {method}"));
+            let greets = source.into_iter().flat_map(Source::greetings);
+            let greets = greets.map(|method| format!(", {method}"));
             let allowed = std::iter::once("POST".to_owned()).chain(greets);
             let allowed = HeaderValue::try_from(allowed.collect::<String>());
             headers.insert(ALLOW, allowed.unwrap_or(HeaderValue::from_static("POST")));

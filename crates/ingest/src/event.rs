@@ -53,7 +53,9 @@ impl<'r> Unverified<'r> {
     /// What is to be said if this is no event but a challenge.
     pub(crate) fn handshake(&self) -> Option<Handshake> {
         let url = self.source.url(self.path());
-        self.source.scheme.handshake(&self.received(url.as_deref()))
+        let (source, received) = (self.source, self.received(url.as_deref()));
+        let known = source.scheme.handshake(&received);
+        known.or_else(|| source.handshake?.answer(&received, &*source.scheme))
     }
 
     /// Where the certificate is that it names, if that is not known yet.

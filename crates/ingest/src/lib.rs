@@ -23,10 +23,26 @@ pub mod options;
 mod queue;
 mod refusal;
 mod returning;
+mod sender_patience;
 mod service;
 mod source;
 mod split;
 pub mod verify;
+
+/// What the fuzz targets reach into.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use bytes::Bytes;
+
+    pub use crate::json::{is_json, text_at, texts};
+    pub use crate::verify::Split;
+
+    /// The items of a body, if it can be taken apart.
+    #[must_use]
+    pub fn items(body: &Bytes, split: &Split) -> Option<Vec<Bytes>> {
+        crate::split::items(body, split).ok()
+    }
+}
 
 pub use answer::Answer;
 pub use dedup::Window;

@@ -1,9 +1,12 @@
 //! What ingest measures of itself.
 
+use std::sync::atomic::AtomicU64;
+
 use domain::SourceName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -29,6 +32,7 @@ pub struct Metrics {
     duplicate: Family<SourceLabel, Counter>,
     pub(crate) refused: Family<RefusedLabel, Counter>,
     pub(crate) ack_seconds: Histogram,
+    window_left: Family<SourceLabel, Gauge<f64, AtomicU64>>,
 }
 
 impl Metrics {
@@ -39,6 +43,7 @@ impl Metrics {
             discarded: Family::default(),
             duplicate: Family::default(),
             refused: Family::default(),
+            window_left: Family::default(),
             // 64 µs to about 8 s.
             ack_seconds: Histogram::new(exponential_buckets(0.000_064, 2.0, 18)),
         };
@@ -68,7 +73,21 @@ impl Metrics {
             Unit::Seconds,
             metrics.ack_seconds.clone(),
         );
+        registry.register_with_unit(
+            "forebay_source_retry_window_left",
+            "How long the sender of the source will still try again what was refused first; its whole window while nothing is",
+            Unit::Seconds,
+            metrics.window_left.clone(),
+        );
         metrics
+    }
+
+    /// Shows how long a source's sender will still try.
+    pub(crate) fn show_window_left(&self, source: &SourceName, seconds: f64) {
+        let label = SourceLabel {
+            source: source.to_string(),
+        };
+        self.window_left.get_or_create(&label).set(seconds);
     }
 
     /// The counters of what never becomes a request, shown from the start.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{ByteSize, HumanDuration};
 use serde::{Deserialize, Serialize};
 
-use crate::verify::{Split, VerifyOptions};
+use crate::verify::{HandshakeShape, Split, VerifyOptions};
 
 /// Limits of the ingest listener, the `[server.limits]` section. They hold before any work is done for
 /// a request.
@@ -149,6 +149,13 @@ pub struct SourceOptions {
     /// `{ scheme = "none" }` is allowed, in so many words.
     #[serde(default, skip_serializing)]
     pub verify: Option<VerifyOptions>,
+    /// A challenge of the sender that is answered where the scheme knows of none.
+    #[serde(default)]
+    pub handshake: Option<HandshakeShape>,
+    /// From the sender's first try to its last, the waiting for answers included: for saying when events begin to be
+    /// lost. Default: what is known of the scheme's sender.
+    #[serde(default)]
+    pub retry_window: Option<HumanDuration>,
     /// The source's address as its sender has it, for schemes that sign the URL. With a path it stands for the whole
     /// of it; without one the request's path is put behind it.
     #[serde(default)]
@@ -269,6 +276,8 @@ impl Default for SourceOptions {
             kind: SourceType::Http,
             paths: Vec::new(),
             verify: None,
+            handshake: None,
+            retry_window: None,
             public_url: None,
             max_body: default_max_body(),
             require_json: false,
@@ -368,6 +377,12 @@ impl SourceOptions {
                 let reason = "must be said: the sender signs the URL that it posts to, as in \"https://hooks.example.com\"";
                 return Err(("public_url", reason.into()));
             }
+        }
+        if self.handshake == Some(HandshakeShape::X)
+            && !matches!(self.verify, Some(VerifyOptions::Hmac(_)))
+        {
+            let reason = "\"x\" answers with an HMAC: verify must have scheme = \"hmac\"";
+            return Err(("handshake", reason.into()));
         }
         if let Some(split) = &self.split {
             let verify = self.verify.clone().unwrap_or_else(VerifyOptions::none);

@@ -274,6 +274,19 @@ impl Ingest {
         }
     }
 
+    /// The source's status, with its gauge brought up to date.
+    fn shown(&self, source: &Source) -> SourceStatus {
+        let status = source.status(self.ports.clock.now());
+        let left = match &status.refusing {
+            Some(refusing) => refusing.left_seconds,
+            None => status.retry_window_seconds,
+        };
+        if let Some(left) = left {
+            self.metrics.show_window_left(&source.name, left);
+        }
+        status
+    }
+
     /// A source of a queue, for who reads it.
     pub(crate) fn source(&self, name: &SourceName) -> Option<Arc<Source>> {
         self.sources.get(name).cloned()
@@ -336,7 +349,7 @@ impl Ingest {
         head: &mut Parts,
         peer: &Peer,
     ) -> Result<Answer, Refused> {
-        if !source.scheme.greets().contains(&head.method) {
+        if !source.greets(&head.method) {
             return Err(Refused::MethodNotAllowed);
         }
         let greeting = Unverified {
@@ -409,7 +422,7 @@ impl Ingest {
 
     fn note_refused(&self, source: Option<&Source>, refused: &Refused) {
         if let Some(source) = source {
-            source.note_refused(refused);
+            source.note_refused(refused, self.ports.clock.now());
         }
         let name = source.map_or(UNKNOWN_SOURCE, |source| source.name.as_str());
         let label = RefusedLabel {
@@ -444,7 +457,7 @@ impl Sources for Ingest {
     fn statuses(&self) -> Vec<SourceStatus> {
         self.sources
             .values()
-            .map(|source| source.status())
+            .map(|source| self.shown(source))
             .collect()
     }
 }

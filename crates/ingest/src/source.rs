@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use domain::ports::SourceStatus;
 use domain::{SourceName, Timestamp};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
 use crate::certificates::Certificates;
@@ -15,7 +15,8 @@ use crate::metrics::Metrics;
 use crate::options::{DedupOptions, PublicUrl, SourceOptions};
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
-use crate::verify::{self, Scheme, Split, VerifyOptions};
+use crate::sender_patience::SenderPatience;
+use crate::verify::{self, HandshakeShape, Scheme, Split, VerifyOptions};
 
 /// Where the deduplication key comes from.
 #[derive(Debug)]
@@ -50,6 +51,9 @@ pub(crate) struct Source {
     pub max_body: u64,
     pub require_json: bool,
     pub dedup: Dedup,
+    pub handshake: Option<HandshakeShape>,
+    /// How long its sender goes on trying.
+    patience: SenderPatience,
     /// How bodies are taken apart; `None`: one event each.
     pub split: Option<Split>,
     pub respond: Option<Respond>,
@@ -114,6 +118,11 @@ impl Source {
             max_body: options.max_body.0,
             require_json: options.require_json,
             dedup,
+            handshake: options.handshake,
+            patience: SenderPatience::new(match options.retry_window {
+                Some(window) => Some(window.0),
+                None => verify.about().sender.window,
+            }),
             respond: respond.flatten(),
             accepted,
             discarded,
@@ -139,6 +148,9 @@ impl Source {
             max_body: queue.max_body,
             require_json: false,
             dedup: Dedup::Off,
+            handshake: None,
+            // What is refused stays in the queue.
+            patience: SenderPatience::new(None),
             split: None,
             respond: None,
             accepted,
@@ -161,6 +173,7 @@ impl Source {
     }
 
     pub(crate) fn note_accepted(&self, at: Timestamp) {
+        self.patience.accepted(&self.name, at);
         self.accepted.inc();
         self.last_accepted_at
             .store(at.as_microsecond(), Ordering::Relaxed);
@@ -175,7 +188,21 @@ impl Source {
         self.duplicate.inc();
     }
 
-    pub(crate) fn note_refused(&self, refused: &Refused) {
+    /// Methods besides POST that its sender greets with.
+    pub(crate) fn greets(&self, method: &Method) -> bool {
+        self.greetings().any(|known| known == method)
+    }
+
+    /// The same, for saying them.
+    pub(crate) fn greetings(&self) -> impl Iterator<Item = &'static Method> {
+        let shape = self.handshake.map_or(&[][..], HandshakeShape::greets);
+        self.scheme.greets().iter().chain(shape)
+    }
+
+    pub(crate) fn note_refused(&self, refused: &Refused, now: Timestamp) {
+        if refused.status() == StatusCode::SERVICE_UNAVAILABLE && self.reads.is_none() {
+            self.patience.refused(&self.name, refused.code(), now);
+        }
         self.refused.fetch_add(1, Ordering::Relaxed);
         *self
             .last_refusal
@@ -183,7 +210,7 @@ impl Source {
             .unwrap_or_else(PoisonError::into_inner) = Some(refused.code());
     }
 
-    pub(crate) fn status(&self) -> SourceStatus {
+    pub(crate) fn status(&self, now: Timestamp) -> SourceStatus {
         let last_refusal = *self
             .last_refusal
             .lock()
@@ -205,6 +232,8 @@ impl Source {
             duplicates: self.duplicate.get(),
             refused: self.refused.load(Ordering::Relaxed),
             last_refusal: last_refusal.map(Into::into),
+            retry_window_seconds: self.patience.window().map(|window| window.as_secs_f64()),
+            refusing: self.patience.status(now),
             last_accepted_at: (last_accepted != 0)
                 .then(|| Timestamp::from_microsecond(last_accepted).ok())
                 .flatten(),

@@ -225,6 +225,8 @@ impl Sources for World {
             scheme: "hmac".into(),
             accepted: 1,
             discarded: 0,
+            retry_window_seconds: Some(85.0),
+            refusing: None,
             duplicates: 2,
             refused: 3,
             last_refusal: Some("not-verified".into()),

@@ -32,7 +32,7 @@ pub use routes::{
     Backlogs, BreakerState, LastError, OnItsWay, RouteControlError, RouteFull, RouteStatus, Routes,
     Unlimited,
 };
-pub use sources::{SourceStatus, Sources};
+pub use sources::{Refusing, SourceStatus, Sources};
 pub use state::{
     Bury, Counters, DeliveredRange, DueOrder, Fate, KnownSource, Park, Parked, Resolution,
     RetireFate, RouteRecord, SettledRange, Settlement, State, StateError, TakeBack,

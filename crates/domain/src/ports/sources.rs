@@ -5,8 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::SourceName;
 
+/// A source that refuses events for trouble of our own, and what that means for its sender.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refusing {
+    /// Since when.
+    pub since: Timestamp,
+    /// The code of the last refusal.
+    pub code: String,
+    /// How long its sender tries, in seconds.
+    pub window_seconds: Option<f64>,
+    /// How much of that is left for what was refused first; 0 once events are lost for good.
+    pub left_seconds: Option<f64>,
+    /// When events begin to be lost for good.
+    pub lost_from: Option<Timestamp>,
+}
+
 /// A source, now. The counts are since the process started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// Its name.
     pub name: SourceName,
@@ -34,6 +49,12 @@ pub struct SourceStatus {
     pub refused: u64,
     /// The last refusal's code.
     pub last_refusal: Option<String>,
+    /// From its sender's first try to its last, in seconds, where that is known.
+    #[serde(default)]
+    pub retry_window_seconds: Option<f64>,
+    /// It refuses events for trouble of our own.
+    #[serde(default)]
+    pub refusing: Option<Refusing>,
     /// When the last event was accepted.
     pub last_accepted_at: Option<Timestamp>,
 }

@@ -142,6 +142,14 @@ impl Case {
         scheme.identify(&self.received())
     }
 
+    pub(super) fn shape(
+        &self,
+        shape: super::HandshakeShape,
+        scheme: &dyn Scheme,
+    ) -> Option<Handshake> {
+        shape.answer(&self.received(), scheme)
+    }
+
     pub(super) fn handshake(&self, scheme: &dyn Scheme) -> Option<Handshake> {
         scheme.handshake(&self.received())
     }

@@ -12,7 +12,7 @@ use http::header::{ALLOW, AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
-use crate::json::text_at;
+use crate::json::texts;
 
 use super::about::{SECRET, SECRET_FILE};
 use super::bearer::Bearer;
@@ -97,8 +97,8 @@ impl CloudEvents {
 
 /// Of an event in a body of JSON.
 fn structured(body: &[u8]) -> Identity {
-    let event_type = text_at(body, "/type");
-    match (text_at(body, "/source"), text_at(body, "/id")) {
+    let [source, id, event_type] = texts(body, ["source", "id", "type"]);
+    match (source, id) {
         (Some(source), Some(id)) if !id.is_empty() => Identity {
             dedup: vec![source, id],
             event_type,

@@ -1,7 +1,7 @@
 //! `eventbridge`: an EventBridge API destination (docs.aws.amazon.com, "API destinations", "Connections"): a fixed
 //! credential in a header.
 
-use crate::json::text_at;
+use crate::json::texts;
 
 use super::api_key::Options;
 use super::token::Token;
@@ -55,8 +55,7 @@ impl Scheme for EventBridge {
     }
 
     fn identify(&self, request: &Received<'_>) -> Identity {
-        let id = text_at(request.body, "/id");
-        let detail_type = text_at(request.body, "/detail-type");
+        let [id, detail_type] = texts(request.body, ["id", "detail-type"]);
         Identity::of(id.as_deref(), detail_type.as_deref())
     }
 

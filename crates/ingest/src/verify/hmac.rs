@@ -230,6 +230,10 @@ impl Scheme for Hmac {
         self.template.contains(&Piece::Url)
     }
 
+    fn hmac_of(&self, text: &[u8]) -> Option<Vec<u8>> {
+        Some(self.keys.sign(&[text]).as_ref().to_vec())
+    }
+
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         let header = self.header.as_str();
         let signature = given(request.headers, header, &self.prefix, self.encoding)?;

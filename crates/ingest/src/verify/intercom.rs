@@ -1,7 +1,7 @@
 //! `intercom`: Intercom's webhooks (developers.intercom.com, "Webhook notifications"): WebSub's header with SHA-1,
 //! which as an HMAC is still sound.
 
-use crate::json::text_at;
+use crate::json::{speaks_of, texts};
 
 use super::over_body::{Manner, OverBody};
 use super::signature::{Algorithm, Encoding};
@@ -31,12 +31,16 @@ impl Manner for Notification {
     const ALGORITHM: Algorithm = Algorithm::Sha1;
 
     fn identify(request: &Received<'_>) -> Identity {
-        let id = text_at(request.body, "/id");
-        Identity::of(id.as_deref(), text_at(request.body, "/topic").as_deref())
+        let [id, topic] = texts(request.body, ["id", "topic"]);
+        Identity::of(id.as_deref(), topic.as_deref())
     }
 
     fn answer(request: &Received<'_>) -> Option<Handshake> {
-        let is_ping = text_at(request.body, "/topic")? == "ping";
+        if !speaks_of(request.body, "ping") {
+            return None;
+        }
+        let [topic] = texts(request.body, ["topic"]);
+        let is_ping = topic? == "ping";
         is_ping.then(|| Handshake::Answer(Reply::text("ok")))
     }
 

@@ -35,6 +35,7 @@ mod pairs;
 mod paypal;
 mod request;
 mod sendgrid;
+mod shapes;
 mod shopify;
 mod signature;
 mod slack;
@@ -53,6 +54,8 @@ use serde::Deserialize;
 
 pub use about::{About, KeyDoc, Sender};
 pub use keys::{SecretOptions, TimedOptions};
+pub use shapes::HandshakeShape;
+
 pub use request::{
     CannotSign, Consumed, Handshake, Identity, Received, Refusal, Reply, Sample, Signed, Split,
     Unsigned,
@@ -86,6 +89,12 @@ pub trait Scheme: Send + Sync + std::fmt::Debug {
     /// asked before [`Scheme::verify`].
     fn handshake(&self, request: &Received<'_>) -> Option<Handshake> {
         let _ = request;
+        None
+    }
+
+    /// The HMAC-SHA256 of a text with the first secret, of a scheme whose challenge somebody else describes.
+    fn hmac_of(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let _ = text;
         None
     }
 

@@ -3,7 +3,7 @@
 
 use http::Method;
 
-use crate::json::text_at;
+use crate::json::{text_at, texts};
 
 use super::token::Token;
 use super::{
@@ -64,8 +64,8 @@ impl Scheme for Okta {
     }
 
     fn identify_item(&self, item: &[u8]) -> Identity {
-        let id = text_at(item, "/uuid");
-        Identity::of(id.as_deref(), text_at(item, "/eventType").as_deref())
+        let [id, event_type] = texts(item, ["uuid", "eventType"]);
+        Identity::of(id.as_deref(), event_type.as_deref())
     }
 
     fn split(&self) -> Option<Split> {

@@ -5,7 +5,7 @@
 
 use domain::HumanDuration;
 
-use crate::json::text_at;
+use crate::json::texts;
 
 use super::about::TIMED;
 use super::keys::TimedOptions;
@@ -57,8 +57,7 @@ impl Scheme for Paddle {
     }
 
     fn identify(&self, request: &Received<'_>) -> Identity {
-        let id = text_at(request.body, "/event_id");
-        let event_type = text_at(request.body, "/event_type");
+        let [id, event_type] = texts(request.body, ["event_id", "event_type"]);
         Identity::of(id.as_deref(), event_type.as_deref())
     }
 

@@ -8,7 +8,7 @@ use crc_fast::CrcAlgorithm;
 use domain::Secret;
 use serde::Deserialize;
 
-use crate::json::text_at;
+use crate::json::texts;
 
 use super::certificate::{Certificates, Hash, place};
 use super::{
@@ -135,8 +135,7 @@ impl Scheme for PayPal {
     }
 
     fn identify(&self, request: &Received<'_>) -> Identity {
-        let id = text_at(request.body, "/id");
-        let event_type = text_at(request.body, "/event_type");
+        let [id, event_type] = texts(request.body, ["id", "event_type"]);
         Identity::of(id.as_deref(), event_type.as_deref())
     }
 

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::Secret;
 
-use crate::json::text_at;
+use crate::json::{text_at, texts};
 
 use super::keys::Keys;
 use super::signature::{Encoding, given};
@@ -93,8 +93,8 @@ impl Scheme for SendGrid {
     }
 
     fn identify_item(&self, item: &[u8]) -> Identity {
-        let id = text_at(item, "/sg_event_id");
-        Identity::of(id.as_deref(), text_at(item, "/event").as_deref())
+        let [id, event] = texts(item, ["sg_event_id", "event"]);
+        Identity::of(id.as_deref(), event.as_deref())
     }
 
     fn split(&self) -> Option<Split> {

@@ -25,6 +25,8 @@ impl Encoding {
     pub(super) fn decode(self, text: &str) -> Result<Vec<u8>, Refusal> {
         match self {
             Self::Base64 => STANDARD.decode(text).map_err(|_| Refusal::Malformed),
+            // The library passes over a 0x, which no sender writes.
+            Self::Hex if text.starts_with("0x") => Err(Refusal::Malformed),
             Self::Hex => hex::decode(text).map_err(|_| Refusal::Malformed),
         }
     }

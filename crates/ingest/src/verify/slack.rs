@@ -1,7 +1,11 @@
 //! `slack`: Slack's events, commands and interactions (docs.slack.dev, "Verifying requests from Slack", "Using the
 //! Events API").
 
-use crate::json::text_at;
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::json::{speaks_of, text_at};
 
 use super::about::TIMED;
 use super::keys::TimedOptions;
@@ -27,6 +31,23 @@ pub(super) const ABOUT: About = About {
     )
 };
 
+/// What an event says of itself: the inner type is the one that tells.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event: Option<Inner<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Inner<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+}
+
 /// The scheme.
 #[derive(Debug)]
 pub(super) struct Slack(Versioned);
@@ -44,7 +65,8 @@ impl Scheme for Slack {
     }
 
     fn handshake(&self, request: &Received<'_>) -> Option<Handshake> {
-        if text_at(request.body, "/type")? != "url_verification" {
+        const CHALLENGE: &str = "url_verification";
+        if !speaks_of(request.body, CHALLENGE) || text_at(request.body, "/type")? != CHALLENGE {
             return None;
         }
         let challenge = text_at(request.body, "/challenge")?;
@@ -60,10 +82,13 @@ impl Scheme for Slack {
     }
 
     fn identify(&self, request: &Received<'_>) -> Identity {
-        let id = text_at(request.body, "/event_id");
-        let event_type = text_at(request.body, "/event/type");
-        let event_type = event_type.or_else(|| text_at(request.body, "/type"));
-        Identity::of(id.as_deref(), event_type.as_deref())
+        let body: Result<Body<'_>, _> = serde_json::from_slice(request.body);
+        let Ok(body) = body else {
+            return Identity::default();
+        };
+        let inner = body.event.and_then(|event| event.kind);
+        let event_type = inner.or(body.kind);
+        Identity::of(body.event_id.as_deref(), event_type.as_deref())
     }
 
     fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {

@@ -1,6 +1,6 @@
 //! `square`: Square's webhooks (developer.squareup.com, "Validate notifications"): the URL is signed with the body.
 
-use crate::json::text_at;
+use crate::json::texts;
 
 use super::signature::{Algorithm, Encoding, HmacKeys, given};
 use super::{
@@ -51,8 +51,8 @@ impl Scheme for Square {
     }
 
     fn identify(&self, request: &Received<'_>) -> Identity {
-        let id = text_at(request.body, "/event_id");
-        Identity::of(id.as_deref(), text_at(request.body, "/type").as_deref())
+        let [id, event_type] = texts(request.body, ["event_id", "type"]);
+        Identity::of(id.as_deref(), event_type.as_deref())
     }
 
     fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {

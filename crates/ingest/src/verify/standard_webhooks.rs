@@ -227,7 +227,10 @@ impl Scheme for StandardWebhooks {
     fn identify(&self, request: &Received<'_>) -> Identity {
         let id = field(request.headers, self.names(request).id);
         // The specification says where the type stands, not that there is one.
-        let event_type = json::text_at(request.body, "/type");
+        let event_type = {
+            let [event_type] = json::texts(request.body, ["type"]);
+            event_type
+        };
         Identity::of(id, event_type.as_deref())
     }
 

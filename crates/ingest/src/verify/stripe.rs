@@ -5,7 +5,7 @@
 
 use domain::HumanDuration;
 
-use crate::json::text_at;
+use crate::json::texts;
 
 use super::about::TIMED;
 use super::keys::TimedOptions;
@@ -62,8 +62,8 @@ impl Scheme for Stripe {
     }
 
     fn identify(&self, request: &Received<'_>) -> Identity {
-        let id = text_at(request.body, "/id");
-        Identity::of(id.as_deref(), text_at(request.body, "/type").as_deref())
+        let [id, event_type] = texts(request.body, ["id", "type"]);
+        Identity::of(id.as_deref(), event_type.as_deref())
     }
 
     fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {

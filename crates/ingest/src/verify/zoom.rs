@@ -1,7 +1,7 @@
 //! `zoom`: Zoom's webhooks (developers.zoom.us, "Using webhooks"): Slack's manner of signing, and a challenge whose
 //! answer is an HMAC of its token.
 
-use crate::json::text_at;
+use crate::json::{speaks_of, text_at};
 
 use super::about::TIMED;
 use super::keys::TimedOptions;
@@ -37,7 +37,8 @@ impl Scheme for Zoom {
     }
 
     fn handshake(&self, request: &Received<'_>) -> Option<Handshake> {
-        if text_at(request.body, "/event")? != "endpoint.url_validation" {
+        const CHALLENGE: &str = "endpoint.url_validation";
+        if !speaks_of(request.body, CHALLENGE) || text_at(request.body, "/event")? != CHALLENGE {
             return None;
         }
         let plain = text_at(request.body, "/payload/plainToken")?;

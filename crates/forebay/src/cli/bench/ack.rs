@@ -1,12 +1,15 @@
 //! `forebay bench ack`
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{Journal, Readiness};
-use domain::{RouteName, SourceName, SystemClock};
+use domain::{Clock as _, RouteName, SourceName, SystemClock};
+use ingest::options::DedupOptions;
+use ingest::verify::{SCHEMES, Unsigned, VerifyOptions};
 use ingest::{Ingest, Listener, ListenerOptions, NoOp, SourceOptions, Window};
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use prometheus_client::registry::Registry;
@@ -14,7 +17,7 @@ use prometheus_client::registry::Registry;
 use super::load::{self, Measured};
 use super::median;
 use crate::cli::output;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 
 /// Measure durable acknowledgements against a no-op handler on the same HTTP stack
 ///
@@ -34,6 +37,10 @@ pub struct Args {
     /// The size of a body in bytes
     #[arg(long, value_name = "N", default_value_t = 1024)]
     body_bytes: usize,
+    /// Measure what verifying costs instead: requests signed by this scheme, to a source that verifies them
+    /// against the same ones to a source that does not. `forebay sources schemes` lists them
+    #[arg(long, value_name = "SCHEME")]
+    verify: Option<String>,
     /// Where the journal is written, in a directory of its own that is removed afterwards [default: the
     /// working directory]
     #[arg(long, value_name = "DIR")]
@@ -53,14 +60,24 @@ impl Readiness for Ready {
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
-    let rows = super::in_scratch(args.dir.as_deref(), |dir| measure(args, dir))?;
+    let signed = args
+        .verify
+        .as_deref()
+        .map(|name| Scheme::new(name, args.body_bytes));
+    let signed = signed.transpose()?;
+    let measuring = |dir: &std::path::Path| measure(args, signed.as_ref(), dir);
+    let rows = super::in_scratch(args.dir.as_deref(), measuring)?;
     if args.json {
         output::json_lines(&rows)?;
     } else {
+        let (first, second) = match args.verify {
+            Some(_) => ("unverified/s", "verified/s"),
+            None => ("no-op/s", "durable/s"),
+        };
         let header = [
             "connections",
-            "no-op/s",
-            "durable/s",
+            first,
+            second,
             "ratio",
             "of turns",
             "p50",
@@ -71,11 +88,76 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn measure(args: &Args, dir: &std::path::Path) -> anyhow::Result<Vec<serde_json::Value>> {
+/// Where the sources of the schemes that sign it are, as their senders have it.
+const URL: &str = "https://hooks.example.com";
+
+/// A scheme that is measured, and a request that it takes.
+struct Scheme {
+    options: VerifyOptions,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// What stands behind the source's path.
+    query: String,
+}
+
+impl Scheme {
+    fn new(name: &str, body_bytes: usize) -> Outcome<Self> {
+        let usage = |reason: String| Failure::say(Exit::Usage, reason);
+        let known = SCHEMES.iter().find(|about| about.name == name);
+        let about = known.ok_or_else(|| {
+            usage(format!(
+                "there is no scheme {name:?}; `forebay sources schemes` lists them"
+            ))
+        })?;
+        let options: toml::Table =
+            format!("scheme = \"{name}\"\n{}", about.least.replace(", ", "\n"))
+                .parse()
+                .map_err(anyhow::Error::from)?;
+        let options: VerifyOptions = options.try_into().map_err(anyhow::Error::from)?;
+        let scheme = options.build().map_err(usage)?;
+        let mut sample = scheme.sample("bench", "x");
+        let missing = body_bytes.saturating_sub(sample.body.len());
+        if missing > 0 {
+            sample = scheme.sample("bench", &"x".repeat(missing + 1));
+        }
+        let path = "/in/verified";
+        let url = format!("{URL}{path}");
+        let signed = scheme.sign(&Unsigned {
+            path,
+            url: Some(&url),
+            body: &sample.body,
+            id: "bench",
+            now: SystemClock.now(),
+        });
+        let signed = signed.map_err(|error| usage(format!("{name}: {error}")))?;
+        let content_type = ("content-type".to_owned(), sample.content_type.to_owned());
+        let headers = sample.headers.into_iter().chain(signed.headers);
+        Ok(Self {
+            options,
+            headers: std::iter::once(content_type).chain(headers).collect(),
+            body: signed.body.unwrap_or(sample.body),
+            query: signed.path.unwrap_or_default().replace(path, ""),
+        })
+    }
+
+    fn request(&self, source: &str) -> Vec<u8> {
+        load::request(
+            &format!("/in/{source}{}", self.query),
+            &self.headers,
+            &self.body,
+        )
+    }
+}
+
+fn measure(
+    args: &Args,
+    scheme: Option<&Scheme>,
+    dir: &std::path::Path,
+) -> anyhow::Result<Vec<serde_json::Value>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let servers = runtime.block_on(Servers::start(dir))?;
+    let servers = runtime.block_on(Servers::start(dir, scheme))?;
     let time = Duration::try_from_secs_f64(args.seconds)?;
     if !args.json {
         output::line(&format!(
@@ -83,34 +165,39 @@ fn measure(args: &Args, dir: &std::path::Path) -> anyhow::Result<Vec<serde_json:
             args.body_bytes, args.rounds, args.seconds
         ))?;
     }
+    let json = [("content-type".to_owned(), "application/json".to_owned())];
+    let plain = |path| load::request(path, &json, &load::body(args.body_bytes));
+    let ((first_at, first), second) = match scheme {
+        Some(scheme) => (
+            (servers.durable, scheme.request("bench")),
+            scheme.request("verified"),
+        ),
+        None => ((servers.no_op, plain("/")), plain("/in/bench")),
+    };
     let mut rows = Vec::new();
     for &connections in &args.connections {
         let mut rounds: Vec<(Measured, Measured)> = Vec::new();
         for _ in 0..args.rounds {
-            let no_op = load::run(servers.no_op, "/", connections, args.body_bytes, time)?;
-            let durable = load::run(
-                servers.durable,
-                "/in/bench",
-                connections,
-                args.body_bytes,
-                time,
-            )?;
-            rounds.push((no_op, durable));
+            let without = load::run(first_at, first.clone(), connections, time)?;
+            let with = load::run(servers.durable, second.clone(), connections, time)?;
+            rounds.push((without, with));
         }
-        rows.push(summary(connections, &rounds));
+        rows.push(summary(args, connections, &rounds));
     }
     Ok(rows)
 }
 
-fn summary(connections: usize, rounds: &[(Measured, Measured)]) -> serde_json::Value {
+fn summary(args: &Args, connections: usize, rounds: &[(Measured, Measured)]) -> serde_json::Value {
     let of =
         |pick: &dyn Fn(&(Measured, Measured)) -> f64| rounds.iter().map(pick).collect::<Vec<f64>>();
     let ratios = of(&|(no_op, durable)| durable.per_second / no_op.per_second);
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    let (first, second) = names(args.verify.is_some());
     serde_json::json!({
         "connections": connections,
-        "no_op_per_second": median(&of(&|(no_op, _)| no_op.per_second)),
-        "durable_per_second": median(&of(&|(_, durable)| durable.per_second)),
+        "verify": args.verify,
+        first: median(&of(&|(no_op, _)| no_op.per_second)),
+        second: median(&of(&|(_, durable)| durable.per_second)),
         "ratio": median(&ratios),
         "ratios": ratios,
         "p50_ms": median(&of(&|(_, durable)| millis(durable.p50))),
@@ -118,7 +205,16 @@ fn summary(connections: usize, rounds: &[(Measured, Measured)]) -> serde_json::V
     })
 }
 
+/// The fields of the two rates.
+const fn names(verifies: bool) -> (&'static str, &'static str) {
+    match verifies {
+        true => ("unverified_per_second", "verified_per_second"),
+        false => ("no_op_per_second", "durable_per_second"),
+    }
+}
+
 fn table_row(row: &serde_json::Value) -> Vec<String> {
+    let (first, second) = names(row["verify"].is_string());
     let number = |field: &str| row[field].as_f64().unwrap_or_default();
     let ratios = row["ratios"]
         .as_array()
@@ -128,8 +224,8 @@ fn table_row(row: &serde_json::Value) -> Vec<String> {
     let ratios: Vec<String> = ratios.map(|ratio| format!("{ratio:.2}")).collect();
     vec![
         output::text(row, "connections"),
-        format!("{:.0}", number("no_op_per_second")),
-        format!("{:.0}", number("durable_per_second")),
+        format!("{:.0}", number(first)),
+        format!("{:.0}", number(second)),
         format!("{:.2}", number("ratio")),
         ratios.join(" "),
         format!("{:.2} ms", number("p50_ms")),
@@ -145,7 +241,7 @@ struct Servers {
 }
 
 impl Servers {
-    async fn start(dir: &std::path::Path) -> anyhow::Result<Self> {
+    async fn start(dir: &std::path::Path, scheme: Option<&Scheme>) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock);
         let registry = &mut Registry::default();
         let options = journal::Options {
@@ -168,7 +264,21 @@ impl Servers {
         let limits = ListenerOptions::default()
             .validate()
             .map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
-        let sources = [(SourceName::new("bench")?, SourceOptions::default())].into();
+        let source = |verify: Option<VerifyOptions>| -> anyhow::Result<SourceOptions> {
+            Ok(SourceOptions {
+                verify,
+                public_url: serde_json::from_value(URL.into())?,
+                // The same request comes again and again.
+                dedup: DedupOptions::Off,
+                ..SourceOptions::default()
+            })
+        };
+        let mut sources: BTreeMap<SourceName, SourceOptions> = BTreeMap::new();
+        sources.insert(SourceName::new("bench")?, source(None)?);
+        if let Some(scheme) = scheme {
+            let verifying = source(Some(scheme.options.clone()))?;
+            sources.insert(SourceName::new("verified")?, verifying);
+        }
         let settings = ingest::Settings {
             limits: limits.clone(),
             ack_timeout: Duration::from_secs(10),
@@ -183,7 +293,7 @@ impl Servers {
         let metrics = ingest::Metrics::register(registry);
         let ingest = Ingest::new(
             &sources,
-            &std::collections::BTreeMap::new(),
+            &BTreeMap::new(),
             &[],
             settings,
             Window::new(1000),

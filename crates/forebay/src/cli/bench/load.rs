@@ -20,16 +20,15 @@ pub(super) struct Measured {
     pub p99: Duration,
 }
 
-/// Loads `address` for `time` over `connections`, with bodies of `body_bytes`. Blocks. Every answer that
+/// Loads `address` for `time` over `connections` with one request again and again. Blocks. Every answer that
 /// is not 200 is an error.
 pub(super) fn run(
     address: SocketAddr,
-    path: &str,
+    request: Vec<u8>,
     connections: usize,
-    body_bytes: usize,
     time: Duration,
 ) -> anyhow::Result<Measured> {
-    let request = Arc::new(request(address, path, body_bytes));
+    let request = Arc::new(request);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -72,15 +71,24 @@ pub(super) fn run(
     })
 }
 
-fn request(address: SocketAddr, path: &str, body_bytes: usize) -> Vec<u8> {
+/// A body of JSON of so many bytes.
+pub(super) fn body(bytes: usize) -> Vec<u8> {
     let mut body = br#"{"text":""#.to_vec();
-    body.resize(body_bytes.saturating_sub(2), b'x');
+    body.resize(bytes.saturating_sub(2), b'x');
     body.extend_from_slice(b"\"}");
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\nuser-agent: forebay-bench\r\ncontent-length: {}\r\n\r\n",
+    body
+}
+
+/// The bytes of a request.
+pub(super) fn request(path: &str, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: forebay-bench\r\ncontent-length: {}\r\n",
         body.len()
     );
-    [head.into_bytes(), body].concat()
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
 }
 
 async fn one(

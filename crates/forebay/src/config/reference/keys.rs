@@ -186,6 +186,11 @@ pub(super) const SECTIONS: &[Section] = &[
             key("paths", "list of strings", "start with `/`; no `?`, `#` or blank; no two sources share one",
                 "Paths it answers on, besides `/in/NAME`, which always works.")
                 .edges(&["[\"/webhook/gc\"]"], &["[\"webhook\"]", "[\"/a?b\"]", "[\"/healthz\"]"]),
+            key("handshake", "string", "`asana`, `monday`, `ringcentral`, `trello`, `x` (with scheme `hmac`)",
+                "A challenge of the sender that is answered where the scheme knows of none, and is not stored.")
+                .edges(&["\"asana\""], &["\"nobody\"", "\"x\""]),
+            key("retry_window", "duration", "",
+                "From the sender's first try to its last. While events are refused, log, `status` and metrics say from when on they are lost. Default: what is known of the scheme's sender."),
             key("public_url", "string", "http:// or https://, no query; required for schemes that sign the URL",
                 "The source's address as its sender has it. With a path it stands for the whole of it; without one the request's own path is put behind it.")
                 .edges(&["\"https://hooks.example.com\"", "\"https://h/a/b\""], &["\"hooks.example.com\"", "\"https://h/?a\"", "\"https://u@h\""]),
