@@ -34,9 +34,9 @@ fn show(status: &Value) -> std::io::Result<()> {
         Some(reason) => format!("NOT ready: {reason}"),
     };
     output::line(&format!(
-        "Forebay {}, {ready}; accepted {} events, durable on {}; journal {}, state {}",
+        "Forebay {}, {ready}; accepted {}, durable on {}; journal {}, state {}",
         output::text(status, "version"),
-        output::text(status, "accepted"),
+        events(status["accepted"].as_u64().unwrap_or_default()),
         output::text(status, "durability"),
         bytes(&status["journal"]["bytes"]),
         bytes(&status["state"]["bytes"]),
@@ -177,6 +177,14 @@ fn notes(route: &Value) -> Vec<String> {
     notes
 }
 
+/// `1 event`, `2 events`.
+fn events(count: u64) -> String {
+    match count {
+        1 => "1 event".into(),
+        more => format!("{more} events"),
+    }
+}
+
 /// A dead-letter target, if there is something to say of it.
 fn export(export: &Value) -> Vec<String> {
     let target = output::text(export, "target");
@@ -195,10 +203,11 @@ fn export(export: &Value) -> Vec<String> {
         notes.push(format!("{letters} for {target}{state}"));
     }
     if count("refused") > 0 {
-        notes.push(format!(
-            "{} dead letters stay here because {target} would not take them: `forebay dlq show ID` says why",
-            count("refused")
-        ));
+        let letters = match count("refused") {
+            1 => format!("1 dead letter stays here because {target} would not take it"),
+            more => format!("{more} dead letters stay here because {target} would not take them"),
+        };
+        notes.push(format!("{letters}: `forebay dlq show ID` says why"));
     }
     let error = &export["last_error"];
     if error.is_object() && (away || count("refused") > 0) {
