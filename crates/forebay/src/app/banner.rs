@@ -87,7 +87,7 @@ fn unless_subscribed(config: &Config, source: &SourceName) -> &'static str {
     let mut routes = config.routes.values();
     match routes.any(|route| route.from.contains(source)) {
         true => "",
-        false => "   (503 no-route until a subscription takes it)",
+        false => "   # 503 no-route until a subscription takes it",
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
         let only_subscriptions = "[subscriptions]\nenabled = true\n[sources.shop]\ntype = \"http\"\nverify = { scheme = \"none\" }\n";
         let told = told(only_subscriptions, None, None, "127.0.0.1:8080");
         assert!(
-            told.ends_with("(503 no-route until a subscription takes it)"),
+            told.ends_with("# 503 no-route until a subscription takes it"),
             "{told}"
         );
     }
