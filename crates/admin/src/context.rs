@@ -1,13 +1,14 @@
 //! What every handler has at hand: the ports, and the limits that hold over all requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::Clock;
 use domain::ports::{
     Archive, DeadLetters, Imports, Journal, Readiness, Routes, Sources, State, Subscriptions,
 };
+use domain::{Clock, RouteName};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
@@ -32,6 +33,8 @@ pub struct Ports {
     pub state: Arc<dyn State>,
     /// Dead letters and redrives.
     pub dead_letters: Arc<dyn DeadLetters>,
+    /// How long a route's dead letters are kept after every target has confirmed them.
+    pub dead_letters_kept: Arc<dyn Fn(&RouteName) -> Duration + Send + Sync>,
     /// What brings back what lies in queues outside.
     pub imports: Arc<dyn Imports>,
     /// The routes that the API makes.

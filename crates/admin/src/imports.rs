@@ -48,7 +48,9 @@ pub(crate) async fn begin(State(context): State<Context>, body: Body) -> Result<
                 ImportError::Running(_) => (StatusCode::CONFLICT, "import-running"),
                 ImportError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-destination"),
                 ImportError::UnknownSource(_) => (StatusCode::NOT_FOUND, "unknown-source"),
-                ImportError::NotReadable { .. } => (StatusCode::BAD_REQUEST, "not-readable"),
+                ImportError::NotReadable { .. } | ImportError::NoQueue(_) => {
+                    (StatusCode::BAD_REQUEST, "not-readable")
+                }
             };
             Err(Problem::new(status, code, error.to_string()))
         }
@@ -90,6 +92,8 @@ fn read_id(text: &str) -> Result<u64, Problem> {
 }
 
 fn none(id: u64) -> Problem {
-    let detail = format!("there is no import {id} since the server started");
+    let detail = format!(
+        "there is no import {id} since the server started; GET /api/v1/imports lists those there are"
+    );
     Problem::new(StatusCode::NOT_FOUND, "no-such-import", detail)
 }

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::ports::{Durability, RouteStatus};
-use domain::{RouteName, Timestamp};
+use domain::ports::{Durability, Import, ImportStatus, RouteStatus, Sources};
+use domain::{RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
 use crate::context::{Context, JournalUsage};
+use crate::routes::{self, RouteView};
 
 /// The answer. Scripts rely on the names.
 #[derive(Debug, Serialize)]
@@ -24,7 +25,21 @@ pub(crate) struct Status {
     state: StateUsage,
     /// What is set up weaker at a destination than Forebay promises.
     findings: Vec<RouteFinding>,
-    routes: Vec<RouteStatus>,
+    /// The sources that are queues.
+    queues: Vec<Queue>,
+    /// The imports that run.
+    imports: Vec<Import>,
+    routes: Vec<RouteView>,
+}
+
+#[derive(Debug, Serialize)]
+struct Queue {
+    source: SourceName,
+    #[serde(rename = "type")]
+    kind: String,
+    reads: String,
+    /// Why it is not read just now.
+    last_error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,8 +71,27 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<Status> {
         journal: (ports.journal_usage)(),
         state,
         findings: findings(&routes),
-        routes,
+        queues: queues(&*ports.sources),
+        imports: ports.imports.list().into_iter().filter(runs).collect(),
+        routes: routes::views(ports, routes).await,
     })
+}
+
+fn queues(sources: &dyn Sources) -> Vec<Queue> {
+    let sources = sources.statuses().into_iter();
+    let queues = sources.filter_map(|source| {
+        Some(Queue {
+            source: source.name,
+            kind: source.kind,
+            reads: source.reads?,
+            last_error: source.last_error,
+        })
+    });
+    queues.collect()
+}
+
+fn runs(import: &Import) -> bool {
+    import.status == ImportStatus::Running
 }
 
 fn findings(routes: &[RouteStatus]) -> Vec<RouteFinding> {

@@ -56,6 +56,17 @@ pub(crate) fn late(place: &str, limit: Duration) -> Unavailable {
     )
 }
 
+/// No connection within the limit. What speaks another protocol is silent as often as not.
+pub(crate) fn not_opened(place: &str, key: &str, limit: Duration) -> Unavailable {
+    Unavailable::new(
+        "timeout",
+        format!(
+            "no answer from {place} within {}s: it is away, or something else listens on that port; look at `{key}`",
+            limit.as_secs_f32()
+        ),
+    )
+}
+
 /// Why there was no answer. `place` is host and port, `key` the option that names it; the error's own text may hold the
 /// URL and is not used.
 pub(crate) fn gone(place: &str, key: &str, error: &(dyn Error + 'static)) -> Unavailable {
@@ -81,7 +92,7 @@ pub(crate) fn known(place: &str, key: &str, error: &(dyn Error + 'static)) -> Op
 
 fn one(place: &str, key: &str, error: &(dyn Error + 'static)) -> Option<Unavailable> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(broken_tls(place, error));
+        return Some(broken_tls(place, key, error));
     }
     if error.to_string() == "dns error" {
         return Some(unresolved(place, key));
@@ -116,14 +127,34 @@ fn unresolved(place: &str, key: &str) -> Unavailable {
     )
 }
 
-fn broken_tls(place: &str, error: &rustls::Error) -> Unavailable {
+fn broken_tls(place: &str, key: &str, error: &rustls::Error) -> Unavailable {
     let what = match error {
         rustls::Error::InvalidCertificate(why) => {
             format!(
                 "its certificate is not good ({why}); the system's trusted certificates are what counts, or those of `ca_file` where there is one"
             )
         }
+        rustls::Error::InvalidMessage(_) => format!(
+            "what listens there does not speak TLS: correct the scheme or the port in `{key}`"
+        ),
         other => format!("TLS failed ({other})"),
     };
     Unavailable::new("tls", format!("{place}: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_without_tls_is_told_by_the_key_to_mend() {
+        let error = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let error = io::Error::new(io::ErrorKind::InvalidData, error);
+        let why = known("h:5671", "url", &error).unwrap();
+        assert_eq!(why.cause.code, "tls");
+        assert_eq!(
+            why.cause.detail,
+            "h:5671: what listens there does not speak TLS: correct the scheme or the port in `url`"
+        );
+    }
 }

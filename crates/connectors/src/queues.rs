@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::ports::{Destination, Inlet, Message};
+use domain::ports::{Destination, Finding, Inlet, Message};
 use domain::{ByteSize, Unavailable};
 use serde::Deserialize;
 
@@ -151,6 +151,14 @@ impl Inlet for ReadOnly {
 
     async fn look(&self) -> Result<(), Unavailable> {
         self.inlet()?.look().await
+    }
+
+    fn is_mistake(&self, why: &Unavailable) -> bool {
+        self.0.inlet().is_some_and(|inlet| inlet.is_mistake(why))
+    }
+
+    async fn inspect(&self) -> Result<Vec<Finding>, Unavailable> {
+        self.inlet()?.inspect().await
     }
 
     fn readers(&self) -> usize {

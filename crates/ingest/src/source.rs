@@ -167,9 +167,10 @@ impl Source {
         self.public_url.as_ref().map(|url| url.of(path))
     }
 
-    /// Shows why it is not read just now, or that it is.
-    pub(crate) fn show_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// Shows why it is not read just now, or that it is. Returns whether there was trouble before.
+    pub(crate) fn show_trouble(&self, trouble: Option<String>) -> bool {
+        let mut shown = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *shown, trouble).is_some()
     }
 
     pub(crate) fn note_accepted(&self, at: Timestamp) {

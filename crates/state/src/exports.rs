@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::ports::{
-    BatchLimit, DeadLetter, ExportCounts, ExportRefusal, Exported, Exports, Letter, StateError,
+    BatchLimit, DeadLetter, ExportConfirmed, ExportCounts, ExportRefusal, Exported, Exports,
+    Letter, StateError,
 };
 use domain::{Cause, DestinationName, RouteName, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::connection::CallError;
 use crate::dead;
@@ -175,6 +176,33 @@ fn counts(
     Ok(ExportCounts { pending, refused })
 }
 
+/// The targets that have a letter, with when they had. Each notes a minute's last letter, so that the time may be later by
+/// as much.
+pub(crate) fn confirmations(
+    connection: &Connection,
+    letter: Letter,
+) -> Result<Vec<ExportConfirmed>, CallError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT target, at, min(through) FROM exports
+         WHERE route = (SELECT route FROM dead WHERE letter = ?1) AND through >= ?1
+           AND target NOT IN (SELECT target FROM exports_refused WHERE letter = ?1)
+         GROUP BY target ORDER BY target",
+    )?;
+    let mut rows = statement.query([int(letter.0)])?;
+    let mut confirmed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (target, at) = (target(row, 0)?, time(row, 1)?);
+        confirmed.push(ExportConfirmed { target, at });
+    }
+    Ok(confirmed)
+}
+
+fn target(row: &Row<'_>, at: usize) -> Result<DestinationName, CallError> {
+    let target: String = row.get(at)?;
+    let impossible = |_| StateError::Failed("state holds an impossible target".into());
+    Ok(DestinationName::new(&target).map_err(impossible)?)
+}
+
 /// The targets that would not take a letter.
 pub(crate) fn refusals(
     connection: &Connection,
@@ -186,9 +214,7 @@ pub(crate) fn refusals(
     let mut rows = statement.query([int(letter.0)])?;
     let mut refusals = Vec::new();
     while let Some(row) = rows.next()? {
-        let target: String = row.get(0)?;
-        let target = DestinationName::new(&target)
-            .map_err(|_| StateError::Failed("state holds an impossible target".into()))?;
+        let target = target(row, 0)?;
         let (code, detail): (String, String) = (row.get(2)?, row.get(3)?);
         refusals.push(ExportRefusal {
             target,

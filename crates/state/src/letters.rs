@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::ports::{
-    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Edit, Edited, Letter,
-    Redrive, RedriveId, RedriveStep, Selection, StateError,
+    DeadFilter, DeadGroup, DeadLetter, DeadLetters, DeadPage, DeadQuery, Edit, Edited,
+    ExportConfirmed, Letter, Redrive, RedriveId, RedriveStep, Selection, StateError,
 };
 use domain::{EventId, RouteName, Timestamp};
 use rusqlite::Connection;
@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use crate::connection::CallError;
 use crate::dead::{self, Whose};
 use crate::edits;
+use crate::exports;
 use crate::redrives::{self, Request};
 use crate::returned;
 use crate::store::SqliteState;
@@ -64,6 +65,11 @@ impl DeadLetters for SqliteState {
     ) -> Result<Vec<DeadGroup>, StateError> {
         let filter = filter.clone();
         self.looks(move |connection| dead::groups(connection, &filter, limit))
+            .await
+    }
+
+    async fn exported_to(&self, letter: Letter) -> Result<Vec<ExportConfirmed>, StateError> {
+        self.looks(move |connection| exports::confirmations(connection, letter))
             .await
     }
 

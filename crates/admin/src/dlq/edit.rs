@@ -101,7 +101,7 @@ pub(crate) async fn redrive(
             .route
             .map_or_else(String::new, |route| format!(" on route {route}"));
         let detail = format!(
-            "event {id} is not dead{of}, or its route was retired; /api/v1/events/{id} says what became of it"
+            "event {id} is not dead{of}, or its route was retired; GET /api/v1/events/{id} says what became of it"
         );
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-dead", detail));
     };
@@ -121,6 +121,10 @@ pub(crate) async fn history(
     }
     let turn = context.look_back().await?;
     let history = context.ports.dead_letters.history(id).await?;
+    if history.is_empty() {
+        // An id that is misspelt has no edits either.
+        events::find(&context.ports, id).await?;
+    }
     turn.answer(Trail {
         id,
         history: history.into_iter().map(entry).collect(),

@@ -11,8 +11,8 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use domain::ports::{DeadGroup, DeadLetter, DeadPage, DeadQuery};
-use domain::{EventId, RouteName};
+use domain::ports::{DeadGroup, DeadLetter, DeadPage, DeadQuery, ExportConfirmed};
+use domain::{DestinationName, EventId, RouteName, Timestamp};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -82,7 +82,28 @@ pub(crate) async fn show(
         return Err(none(id, wanted.as_ref(), &letters));
     };
     let letter = letters.remove(at);
-    turn.answer(ShownLetter::of(&letter, &letters))
+    let exported = context.ports.dead_letters.exported_to(letter.letter);
+    let exported = exported.await?;
+    let kept_until = kept_until(&context.ports, &letter, &exported).await;
+    turn.answer(ShownLetter::of(&letter, &letters, exported, kept_until))
+}
+
+/// When a letter goes by itself: once every target of its route has it, and it was kept for so long.
+async fn kept_until(
+    ports: &Ports,
+    letter: &DeadLetter,
+    exported: &[ExportConfirmed],
+) -> Option<Timestamp> {
+    let routes = ports.routes.statuses().await;
+    let route = routes.iter().find(|route| route.name == letter.route)?;
+    let has = |name: &DestinationName| exported.iter().any(|one| one.target == *name);
+    let mut targets = route.exports.iter();
+    if !targets.all(|export| has(&export.target)) {
+        return None;
+    }
+    let last = exported.iter().map(|one| one.at).max()?;
+    last.checked_add((ports.dead_letters_kept)(&letter.route))
+        .ok()
 }
 
 /// The page that the query asks for.

@@ -1,6 +1,6 @@
 //! A dead letter as JSON: a line of a list, and whole.
 
-use domain::ports::{DeadLetter, ExportRefusal, Letter};
+use domain::ports::{DeadLetter, ExportConfirmed, ExportRefusal, Letter};
 use domain::{EventId, Reason, RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
@@ -98,12 +98,24 @@ pub(super) struct ShownLetter {
     #[serde(flatten)]
     letter: LetterView,
     also_on: Vec<RouteName>,
+    /// The targets that have it.
+    exported: Vec<ExportConfirmed>,
+    /// When it goes by itself, if every target of its route has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_until: Option<Timestamp>,
 }
 
 impl ShownLetter {
-    pub(super) fn of(letter: &DeadLetter, others: &[DeadLetter]) -> Self {
+    pub(super) fn of(
+        letter: &DeadLetter,
+        others: &[DeadLetter],
+        exported: Vec<ExportConfirmed>,
+        kept_until: Option<Timestamp>,
+    ) -> Self {
         Self {
             letter: LetterView::whole(letter),
+            exported,
+            kept_until,
             also_on: others.iter().map(|other| other.route.clone()).collect(),
         }
     }

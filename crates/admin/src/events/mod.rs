@@ -5,13 +5,15 @@ mod page;
 mod query;
 mod view;
 
+use std::collections::BTreeSet;
+
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use domain::EventId;
+use domain::{EventId, RouteName, StoredEvent};
 use http::StatusCode;
 
-use crate::context::Context;
+use crate::context::{Context, Ports};
 use crate::problem::Problem;
 use query::EventsQuery;
 use view::EventView;
@@ -37,14 +39,21 @@ pub(crate) async fn show(
     let id = self::id(&id?.0)?;
     let ports = &context.ports;
     let turn = context.look_back().await?;
+    let stored = find(ports, id).await?;
+    let routes = ports.routes.statuses().await;
+    let fates = fates::of(&*ports.state, &*ports.routes, &routes, &stored).await?;
+    let edits = ports.dead_letters.history(id).await?;
+    let edited_on: BTreeSet<RouteName> = edits.into_iter().map(|edit| edit.route).collect();
+    turn.answer(EventView::of(&stored, fates, edited_on))
+}
+
+/// The event, from wherever it still is.
+pub(crate) async fn find(ports: &Ports, id: EventId) -> Result<StoredEvent, Problem> {
     let found = match ports.archive.find(id).await? {
         Some(stored) => Some(stored),
         None => ports.state.find(id).await?,
     };
-    let stored = found.ok_or_else(|| gone(id))?;
-    let routes = ports.routes.statuses().await;
-    let fates = fates::of(&*ports.state, &*ports.routes, &routes, &stored).await?;
-    turn.answer(EventView::of(&stored, fates))
+    found.ok_or_else(|| gone(id))
 }
 
 /// An event's id as it stands in a path.

@@ -1,8 +1,10 @@
 //! How an event is shown: in a line of a list, and whole.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::{EventId, Header, Seq, SourceName, StoredEvent, Timestamp};
+use domain::{EventId, Header, RouteName, Seq, SourceName, StoredEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::fates::RouteFate;
@@ -52,6 +54,8 @@ pub(crate) struct EventView {
     headers: Vec<HeaderView>,
     body: String,
     body_encoding: Encoding,
+    /// The routes on which an operator gave its dead letter another body: what is delivered there is not `body`.
+    edited_on: BTreeSet<RouteName>,
 }
 
 /// A header; `value_encoding` is there only when it is not plain text.
@@ -83,7 +87,11 @@ impl Encoding {
 }
 
 impl EventView {
-    pub(super) fn of(stored: &StoredEvent, routes: Vec<RouteFate>) -> Self {
+    pub(super) fn of(
+        stored: &StoredEvent,
+        routes: Vec<RouteFate>,
+        edited_on: BTreeSet<RouteName>,
+    ) -> Self {
         let event = &stored.event;
         let (body, body_encoding) = lossless(&event.body);
         Self {
@@ -93,6 +101,7 @@ impl EventView {
             headers: event.headers.iter().map(HeaderView::of).collect(),
             body,
             body_encoding,
+            edited_on,
         }
     }
 }

@@ -49,8 +49,12 @@ pub(crate) struct SubscriptionList {
 struct Draining {
     id: SubscriptionId,
     status: &'static str,
-    /// Events that are still to be delivered.
+    /// Both together.
     waiting: u64,
+    /// Events that are still to be delivered.
+    events: u64,
+    /// Dead letters on their way to its target.
+    letters: u64,
 }
 
 pub(crate) async fn create(
@@ -123,11 +127,13 @@ pub(crate) async fn delete(
     body::without_options(body, context.limits.body_bytes).await?;
     match context.ports.subscriptions.delete(id, leftover).await? {
         Deleted::Gone => Ok(StatusCode::NO_CONTENT.into_response()),
-        Deleted::Draining(waiting) => {
+        Deleted::Draining { events, letters } => {
             let draining = Draining {
                 id,
                 status: "draining",
-                waiting,
+                waiting: events + letters,
+                events,
+                letters,
             };
             Ok((StatusCode::ACCEPTED, Json(draining)).into_response())
         }

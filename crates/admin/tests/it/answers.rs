@@ -66,6 +66,30 @@ async fn the_status_has_the_names_that_scripts_rely_on() {
 }
 
 #[tokio::test]
+async fn the_status_has_the_queues_the_imports_that_run_and_the_names_of_subscriptions() {
+    let world = world();
+    let asker = Asker::new(world.ports());
+    let begun = asker
+        .ask("POST", "/api/v1/imports", r#"{"from":"ops"}"#)
+        .await;
+    assert_eq!(begun.status, 202);
+    let of_one = r#"{"name":"crm","url":"https://h/","source":"a"}"#;
+    let subscribed = asker.ask("POST", crate::subscriptions::PATH, of_one).await;
+    assert_eq!(subscribed.status, 201);
+    let answer = subscribed.json();
+    let named = answer["route"].as_str().unwrap();
+    world.routes.lock().unwrap().push(route(named, &["a"]));
+    let status = asker.json("/api/v1/status").await;
+    assert_eq!(status["imports"][0]["from"], "ops");
+    let queue = json!({"source": "q", "type": "sqs", "reads": "queue q", "last_error": "queue: there is no such queue"});
+    assert_eq!(status["queues"], json!([queue]));
+    assert_eq!(status["routes"][0].get("subscription"), None);
+    assert_eq!(status["routes"][2]["subscription"], "crm");
+    let routes = asker.json("/api/v1/routes").await;
+    assert_eq!(routes["routes"][2]["subscription"], "crm");
+}
+
+#[tokio::test]
 async fn probes_say_alive_and_ready_with_the_reason() {
     let world = world();
     let asker = Asker::new(world.ports());
@@ -221,6 +245,8 @@ async fn a_request_that_hangs_is_answered_at_the_timeout() {
         assert_eq!(answer.header("retry-after"), "5");
     }
     *world.stuck.lock().unwrap() = false;
+    // What is asked of state is a thread's to answer, which no clock of the test waits for.
+    tokio::time::resume();
     assert_eq!(
         asker.get(&path).await.status,
         200,

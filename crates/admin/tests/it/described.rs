@@ -235,6 +235,7 @@ async fn every_answer_about_dead_letters_is_as_described() {
     let (edit, history) = ("/api/v1/dlq/{id}/redrive", "/api/v1/dlq/{id}/history");
     let edit_one = format!("/api/v1/dlq/{}/redrive", id(1));
     let edit_gone = format!("/api/v1/dlq/{}/redrive", id(77));
+    let history_gone = format!("/api/v1/dlq/{}/history", id(77));
     let history_one = format!("/api/v1/dlq/{}/history", id(1));
     let asks: &[(&str, &str, &str, &str, u16)] = &[
         ("get", list, list, "", 200),
@@ -259,6 +260,7 @@ async fn every_answer_about_dead_letters_is_as_described() {
         ("post", edit, &edit_gone, r#"{"body":"{}"}"#, 404),
         ("get", history, &history_one, "", 200),
         ("get", history, "/api/v1/dlq/1/history", "", 400),
+        ("get", history, &history_gone, "", 404),
         ("post", redrives, redrives, dry, 200),
         ("post", redrives, redrives, all, 202),
         ("post", redrives, redrives, &ids, 202),

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::ports::{Bury, DeadLetters, RetireFate, Settlement, State};
-use domain::{Cause, Reason, RouteName, Seq};
+use domain::ports::{
+    BreakerState, Bury, DeadLetters, ExportStatus, Exported, Exports as _, Letter, RetireFate,
+    Settlement, State,
+};
+use domain::{Cause, DestinationName, Reason, RouteName, Seq};
 use serde_json::{Value, json};
 use state::SqliteState;
 
@@ -121,6 +124,42 @@ async fn dead_letters_come_newest_burial_first_and_without_bodies() {
     }
     assert_eq!(seen.len(), 3);
     assert_eq!(seen.concat(), all);
+}
+
+#[tokio::test]
+async fn a_letter_says_which_targets_have_it_and_until_when_it_is_kept() {
+    let world = world().await;
+    let target = |name: &str| DestinationName::new(name).unwrap();
+    let status = |name: &str| ExportStatus {
+        target: target(name),
+        target_type: "sqs".into(),
+        breaker: BreakerState::Passing,
+        pending: 0,
+        refused: 0,
+        last_error: None,
+    };
+    world.routes.lock().unwrap()[0].exports = vec![status("ops"), status("lake")];
+    let asker = Asker::new(world.ports());
+    let exported = async |name: &str, through, second| {
+        let step = Exported {
+            route: RouteName::new("r").unwrap(),
+            target: target(name),
+            through: Letter(through),
+            unexportable: Vec::new(),
+            at: at(second),
+        };
+        world.letters().exported(step).await.unwrap();
+    };
+    let path = format!("/api/v1/dlq/{}?route=r", id(5));
+    assert_eq!(asker.json(&path).await["exported"], json!([]));
+    exported("ops", 6, 100).await;
+    let shown = asker.json(&path).await;
+    assert_eq!(shown["exported"], json!([{"target": "ops", "at": at(100)}]));
+    assert_eq!(shown.get("kept_until"), None, "another has it not");
+    exported("lake", 5, 200).await;
+    let shown = asker.json(&path).await;
+    assert_eq!(shown["exported"][0]["target"], "lake");
+    assert_eq!(shown["kept_until"], json!(at(200 + 3600)));
 }
 
 #[tokio::test]

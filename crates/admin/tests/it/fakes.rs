@@ -138,6 +138,7 @@ impl World {
             journal: Arc::clone(self) as _,
             state: Arc::clone(self) as _,
             dead_letters: self.letters() as _,
+            dead_letters_kept: Arc::new(|_| Duration::from_secs(3600)),
             imports: Arc::new(FakeImports::default()) as _,
             subscriptions: Arc::clone(&self.subscriptions) as _,
             redrive_begun: Arc::clone(&self.redrive_begun),
@@ -216,7 +217,7 @@ impl Routes for World {
 
 impl Sources for World {
     fn statuses(&self) -> Vec<SourceStatus> {
-        vec![SourceStatus {
+        let http = SourceStatus {
             name: source("a"),
             kind: "http".into(),
             reads: None,
@@ -231,7 +232,17 @@ impl Sources for World {
             refused: 3,
             last_refusal: Some("not-verified".into()),
             last_accepted_at: Some(at(1)),
-        }]
+        };
+        let queue = SourceStatus {
+            name: source("q"),
+            kind: "sqs".into(),
+            reads: Some("queue q".into()),
+            last_error: Some("queue: there is no such queue".into()),
+            paths: Vec::new(),
+            scheme: "queue".into(),
+            ..http.clone()
+        };
+        vec![http, queue]
     }
 }
 

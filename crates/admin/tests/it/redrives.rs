@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::ask::Asker;
 use crate::dlq::world;
-use crate::fakes::{at, id};
+use crate::fakes::{at, event, id};
 
 const PATH: &str = "/api/v1/redrives";
 
@@ -200,6 +200,16 @@ async fn an_edited_letter_is_put_back_with_its_new_body_and_the_old_one_is_kept(
         (&before["body"], &before["body_encoding"])
     );
     assert_eq!(entry["bytes_after"], 8);
+    world
+        .events
+        .lock()
+        .unwrap()
+        .push(event(1, "a", "as it came"));
+    let shown = asker.json(&format!("/api/v1/events/{}", id(1))).await;
+    assert_eq!(
+        (&shown["body"], &shown["edited_on"]),
+        (&json!("as it came"), &json!(["s"]))
+    );
     let again = asker.ask("POST", &path, edit).await;
     assert_eq!(
         (again.status.as_u16(), &again.json()["code"]),

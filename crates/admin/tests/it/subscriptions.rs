@@ -299,7 +299,7 @@ async fn a_deletion_with_events_waiting_asks_what_shall_become_of_them() {
         .ask("DELETE", &format!("{one}?pending=deliver"), "")
         .await;
     assert_eq!(draining.status, 202);
-    let expected = json!({"id": subscription_id(1), "status": "draining", "waiting": 12});
+    let expected = json!({"id": subscription_id(1), "status": "draining", "waiting": 12, "events": 12, "letters": 0});
     assert_eq!(draining.json(), expected);
     assert_eq!(asker.json(&one).await["status"], "draining");
     let body = json!({"name": "c", "url": "https://h/"}).to_string();

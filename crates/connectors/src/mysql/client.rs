@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::link::within;
 use super::options::Config;
 use super::session::{self, Session};
+use crate::outbound;
 
 /// A session that was used this short a time ago is taken to be there still.
 const FRESH: Duration = Duration::from_secs(1);
@@ -114,7 +115,9 @@ impl Pool {
             .map_err(|_| Unavailable::new("connection", "the set-up did not come to its end"))?
             .map_err(|reason| Unavailable::new("configuration", reason))?;
         let opening = session::connect(options, &place);
-        let conn = within(self.config.connect_timeout, &place, opening).await??;
+        let limit = self.config.connect_timeout;
+        let conn = tokio::time::timeout(limit, opening).await;
+        let conn = conn.map_err(|_| outbound::not_opened(&place, "url", limit))??;
         let set_up = session::set_up(conn, &self.config.target);
         let session = within(self.config.timeout, &place, set_up).await??;
         tracing::debug!(server = %place, "connected to mysql");

@@ -237,7 +237,10 @@ fn meaning(number: u16, sqlstate: &str) -> &'static str {
         1021 => "the server's disk is full: make room there",
         1030 => "the server's storage failed: see its log, and whether its disk is full",
         1040 => "the server has no connection left: raise max_connections, or lower `concurrency`",
-        1044 | 1142 | 1143 | 1227 | 1370 => {
+        1044 => {
+            "the account has no rights in the database, or there is no such database: grant INSERT and SELECT on the table, and CREATE if Forebay is to make it, or correct the URL"
+        }
+        1142 | 1143 | 1227 | 1370 => {
             "the account has not the right to: grant INSERT and SELECT on the table, and CREATE if Forebay is to make it"
         }
         1045 | 1698 => "the server refused the user or its password: correct the URL",

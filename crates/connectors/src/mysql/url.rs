@@ -64,12 +64,7 @@ impl Url {
                 "ssl-ca" => ca = Some(PathBuf::from(value)),
                 "ssl-name" => name = Some(value),
                 "socket" => socket = Some(value),
-                _ => {
-                    return Err(
-                        "has a setting that is not known: there are ssl-mode, ssl-ca, ssl-name and socket"
-                            .into(),
-                    );
-                }
+                other => return Err(unknown(other)),
             }
         }
         url.set_query(None);
@@ -164,6 +159,19 @@ impl Url {
     }
 }
 
+/// What other clients call such settings. Another name may be a piece of a password with a ? in it, and is not quoted.
+const OF_OTHERS: [&str; 6] = ["ssl", "sslmode", "sslca", "tls", "usessl", "charset"];
+
+fn unknown(name: &str) -> String {
+    let quoted = match OF_OTHERS.contains(&name.to_ascii_lowercase().as_str()) {
+        true => format!(" {name:?}"),
+        false => String::new(),
+    };
+    format!(
+        "has a setting{quoted} that is not known: there are ssl-mode, ssl-ca, ssl-name and socket"
+    )
+}
+
 fn tls_mode(text: Option<&str>) -> Result<Mode, String> {
     let word = text.unwrap_or("preferred").to_ascii_lowercase();
     match word.replace('_', "-").as_str() {
@@ -206,6 +214,14 @@ mod tests {
         ] {
             assert!(Url::parse(&format!("mysql://h/d?{bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_other_clients_call_a_setting_is_quoted_and_what_may_be_a_secret_is_not() {
+        let why = |query: &str| Url::parse(&format!("mysql://h/d?{query}")).unwrap_err();
+        let told = why("sslmode=required");
+        assert!(told.contains("\"sslmode\" that is not known"), "{told}");
+        assert!(!why("hunter=2@h").contains("hunter"));
     }
 
     #[test]

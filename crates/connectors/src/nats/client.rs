@@ -305,7 +305,7 @@ async fn open(way: Way, config: &Config) -> Result<Session, Unavailable> {
     let hosts = u32::try_from(servers.len()).unwrap_or(1).max(1);
     let opened = timeout(limit.saturating_mul(hosts), options.connect(servers)).await;
     let client = opened
-        .map_err(|_| outbound::late(&here.place, limit))?
+        .map_err(|_| outbound::not_opened(&here.place, "url", limit))?
         .map_err(|error| here.connecting(&error, limit))?;
     tracing::debug!(server = %here.place, "connected to nats");
     let context = ContextBuilder::new()

@@ -119,11 +119,11 @@ impl Where {
                 return Unavailable::new(
                     "denied",
                     format!(
-                        "{place}: the server refuses the user, the password or the token: correct them in `url`"
+                        "{place}: the server refuses the user, the password or the token of `url`, or wants them and `url` has none: correct them there"
                     ),
                 );
             }
-            ConnectErrorKind::TimedOut => return outbound::late(place, limit),
+            ConnectErrorKind::TimedOut => return outbound::not_opened(place, "url", limit),
             _ => {}
         }
         if let Some(why) = error

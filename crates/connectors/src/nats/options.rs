@@ -176,11 +176,8 @@ impl Options {
                 "is missing: write the subject that a stream takes",
             ));
         };
-        if !is_subject(&subject) {
-            return Err(OptionsError::new(
-                "subject",
-                "is none to publish to: words with dots between them, without blanks, * and >",
-            ));
+        if let Some(reason) = no_subject(&subject) {
+            return Err(OptionsError::new("subject", reason));
         }
         if self.stream.as_deref().is_some_and(|name| !is_stream(name)) {
             return Err(OptionsError::new(
@@ -223,9 +220,20 @@ fn parsed(text: &str) -> Result<Vec<BrokerUrl>, String> {
     Ok(urls)
 }
 
-fn is_subject(text: &str) -> bool {
-    let is_word = |word: &str| !word.is_empty() && word != "*" && word != ">";
-    text.split('.').all(is_word) && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+/// Why nothing can be published to it, if so.
+fn no_subject(text: &str) -> Option<&'static str> {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Some("has a blank or a control character in it, which no subject has");
+    }
+    if text.split('.').any(|word| word == "*" || word == ">") {
+        return Some(
+            "has a wildcard in it, which is for reading: write the one subject that is published to",
+        );
+    }
+    let has_empty = text.split('.').any(str::is_empty);
+    has_empty.then_some(
+        "is empty, or has a dot at an end or two in a row: write words with one dot between them",
+    )
 }
 
 fn is_stream(text: &str) -> bool {
@@ -306,5 +314,26 @@ impl Backend for Config {
             reason,
         })?;
         Ok(Arc::new(Nats::new(self.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::no_subject;
+
+    #[test]
+    fn what_is_wrong_with_a_subject_is_said() {
+        assert_eq!(no_subject("hooks.in"), None);
+        for (subject, words) in [
+            ("hooks.*", "for reading"),
+            (">", "for reading"),
+            ("a b", "blank"),
+            ("a..b", "two in a row"),
+            (".a", "dot at an end"),
+            ("", "empty"),
+        ] {
+            let reason = no_subject(subject).unwrap();
+            assert!(reason.contains(words), "{subject}: {reason}");
+        }
     }
 }

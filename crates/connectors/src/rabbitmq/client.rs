@@ -271,7 +271,7 @@ impl Client {
         };
         let limit = self.config.connect_timeout;
         let opened = timeout(limit, open(way, here.clone())).await;
-        opened.unwrap_or_else(|_| Err(outbound::late(&here.place, limit)))
+        opened.unwrap_or_else(|_| Err(outbound::not_opened(&here.place, "url", limit)))
     }
 }
 

@@ -144,6 +144,17 @@ impl Destination for RabbitMq {
         Ok(texts.into_iter().map(|text| Finding { text }).collect())
     }
 
+    fn unseen(&self) -> Option<String> {
+        let to = &self.config.to;
+        (!to.is_queue()).then(|| {
+            format!(
+                "whether a queue is bound to exchange {} that takes routing key {:?} cannot be asked for: if none is, the first event says so, and the route waits",
+                to.exchange,
+                to.routing_key.as_str()
+            )
+        })
+    }
+
     fn limits(&self) -> DestinationLimits {
         DestinationLimits {
             batch_events: self.config.batch_max,

@@ -12,6 +12,10 @@ use super::options::Address;
 use crate::large::TOO_LARGE;
 use crate::outbound;
 
+/// Said of a virtual host or a user.
+const FULL: &str =
+    "the broker allows no more connections to this user or virtual host: raise the limit";
+
 /// Where something went wrong.
 #[derive(Debug, Clone)]
 pub(super) struct Where {
@@ -19,6 +23,14 @@ pub(super) struct Where {
     pub(super) place: String,
     pub(super) vhost: String,
     pub(super) to: Address,
+}
+
+/// What is read.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    pub(super) queue: String,
+    /// It is a source's, which has no key for it but `queue`.
+    pub(super) only: bool,
 }
 
 /// Why a batch, or a question, came to no good end.
@@ -121,7 +133,7 @@ impl Where {
                 format!("there is no virtual host {vhost}: make it (rabbitmqctl add_vhost), or correct it in `url`; a slash in its name is written %2f")
             }
             530 if words.contains("limit") => {
-                "the broker allows no more connections to this user or virtual host: raise the limit".to_owned()
+                FULL.to_owned()
             }
             530 => format!("the user has no rights in virtual host {vhost}: rabbitmqctl set_permissions"),
             _ => return self.hard(id),
@@ -157,16 +169,20 @@ impl Where {
         Fault::Refused(numbered(id, format!("{}: {what}", self.place)))
     }
 
-    /// On the channel that `queue` is read over.
-    pub(super) fn reading(&self, queue: &str, error: &Error) -> Fault {
+    /// On the channel that a queue is read over.
+    pub(super) fn reading(&self, read: &Read, error: &Error) -> Fault {
         let ErrorKind::ProtocolError(said) = error.kind() else {
             return Fault::Gone(self.lost(error));
         };
-        let (id, vhost) = (said.get_id(), &self.vhost);
+        let (id, vhost, queue) = (said.get_id(), &self.vhost, &read.queue);
+        let by = match read.only {
+            true => "",
+            false => ", which is `routing_key` unless it is written",
+        };
         let what = match id {
             403 => format!("the user may not read queue {queue}: rabbitmqctl set_permissions"),
             404 => format!(
-                "there is no queue {queue} of virtual host {vhost}: declare it, or correct `queue`, which is `routing_key` unless it is written"
+                "there is no queue {queue} of virtual host {vhost}: declare it, or correct `queue`{by}"
             ),
             405 => format!(
                 "queue {queue} belongs to another connection alone: declare it without exclusive"
@@ -210,6 +226,16 @@ impl Where {
     }
 }
 
+/// Whether it is a wrong name or password, which lasts until somebody mends it.
+pub(super) fn is_mistake(why: &Unavailable) -> bool {
+    match why.cause.code.as_str() {
+        "amqp 403" | "amqp 404" => true,
+        // A virtual host that is not there, or is closed to the user; not one that is full.
+        "amqp 530" => !why.cause.detail.contains(FULL),
+        _ => false,
+    }
+}
+
 fn numbered(id: impl Display, detail: String) -> Unavailable {
     Unavailable::new(format!("amqp {id}"), detail)
 }
@@ -236,6 +262,13 @@ mod tests {
                 exchange: ShortString::try_new(exchange).unwrap(),
                 routing_key: ShortString::try_new("work").unwrap(),
             },
+        }
+    }
+
+    fn read(only: bool) -> Read {
+        Read {
+            queue: "dead".into(),
+            only,
         }
     }
 
@@ -346,14 +379,34 @@ mod tests {
                 "come again",
             ),
         ] {
-            let Fault::Refused(why) = here("e").reading("dead", &said(id, words)) else {
+            let Fault::Refused(why) = here("e").reading(&read(false), &said(id, words)) else {
                 panic!("{id}");
             };
             assert!(why.cause.detail.contains(remedy), "{why}");
             assert!(why.cause.detail.contains("queue dead"), "{why}");
         }
-        let fault = here("e").reading("dead", &said(320, "CONNECTION_FORCED"));
+        let fault = here("e").reading(&read(false), &said(320, "CONNECTION_FORCED"));
         assert!(matches!(fault, Fault::Gone(_)), "{fault:?}");
+        let gone = said(404, "NOT_FOUND - no queue 'dead' in vhost '/'");
+        for (only, names_the_key) in [(true, false), (false, true)] {
+            let why = here("").reading(&read(only), &gone).unavailable();
+            assert_eq!(why.cause.detail.contains("routing_key"), names_the_key);
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_or_password_is_a_mistake_and_a_broker_that_is_full_or_away_is_none() {
+        for (id, words, expected) in [
+            (403, "ACCESS_REFUSED - Login was refused", true),
+            (530, "NOT_ALLOWED - vhost x not found", true),
+            (530, "NOT_ALLOWED - connection limit (0) is reached", false),
+            (320, "CONNECTION_FORCED", false),
+        ] {
+            let why = here("").connecting(&said(id, words));
+            assert_eq!(is_mistake(&why), expected, "{why}");
+        }
+        let gone = here("").reading(&read(true), &said(404, "NOT_FOUND"));
+        assert!(is_mistake(&gone.unavailable()));
     }
 
     #[test]

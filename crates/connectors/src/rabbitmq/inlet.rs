@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::Unavailable;
-use domain::ports::{Inlet, Message};
+use domain::ports::{Finding, Inlet, Message};
 use tokio::time::Instant;
 
+use super::error;
 use super::message;
 use super::reader::{Answer, Reader, Taking};
 
@@ -70,7 +71,17 @@ impl Inlet for Reader {
     }
 
     async fn look(&self) -> Result<(), Unavailable> {
-        self.client().look().await.map(drop)
+        Reader::look(self).await.map(drop)
+    }
+
+    fn is_mistake(&self, why: &Unavailable) -> bool {
+        error::is_mistake(why)
+    }
+
+    async fn inspect(&self) -> Result<Vec<Finding>, Unavailable> {
+        let session = Reader::look(self).await?;
+        let texts = session.url.unencrypted("amqps");
+        Ok(texts.into_iter().map(|text| Finding { text }).collect())
     }
 
     async fn give_back(&self, handles: Vec<String>) -> Result<(), Unavailable> {

@@ -204,6 +204,7 @@ impl Options {
             files,
             to,
             queue,
+            only_read: false,
             batch_max: batch_max(self.batch_max)?,
             concurrency: concurrency as usize,
             connect_timeout: wait("connect_timeout", self.connect_timeout, 5)?,
@@ -243,6 +244,8 @@ pub(crate) struct Config {
     pub(super) to: Address,
     /// What is read; `None`: not known.
     pub(super) queue: Option<ShortString>,
+    /// It is a source's: it has no `routing_key` and no `exchange`.
+    pub(super) only_read: bool,
     pub(super) batch_max: usize,
     pub(super) concurrency: usize,
     pub(super) connect_timeout: Duration,

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::client::{Client, Session};
-use super::error::Fault;
+use super::error::{Fault, Read};
 use super::options::Config;
 
 /// How long what was taken is nobody else's, from the last that was asked of the channel.
@@ -75,6 +75,7 @@ pub(super) struct Reader {
     me: Weak<Self>,
     client: Client,
     queue: ShortString,
+    read: Read,
     taking: Mutex<Option<Arc<Taking>>>,
     opened: AtomicU64,
 }
@@ -83,6 +84,10 @@ impl Reader {
     pub(super) fn new(config: Arc<Config>, queue: ShortString) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
+            read: Read {
+                queue: queue.to_string(),
+                only: config.only_read,
+            },
             client: Client::new(config),
             queue,
             taking: Mutex::new(None),
@@ -90,8 +95,29 @@ impl Reader {
         })
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    /// Whether the queue is there. Takes nothing.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) async fn look(&self) -> Result<Arc<Session>, Unavailable> {
+        let session = self.client.session().await?;
+        let looking = async {
+            let channel = session.plain_channel().await?;
+            self.ask_for_queue(&channel).await
+        };
+        self.answer(&session, looking).await?;
+        Ok(session)
+    }
+
+    /// Asks for the queue by its name. Nothing is made.
+    async fn ask_for_queue(&self, channel: &Channel) -> Result<(), Error> {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = self.queue.clone();
+        let asked = channel.queue_declare(queue, options, FieldTable::default());
+        asked.await.map(drop)
     }
 
     /// The channel in use, or a new one.
@@ -165,15 +191,7 @@ impl Reader {
                 }
             }
             // An acknowledgement has no answer. A question behind it has.
-            let options = QueueDeclareOptions {
-                passive: true,
-                ..QueueDeclareOptions::default()
-            };
-            let queue = self.queue.clone();
-            let asked = taking
-                .channel
-                .queue_declare(queue, options, FieldTable::default());
-            asked.await.map(drop)
+            self.ask_for_queue(&taking.channel).await
         };
         self.answer(&taking.session, letting).await?;
         if gone { Err(self.closed()) } else { Ok(()) }
@@ -208,7 +226,7 @@ impl Reader {
         session: &Arc<Session>,
         asked: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Unavailable> {
-        let told = |error: &Error| session.here.reading(self.queue.as_str(), error);
+        let told = |error: &Error| session.here.reading(&self.read, error);
         let answered = self.client.answer(session, asked, told).await;
         answered.map_err(Fault::unavailable)
     }

@@ -74,10 +74,11 @@ impl QueueOptions {
             timeout: self.timeout,
             ..Options::default()
         };
-        let config = options.validate().map_err(|error| match error.key {
+        let mut config = options.validate().map_err(|error| match error.key {
             "routing_key" => OptionsError::new("queue", error.reason),
             _ => error,
         })?;
+        config.only_read = true;
         let reads = format!("queue {}", self.queue);
         Ok(QueueConfig::new(config, reads, self.max_body))
     }

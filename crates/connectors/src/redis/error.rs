@@ -225,6 +225,20 @@ fn word(code: &str) -> &str {
     if plain { code } else { "ERR" }
 }
 
+/// Whether it is a wrong name or password, which lasts until somebody mends it.
+pub(super) fn is_mistake(why: &Unavailable) -> bool {
+    matches!(
+        why.cause.code.as_str(),
+        "redis NOAUTH"
+            | "redis WRONGPASS"
+            | "redis NOPERM"
+            | "redis WRONGTYPE"
+            | "redis DENIED"
+            | "redis no password"
+            | "redis db"
+    )
+}
+
 /// An answer that is none to what was asked.
 pub(super) fn unheard_of(place: &Place, target: &Target) -> Unavailable {
     let verb = target.verb();

@@ -37,8 +37,37 @@ pub(super) async fn findings(
     session: &Session,
     config: &Config,
 ) -> Result<Vec<Finding>, Unavailable> {
+    told(session, config, &Use::Delivering(config.wait_replicas)).await
+}
+
+/// The same for a key that is read: what others put there, and what was taken and is not let go, is as safe as the server.
+pub(super) async fn of_what_is_read(
+    session: &Session,
+    config: &Config,
+) -> Result<Vec<Finding>, Unavailable> {
+    told(session, config, &Use::Reading).await
+}
+
+/// What the key is to us.
+enum Use {
+    /// It is written to, and waits for so many replicas.
+    Delivering(u32),
+    Reading,
+}
+
+impl Use {
+    /// What a server that forgets loses.
+    fn at_stake(&self) -> &'static str {
+        match self {
+            Self::Delivering(_) => "what was delivered",
+            Self::Reading => "what waits to be read",
+        }
+    }
+}
+
+async fn told(session: &Session, config: &Config, how: &Use) -> Result<Vec<Finding>, Unavailable> {
     let facts = ask(session, config).await?;
-    let mut texts = judge(&facts, config.target.key(), config.wait_replicas);
+    let mut texts = judge(&facts, config.target.key(), how);
     if !session.encrypted && !session.place.is_loopback() {
         texts.push(format!(
             "bodies and the password go to {} unencrypted, and whoever answers there is believed: write rediss:// in `url`",
@@ -74,7 +103,8 @@ async fn ask(session: &Session, config: &Config) -> Result<Facts, Unavailable> {
     Ok(facts)
 }
 
-fn judge(facts: &Facts, key: &str, wait_replicas: u32) -> Vec<String> {
+fn judge(facts: &Facts, key: &str, how: &Use) -> Vec<String> {
+    let at_stake = how.at_stake();
     let mut texts = Vec::new();
     let info = |name| facts.info.get(name).map(String::as_str);
     let set = |name| facts.settings.get(name).map(String::as_str);
@@ -83,22 +113,22 @@ fn judge(facts: &Facts, key: &str, wait_replicas: u32) -> Vec<String> {
         (None, told) => told.map(|told| told != "0"),
     };
     if append_only == Some(false) {
-        texts.push(
-            "appendonly = no: what was delivered is in the server's memory only, and a restart loses all of it since the last snapshot; set appendonly yes and appendfsync always".to_owned(),
-        );
+        texts.push(format!(
+            "appendonly = no: {at_stake} is in the server's memory only, and a restart loses all of it since the last snapshot; set appendonly yes and appendfsync always"
+        ));
     } else {
         match set("appendfsync") {
             Some("always") | None => {}
-            Some("everysec") => texts.push(
-                "appendfsync = everysec: a crash of the server's machine loses what was delivered in the last second or two, while a crash of the server alone loses nothing; set appendfsync always".to_owned(),
-            ),
+            Some("everysec") => texts.push(format!(
+                "appendfsync = everysec: a crash of the server's machine loses {at_stake} of the last second or two, while a crash of the server alone loses nothing; set appendfsync always"
+            )),
             Some(other) => texts.push(format!(
-                "appendfsync = {other}: a crash of the server's machine loses what was delivered in the last half minute or so; set appendfsync always"
+                "appendfsync = {other}: a crash of the server's machine loses {at_stake} of the last half minute or so; set appendfsync always"
             )),
         }
         if set("no-appendfsync-on-rewrite") == Some("yes") {
             texts.push(
-                "no-appendfsync-on-rewrite = yes: while the append-only file is rewritten, nothing that is delivered is synced to disk; set no-appendfsync-on-rewrite no".to_owned(),
+                "no-appendfsync-on-rewrite = yes: while the append-only file is rewritten, nothing is synced to disk; set no-appendfsync-on-rewrite no".to_owned(),
             );
         }
     }
@@ -126,7 +156,9 @@ fn judge(facts: &Facts, key: &str, wait_replicas: u32) -> Vec<String> {
             "{key} has a time to live, and goes with everything in it when that is over; PERSIST {key}"
         ));
     }
-    replication(&info, wait_replicas, &mut texts);
+    if let Use::Delivering(wait_replicas) = how {
+        replication(&info, *wait_replicas, &mut texts);
+    }
     texts
 }
 
@@ -186,15 +218,18 @@ mod tests {
                 one.1 = value;
             }
         }
-        judge(&facts(&settings, &[]), "queue", 0)
+        judge(&facts(&settings, &[]), "queue", &Use::Delivering(0))
     }
 
     #[test]
     fn each_setting_that_is_weaker_is_named_with_its_remedy() {
-        assert_eq!(judge(&facts(&GOOD, &[]), "queue", 0), Vec::<String>::new());
+        assert_eq!(
+            judge(&facts(&GOOD, &[]), "queue", &Use::Delivering(0)),
+            Vec::<String>::new()
+        );
         for (name, value, words) in [
             ("appendonly", "no", "set appendonly yes"),
-            ("appendfsync", "everysec", "in the last second or two"),
+            ("appendfsync", "everysec", "of the last second or two"),
             ("appendfsync", "no", "half minute"),
             ("no-appendfsync-on-rewrite", "yes", "rewrite no"),
             ("maxmemory-policy", "allkeys-lru", "queue as a whole"),
@@ -208,12 +243,22 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_that_is_read_what_waits_there_is_at_stake_and_replicas_are_not_asked_for() {
+        let mut settings = GOOD;
+        settings[0].1 = "no";
+        let info = [("role", "master"), ("connected_slaves", "1")];
+        let texts = judge(&facts(&settings, &info), "queue", &Use::Reading);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(texts[0].contains("what waits to be read"), "{texts:?}");
+    }
+
+    #[test]
     fn what_cannot_be_asked_is_said_and_info_fills_in() {
-        let texts = judge(&facts(&[], &[]), "queue", 0);
+        let texts = judge(&facts(&[], &[]), "queue", &Use::Delivering(0));
         assert_eq!(texts.len(), 1, "{texts:?}");
         assert!(texts[0].contains("+config|get"), "{texts:?}");
         let info = [("aof_enabled", "0"), ("maxmemory_policy", "allkeys-random")];
-        let texts = judge(&facts(&[], &info), "queue", 0);
+        let texts = judge(&facts(&[], &info), "queue", &Use::Delivering(0));
         assert_eq!(texts.len(), 3, "{texts:?}");
     }
 
@@ -221,7 +266,11 @@ mod tests {
     fn replicas_are_worth_waiting_for() {
         let count = |role, replicas, wait_replicas| {
             let info = [("role", role), ("connected_slaves", replicas)];
-            let texts = judge(&facts(&GOOD, &info), "queue", wait_replicas);
+            let texts = judge(
+                &facts(&GOOD, &info),
+                "queue",
+                &Use::Delivering(wait_replicas),
+            );
             texts.join("\n")
         };
         assert_eq!(count("master", "0", 0), "");
@@ -235,7 +284,7 @@ mod tests {
     fn a_key_that_goes_by_itself_is_named() {
         let mut facts = facts(&GOOD, &[]);
         facts.expires = true;
-        let texts = judge(&facts, "queue", 0);
+        let texts = judge(&facts, "queue", &Use::Delivering(0));
         assert!(texts[0].contains("PERSIST queue"), "{texts:?}");
     }
 }

@@ -27,7 +27,7 @@ pub(crate) const REFERENCE: &[OptionDoc] = &[
         key: "bucket",
         value: "string",
         default: "",
-        limit: "a name; gs://NAME for Google Cloud Storage, az://ACCOUNT/CONTAINER for Azure Blob Storage",
+        limit: "a name, or s3://NAME; gs://NAME for Google Cloud Storage, az://ACCOUNT/CONTAINER for Azure Blob Storage",
         effect: "The bucket. It must exist.",
     },
     OptionDoc {

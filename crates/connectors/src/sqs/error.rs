@@ -87,6 +87,14 @@ pub(super) fn of_request(code: Option<&str>, status: u16, place: &str) -> Refusa
     }
 }
 
+/// Whether it is a wrong name, key or region, which lasts until somebody mends it.
+pub(super) fn is_mistake(why: &Unavailable) -> bool {
+    matches!(
+        why.cause.code.as_str(),
+        "queue" | "credentials" | "permission" | "region"
+    )
+}
+
 /// What one message of a request was refused with.
 pub(super) fn of_entry(code: &str, sender_fault: bool, place: &str) -> Refusal {
     let code = plain(code).unwrap_or("unnamed");
@@ -201,6 +209,23 @@ mod tests {
                 expected,
                 "{code:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_or_key_is_a_mistake_and_a_failure_is_none() {
+        for (code, status, expected) in [
+            ("QueueDoesNotExist", 400, true),
+            ("InvalidClientTokenId", 403, true),
+            ("AccessDenied", 403, true),
+            ("InternalFailure", 500, false),
+            ("ExpiredToken", 403, true),
+            ("KmsAccessDenied", 400, false),
+        ] {
+            let Refusal::Gone(why) = of_request(Some(code), status, "queue q") else {
+                panic!("{code}");
+            };
+            assert_eq!(is_mistake(&why), expected, "{code}");
         }
     }
 

@@ -10,6 +10,7 @@ use domain::Unavailable;
 use domain::ports::{Destination, Inlet, Message};
 
 use super::destination::Sqs;
+use super::error;
 use super::message;
 
 /// SQS gives and deletes so many at once.
@@ -65,6 +66,10 @@ impl Inlet for Sqs {
 
     async fn look(&self) -> Result<(), Unavailable> {
         self.probe().await
+    }
+
+    fn is_mistake(&self, why: &Unavailable) -> bool {
+        error::is_mistake(why)
     }
 
     fn readers(&self) -> usize {

@@ -153,23 +153,26 @@ impl Served for Sqs {
 contract!(Sqs, served);
 
 #[tokio::test]
-async fn five_lines_of_boto3_read_a_dead_letter() {
+async fn the_script_in_the_documents_drains_a_queue_of_events_and_dead_letters() {
     let subject = Sqs::start().await;
     let text = r#"{"conversationId": "c-1",  "text": "ä😀"}"#;
     let letter = as_dead(event(7, "/in/genesys", text.as_bytes()));
-    deliver_all(&*subject.made(json!({})), &[letter]).await;
-    let script = format!(
-        r#"
-import boto3
-queue = boto3.resource("sqs").Queue("{}{ACCOUNT}/{QUEUE}")
-for message in queue.receive_messages(MessageAttributeNames=["All"]):
-    print(message.message_attributes["forebay-reason"]["StringValue"], message.body)
-    message.delete()
-"#,
-        subject.moto.url()
-    );
+    let id = letter.stored.id;
+    let mut batch = events(20);
+    batch.push(letter);
+    deliver_all(&*subject.made(json!({})), &batch).await;
+    let document = include_str!("../../../../docs/destinations/sqs.md");
+    let (_, rest) = document.split_once("```python\n").unwrap();
+    let (script, _) = rest.split_once("```").unwrap();
+    let there = "https://sqs.us-east-1.amazonaws.com/123456789012/dlq";
+    assert!(script.contains(there));
+    let here = format!("{}{ACCOUNT}/{QUEUE}", subject.moto.url());
+    let script = script.replace(there, &here);
+    let script = script.replace("WaitTimeSeconds=5", "WaitTimeSeconds=0");
     let printed = subject.moto.python(&script).await.unwrap();
-    assert_eq!(printed, format!("retries-exhausted {text}\n"));
+    assert_eq!(printed.lines().count(), 21, "{printed}");
+    let of_letter = format!("{id} retries-exhausted {text}");
+    assert!(printed.lines().any(|line| line == of_letter), "{printed}");
     assert!(subject.consume(QUEUE).await.is_empty());
 }
 

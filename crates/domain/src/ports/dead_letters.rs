@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ExportRefusal, StateError};
+use super::{ExportConfirmed, ExportRefusal, StateError};
 use crate::{Cause, EventId, Reason, RouteName, StoredEvent};
 
 /// The number of a dead letter; it grows with each burial.
@@ -231,6 +231,12 @@ pub trait DeadLetters: Send + Sync {
         filter: &DeadFilter,
         limit: usize,
     ) -> Result<Vec<DeadGroup>, StateError>;
+
+    /// The targets that have confirmed the letter, by name. None if nobody notes that.
+    async fn exported_to(&self, letter: Letter) -> Result<Vec<ExportConfirmed>, StateError> {
+        let _ = letter;
+        Ok(Vec::new())
+    }
 
     /// How many letters are selected.
     async fn count_dead(&self, selection: &Selection) -> Result<u64, StateError>;

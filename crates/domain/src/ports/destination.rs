@@ -63,6 +63,11 @@ pub trait Destination: Send + Sync {
     /// When it is not there.
     async fn inspect(&self) -> Result<Vec<Finding>, Unavailable>;
 
+    /// What [`Destination::inspect`] cannot see, and shows only when an event is delivered; for `check --connect`.
+    fn unseen(&self) -> Option<String> {
+        None
+    }
+
     /// What it can take at once.
     fn limits(&self) -> DestinationLimits;
 

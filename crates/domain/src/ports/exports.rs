@@ -46,6 +46,15 @@ pub struct ExportRefusal {
     pub cause: Cause,
 }
 
+/// A target that has a letter, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportConfirmed {
+    /// The target.
+    pub target: DestinationName,
+    /// When it had confirmed it, within a minute.
+    pub at: Timestamp,
+}
+
 /// What waits for a target, and what it would not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExportCounts {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Finding;
 use crate::{DestinationName, SourceName, Unavailable};
 
 /// One message as it was taken from a queue.
@@ -48,6 +49,22 @@ pub trait Inlet: Send + Sync {
     /// # Errors
     /// Why not.
     async fn look(&self) -> Result<(), Unavailable>;
+
+    /// Whether why it cannot be read is a mistake that lasts until somebody mends it: a wrong name or password. What may
+    /// pass by itself is none.
+    fn is_mistake(&self, why: &Unavailable) -> bool {
+        let _ = why;
+        false
+    }
+
+    /// Whether it could be read now, and what is set up weaker there than Forebay promises. Takes nothing.
+    ///
+    /// # Errors
+    /// Why not.
+    async fn inspect(&self) -> Result<Vec<Finding>, Unavailable> {
+        self.look().await?;
+        Ok(Vec::new())
+    }
 
     /// How many may receive at once, so that the queue is read as fast as it gives.
     fn readers(&self) -> usize {
@@ -132,22 +149,38 @@ pub enum ImportError {
     Unknown(DestinationName),
     /// It cannot be read.
     #[error(
-        "{name} is a destination of type {kind}, which cannot be read: an import is from {readable}"
+        "{name} is a destination of type {kind}, which cannot be read: an import is from sqs, redis or rabbitmq"
     )]
     NotReadable {
         /// Which.
         name: DestinationName,
         /// Its type.
         kind: &'static str,
-        /// The types that can.
-        readable: &'static str,
     },
+    /// What is written to is no queue, and nobody said which queue is behind it.
+    #[error(
+        "{0} has an `exchange`, which cannot be read: write the name of the queue behind it as its `queue`"
+    )]
+    NoQueue(DestinationName),
     /// There is no such source.
     #[error("there is no source {0} in the configuration")]
     UnknownSource(SourceName),
     /// It is being read already.
-    #[error("import {0} reads it already")]
+    #[error("import {0} reads it already; GET /api/v1/imports lists those there are")]
     Running(u64),
+}
+
+impl ImportStatus {
+    /// The word used in the API and in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Imports, as admin asks for them.

@@ -21,7 +21,9 @@ pub use dead_letters::{
     Redrive, RedriveId, RedriveStatus, RedriveStep, Selection,
 };
 pub use destination::{Delivery, Destination, DestinationLimits, Finding};
-pub use exports::{ExportCounts, ExportRefusal, ExportStatus, Exported, Exports, Unexportable};
+pub use exports::{
+    ExportConfirmed, ExportCounts, ExportRefusal, ExportStatus, Exported, Exports, Unexportable,
+};
 pub use fetch::{Fetch, FetchError, FetchNothing};
 pub use inlet::{Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet, Message};
 pub use journal::{

@@ -92,8 +92,13 @@ pub enum Leftover {
 pub enum Deleted {
     /// It is no more.
     Gone,
-    /// It takes no new events, and goes when so many have been delivered or died.
-    Draining(u64),
+    /// It takes no new events, and goes when what waits has gone.
+    Draining {
+        /// Events that are to be delivered, or die.
+        events: u64,
+        /// Dead letters on their way to its target.
+        letters: u64,
+    },
 }
 
 /// Why it was not done. But for [`SubscriptionError::State`] and [`SubscriptionError::Failed`] nothing was changed; of

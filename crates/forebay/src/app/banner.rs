@@ -3,12 +3,14 @@
 
 use std::net::SocketAddr;
 
+use domain::SourceName;
+
 use super::VERSION;
 use super::running::Running;
 use crate::config::{Config, LogFormat};
 
-/// Says it on standard error.
-pub fn print(config: &Config, running: &Running) {
+/// Says it on standard error. `subscribed` is how many subscriptions there are.
+pub fn print(config: &Config, running: &Running, subscribed: usize) {
     let (listen, admin) = (running.ingest_address(), running.admin_address());
     let (file, durability) = (file(config), durability(running));
     let data_dir = config.server.data_dir.display();
@@ -21,6 +23,7 @@ pub fn print(config: &Config, running: &Running) {
             ingest = format!("http://{listen}"),
             admin = format!("http://{admin}"),
             routes = routes(config).join("; "),
+            subscriptions = subscribed,
             "started"
         );
         return;
@@ -32,6 +35,15 @@ pub fn print(config: &Config, running: &Running) {
     eprintln!("  admin          http://{admin}");
     for route in routes(config) {
         eprintln!("  route          {route}");
+    }
+    if config.subscriptions.enabled {
+        eprintln!(
+            "  subscriptions  {}",
+            match subscribed {
+                0 => format!("none yet: POST http://{admin}/api/v2/notifications/webhooks"),
+                count => count.to_string(),
+            }
+        );
     }
     if let Some(command) = to_try(config, listen) {
         eprintln!("Try it:  {command}");
@@ -49,12 +61,34 @@ fn file(config: &Config) -> String {
 
 fn routes(config: &Config) -> Vec<String> {
     let routes = config.routes.iter().map(|(name, route)| {
-        let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
+        let from: Vec<&str> = route.from.iter().map(SourceName::as_str).collect();
         let kind = config.destinations.get(&route.to);
         let kind = kind.map_or("", |destination| destination.port.kind());
-        format!("{name}: {} -> {} ({kind})", from.join(", "), route.to)
+        let letters = &route.policies.dead_letters.to;
+        let letters: Vec<&str> = letters
+            .iter()
+            .map(domain::DestinationName::as_str)
+            .collect();
+        let letters = match letters.is_empty() {
+            true => String::new(),
+            false => format!(", dead letters to {}", letters.join(", ")),
+        };
+        format!(
+            "{name}: {} -> {} ({kind}){letters}",
+            from.join(", "),
+            route.to
+        )
     });
     routes.collect()
+}
+
+/// What is to be known of a source that no route takes: it is one for subscriptions.
+fn unless_subscribed(config: &Config, source: &SourceName) -> &'static str {
+    let mut routes = config.routes.values();
+    match routes.any(|route| route.from.contains(source)) {
+        true => "",
+        false => "   # 503 no-route until a subscription takes it",
+    }
 }
 
 /// A command that posts an event: `curl` where nothing is to be signed, else our own.
@@ -70,7 +104,8 @@ fn to_try(config: &Config, listen: SocketAddr) -> Option<String> {
         let path = source.paths.first();
         let path = path.map_or_else(|| format!("/in/{name}"), Clone::clone);
         return Some(format!(
-            "curl -i -d '{{\"hello\":\"world\"}}' http://{address}{path}"
+            "curl -i -d '{{\"hello\":\"world\"}}' http://{address}{path}{}",
+            unless_subscribed(config, name)
         ));
     }
     let name = config.sources.keys().next()?;
@@ -83,6 +118,7 @@ fn to_try(config: &Config, listen: SocketAddr) -> Option<String> {
     if config.server.listen_from_outside || config.server.listen != listen {
         command += &format!(" --url http://{address}");
     }
+    command += unless_subscribed(config, name);
     Some(command)
 }
 
@@ -148,6 +184,24 @@ mod tests {
         let any = SIGNED.replace("9000", "0");
         let found = told(&any, None, None, "127.0.0.1:4711");
         assert_eq!(found, format!("{plain} --url http://127.0.0.1:4711"));
+    }
+
+    #[test]
+    fn a_route_is_named_with_its_dead_letter_targets_and_a_source_without_a_route_as_such() {
+        let with_target = SIGNED.to_owned()
+            + "dead_letter = { to = [\"ops\"] }\n[destinations.ops]\ntype = \"file\"\npath = \"out\"\n";
+        let environment = |_: &str| None;
+        let config = parse(None, &with_target, &Flags::default(), &environment).unwrap();
+        assert_eq!(
+            routes(&config),
+            ["r: a -> db (sqlite), dead letters to ops"]
+        );
+        let only_subscriptions = "[subscriptions]\nenabled = true\n[sources.shop]\ntype = \"http\"\nverify = { scheme = \"none\" }\n";
+        let told = told(only_subscriptions, None, None, "127.0.0.1:8080");
+        assert!(
+            told.ends_with("# 503 no-route until a subscription takes it"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -16,11 +16,14 @@ mod subscriptions;
 pub mod telemetry;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use domain::policy::DeadLetterPolicy;
 use domain::ports::{Destination, State, SubscriptionRecords};
-use domain::{Clock, SystemClock};
+use domain::{Clock, RouteName, SystemClock};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -49,7 +52,7 @@ pub async fn serve(config: Config, flags: OpenFlags) -> Outcome {
             return Ok(());
         }
     };
-    banner::print(&config, &running);
+    banner::print(&config, &running, running.subscribed().await);
     running.until_stopped(signals, &config).await
 }
 
@@ -142,6 +145,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         journal: stores.journal.clone(),
         state: stores.state.clone(),
         dead_letters: stores.state.clone(),
+        dead_letters_kept: kept(config),
         imports,
         subscriptions,
         redrive_begun,
@@ -192,6 +196,16 @@ fn importer(
     let queues = queues.map(|(name, built)| (name.clone(), Arc::clone(&built.port)));
     let ingest = Arc::clone(ingest);
     Arc::new(ingest::Importer::new(ingest, returns, queues.collect()))
+}
+
+/// How long each route keeps what its targets have. What is not of the configuration is a subscription.
+fn kept(config: &Config) -> Arc<dyn Fn(&RouteName) -> Duration + Send + Sync> {
+    let routes = config.routes.iter();
+    let kept: BTreeMap<_, _> = routes
+        .map(|(name, route)| (name.clone(), route.policies.dead_letters.keep.0))
+        .collect();
+    let usual = DeadLetterPolicy::default().keep.0;
+    Arc::new(move |route| kept.get(route).copied().unwrap_or(usual))
 }
 
 fn expiry(config: &Config) -> upkeep::Expiry {

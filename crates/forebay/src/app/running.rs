@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ports::Journal;
+use domain::ports::{Journal, SubscriptionRecords as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -84,6 +84,12 @@ impl Running {
     /// The journal.
     pub(super) fn journal(&self) -> &dyn Journal {
         &*self.stores.journal
+    }
+
+    /// How many subscriptions there are.
+    pub(super) async fn subscribed(&self) -> usize {
+        let records = self.stores.state.subscriptions().await;
+        records.map_or(0, |records| records.len())
     }
 
     /// Runs until a signal or a failure ends it, then stops.

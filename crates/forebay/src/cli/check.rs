@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use domain::ports::Finding;
+
 use super::output;
 use super::serve::{ConfigArgs, ListenerArgs};
 use crate::config::Config;
@@ -43,6 +45,19 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
+/// What the line of a place says of it, if the findings follow.
+fn weaker(findings: &[Finding]) -> &'static str {
+    match findings.is_empty() {
+        true => "",
+        false => ", and weaker than promised",
+    }
+}
+
+fn list(findings: &[Finding]) -> std::io::Result<()> {
+    let mut findings = findings.iter();
+    findings.try_for_each(|finding| output::line(&format!("  {}", finding.text)))
+}
+
 async fn connect(config: &Config) -> Outcome {
     let mut unreachable = 0;
     for (name, destination) in &config.destinations {
@@ -50,19 +65,17 @@ async fn connect(config: &Config) -> Outcome {
         let kind = destination.kind();
         match tokio::time::timeout(LOOK, destination.inspect()).await {
             Ok(Ok(findings)) => {
-                let weaker = match findings.is_empty() {
-                    true => "",
-                    false => ", and weaker than promised",
-                };
+                let weaker = weaker(&findings);
                 output::line(&format!("destination {name} ({kind}): reached{weaker}"))?;
+                list(&findings)?;
                 if !destination.recognises_repeats() {
                     output::line(
-                        "  takes an event at least once: a repeat has the same forebay-event-id, for its reader to tell",
+                        "  note: it takes an event at least once: a repeat has the same forebay-event-id, for its reader to tell",
                     )?;
                 }
-                findings
-                    .iter()
-                    .try_for_each(|finding| output::line(&format!("  {}", finding.text)))?;
+                if let Some(unseen) = destination.unseen() {
+                    output::line(&format!("  note: {unseen}"))?;
+                }
             }
             Ok(Err(error)) => {
                 unreachable += 1;
@@ -82,9 +95,13 @@ async fn connect(config: &Config) -> Outcome {
     for (name, queue) in &config.queues {
         let Some(inlet) = &queue.inlet else { continue };
         let kind = queue.options.kind();
-        let looked = tokio::time::timeout(LOOK, inlet.look()).await;
+        let mut found = Vec::new();
+        let looked = tokio::time::timeout(LOOK, inlet.inspect()).await;
         let told = match looked {
-            Ok(Ok(())) => "reached".to_owned(),
+            Ok(Ok(findings)) => {
+                found = findings;
+                format!("reached{}", weaker(&found))
+            }
             Ok(Err(error)) => {
                 unreachable += 1;
                 format!("not reached: {}: {}", error.cause.code, error.cause.detail)
@@ -95,6 +112,7 @@ async fn connect(config: &Config) -> Outcome {
             }
         };
         output::line(&format!("source {name} ({kind}): {told}"))?;
+        list(&found)?;
     }
     if unreachable > 0 {
         let all = config.destinations.len() + config.queues.len();

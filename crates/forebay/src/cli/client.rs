@@ -169,7 +169,11 @@ impl Client {
             _ => Exit::Failed,
         };
         let error = match exit {
-            Exit::Usage => format!("{detail} (said by the server at {})", self.place),
+            // Another server may know what was named: which one was asked is half of the answer then.
+            Exit::Usage if status == StatusCode::NOT_FOUND || detail.contains("there is ") => {
+                format!("{detail} (said by the server at {})", self.place)
+            }
+            Exit::Usage => detail,
             _ => format!(
                 "the server at {} answered {status}: {detail}{remedy}",
                 self.place
@@ -215,10 +219,13 @@ impl Client {
 /// The server's words are for whoever asks its API; the same for whoever types commands.
 fn in_commands(detail: &str) -> String {
     const COMMANDS: [(&str, &str); 4] = [
-        ("GET /api/v1/events/", "forebay events show "),
         (
             "GET /api/v1/redrives lists",
             "`forebay dlq redrive --status` lists",
+        ),
+        (
+            "GET /api/v1/imports lists",
+            "`forebay dlq import --status` lists",
         ),
         ("GET /api/v1/routes lists", "`forebay routes list` lists"),
         ("the query parameter `", "`--"),
@@ -227,7 +234,14 @@ fn in_commands(detail: &str) -> String {
     for (said, command) in COMMANDS {
         detail = detail.replace(said, command);
     }
-    detail
+    with_id(&detail).unwrap_or(detail)
+}
+
+/// `GET /api/v1/events/ID says` as the command that shows it.
+fn with_id(detail: &str) -> Option<String> {
+    let (before, rest) = detail.split_once("GET /api/v1/events/")?;
+    let (id, after) = rest.split_once(' ')?;
+    Some(format!("{before}`forebay events show {id}` {after}"))
 }
 
 /// Why a request has no answer. What the client says first ("error sending request") says nothing; the
@@ -257,6 +271,10 @@ mod tests {
             (
                 "the query parameter `state` must be one of pending",
                 "`--state` must be one of pending",
+            ),
+            (
+                "event 7 is not dead; GET /api/v1/events/7 says what became of it",
+                "event 7 is not dead; `forebay events show 7` says what became of it",
             ),
             ("as it is", "as it is"),
         ] {

@@ -34,9 +34,9 @@ fn show(status: &Value) -> std::io::Result<()> {
         Some(reason) => format!("NOT ready: {reason}"),
     };
     output::line(&format!(
-        "Forebay {}, {ready}; accepted {} events, durable on {}; journal {}, state {}",
+        "Forebay {}, {ready}; accepted {}, durable on {}; journal {}, state {}",
         output::text(status, "version"),
-        output::text(status, "accepted"),
+        events(status["accepted"].as_u64().unwrap_or_default()),
         output::text(status, "durability"),
         bytes(&status["journal"]["bytes"]),
         bytes(&status["state"]["bytes"]),
@@ -48,6 +48,9 @@ fn show(status: &Value) -> std::io::Result<()> {
         output::line(&format!(
             "DAMAGED: {damaged} acknowledged events are lost to damage of the journal's files; see `forebay journal verify`"
         ))?;
+    }
+    for line in beside_the_routes(status) {
+        output::line(&line)?;
     }
     let none = Vec::new();
     let routes = status["routes"].as_array().unwrap_or(&none);
@@ -76,6 +79,33 @@ fn show(status: &Value) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The queues that are not read, and the imports that run.
+fn beside_the_routes(status: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for queue in status["queues"].as_array().into_iter().flatten() {
+        if let Some(error) = queue["last_error"].as_str() {
+            lines.push(format!(
+                "source {} is not being read: {error}",
+                output::text(queue, "source")
+            ));
+        }
+    }
+    for import in status["imports"].as_array().into_iter().flatten() {
+        let counts = ["redriven", "known", "fresh"].map(|name| import[name].as_u64().unwrap_or(0));
+        let taken: u64 = counts.iter().sum();
+        let waits = match import["error"].as_str() {
+            Some(error) => format!(", and waits: {error}"),
+            None => String::new(),
+        };
+        let id = output::text(import, "id");
+        lines.push(format!(
+            "import {id} from {} runs and has taken {taken} so far{waits}; `forebay dlq import --cancel {id}` ends it",
+            output::text(import, "from"),
+        ));
+    }
+    lines
+}
+
 fn row(route: &Value) -> Vec<String> {
     let mut row = vec![output::text(route, "name"), output::breaker(route)];
     row.extend(
@@ -99,6 +129,9 @@ fn row(route: &Value) -> Vec<String> {
 /// What a route's row has no room for.
 fn notes(route: &Value) -> Vec<String> {
     let mut notes = Vec::new();
+    if let Some(name) = route["subscription"].as_str() {
+        notes.push(format!("the subscription {name:?}"));
+    }
     let error = &route["last_error"];
     if error.is_object() {
         notes.push(format!("last error {}", what_when(error)));
@@ -144,6 +177,14 @@ fn notes(route: &Value) -> Vec<String> {
     notes
 }
 
+/// `1 event`, `2 events`.
+fn events(count: u64) -> String {
+    match count {
+        1 => "1 event".into(),
+        more => format!("{more} events"),
+    }
+}
+
 /// A dead-letter target, if there is something to say of it.
 fn export(export: &Value) -> Vec<String> {
     let target = output::text(export, "target");
@@ -162,10 +203,11 @@ fn export(export: &Value) -> Vec<String> {
         notes.push(format!("{letters} for {target}{state}"));
     }
     if count("refused") > 0 {
-        notes.push(format!(
-            "{} dead letters stay here because {target} would not take them: `forebay dlq show ID` says why",
-            count("refused")
-        ));
+        let letters = match count("refused") {
+            1 => format!("1 dead letter stays here because {target} would not take it"),
+            more => format!("{more} dead letters stay here because {target} would not take them"),
+        };
+        notes.push(format!("{letters}: `forebay dlq show ID` says why"));
     }
     let error = &export["last_error"];
     if error.is_object() && (away || count("refused") > 0) {
@@ -207,6 +249,26 @@ mod tests {
             assert!(note.contains(words), "{note}");
         }
         assert_eq!(notes.len(), 3);
+    }
+
+    #[test]
+    fn a_queue_that_is_not_read_an_import_and_a_subscription_are_named() {
+        let status = json!({
+            "queues": [
+                { "source": "good", "last_error": null },
+                { "source": "orders", "last_error": "amqp 404: there is no queue ordrs" },
+            ],
+            "imports": [{ "id": 3, "from": "ops", "redriven": 1, "known": 2, "fresh": 0, "error": null }],
+        });
+        assert_eq!(
+            beside_the_routes(&status),
+            [
+                "source orders is not being read: amqp 404: there is no queue ordrs",
+                "import 3 from ops runs and has taken 3 so far; `forebay dlq import --cancel 3` ends it",
+            ]
+        );
+        let route = json!({ "subscription": "crm" });
+        assert_eq!(notes(&route), ["the subscription \"crm\""]);
     }
 
     #[test]

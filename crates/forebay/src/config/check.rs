@@ -201,6 +201,7 @@ fn sources(
     let wrong = |name: &SourceName, key: &str, reason: String| {
         document.error(&["sources", name.as_str(), key], reason)
     };
+    let is_usual = |name: &SourceName| !document.has(&["sources", name.as_str(), "max_body"]);
     ingest::check_paths(&file.sources).map_err(|(name, reason)| wrong(&name, "paths", reason))?;
     let taken: BTreeSet<&SourceName> = file.routes.values().flat_map(|route| &route.from).collect();
     for (name, source) in &file.sources {
@@ -217,7 +218,7 @@ fn sources(
         // The listener lets a line of twice the headers' limit through; short headers double in a record.
         let heads = 4 * server.limits.header_bytes as u64;
         let room = max_frame.saturating_sub(heads + RECORD_OVERHEAD);
-        if let Some(reason) = never_taken(source.max_body, server, room) {
+        if let Some(reason) = never_taken(source.max_body, is_usual(name), server, room) {
             return Err(wrong(name, "max_body", reason));
         }
     }
@@ -235,16 +236,30 @@ fn sources(
 }
 
 /// Why a body of that size would be told for ever that there is no room for it, if so.
-fn never_taken(body: ByteSize, server: &Server, room: u64) -> Option<String> {
+fn never_taken(body: ByteSize, is_usual: bool, server: &Server, room: u64) -> Option<String> {
+    let whence = if is_usual {
+        ", which it is unless it is written,"
+    } else {
+        ""
+    };
     let memory = server.limits.largest_body();
     if body.0 > memory {
         return Some(format!(
-            "{body} and a head never fit into the memory for requests, which is three quarters of server.limits.max_in_flight_bytes: at most {memory}B, or raise that"
+            "{body}{whence} and a head never fit into the memory for requests, which is three quarters of server.limits.max_in_flight_bytes: at most {}, or raise that",
+            in_words(memory)
         ));
     }
     (body.0 > room).then(|| {
-        format!("{body} does not fit into a segment of the journal: at most {room}B, or raise journal.segment_bytes")
+        format!(
+            "{body}{whence} does not fit into a segment of the journal: at most {}, or raise journal.segment_bytes",
+            in_words(room)
+        )
     })
+}
+
+/// A size as it can be written, to the byte, and as it is read.
+fn in_words(bytes: u64) -> String {
+    format!("{bytes}B ({})", ByteSize(bytes))
 }
 
 /// The sources that are queues.
@@ -262,7 +277,8 @@ fn queues(
         let options = options.validate();
         let options = options.map_err(|error| wrong(error.key, error.reason))?;
         let room = max_frame.saturating_sub(RECORD_OVERHEAD);
-        if let Some(reason) = never_taken(ByteSize(options.max_body()), server, room) {
+        let is_usual = !document.has(&["sources", name.as_str(), "max_body"]);
+        if let Some(reason) = never_taken(ByteSize(options.max_body()), is_usual, server, room) {
             return Err(wrong("max_body", reason));
         }
         let own = DestinationName::new(name.as_str());

@@ -214,7 +214,11 @@ impl<'t> Document<'t> {
                     if path.last().map(String::as_str) != Some(field) {
                         path.push(field.to_owned());
                     }
-                    format!("there is no such key; the keys here are {known}")
+                    let meant = match meant(field, known) {
+                        Some(key) => format!("; did you mean `{key}`? The"),
+                        None => "; the".to_owned(),
+                    };
+                    format!("there is no such key{meant} keys here are {known}")
                 }
                 None => message.clone(),
             };
@@ -249,6 +253,18 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Whether something gave the key at the end of the path its value.
+    pub(super) fn has(&self, path: &[&str]) -> bool {
+        let mut table = self.tree.get_ref();
+        for (depth, segment) in path.iter().enumerate() {
+            match table.get(*segment).map(Spanned::get_ref) {
+                Some(DeValue::Table(inner)) => table = inner,
+                found => return found.is_some() && depth + 1 == path.len(),
+            }
+        }
+        true
+    }
+
     /// Where the deepest part of the path that is in the file stands.
     fn offset_of<S: AsRef<str>>(&self, path: &[S]) -> Option<usize> {
         let mut table = self.tree.get_ref();
@@ -279,6 +295,14 @@ fn dotted<S: AsRef<str>>(path: &[S]) -> String {
     path.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(".")
 }
 
+/// The key that was most likely meant: the closest, if it is close.
+fn meant<'k>(field: &str, known: &'k str) -> Option<&'k str> {
+    let distance = |key: &str| strsim::osa_distance(&field.replace('-', "_"), key);
+    let keys = known.split('`').skip(1).step_by(2);
+    let closest = keys.map(|key| (distance(key), key)).min()?;
+    (closest.0 <= (field.len() / 3).clamp(1, 3)).then_some(closest.1)
+}
+
 /// `unknown field `x`, expected one of …` → (`x`, the known ones).
 fn unknown_field(message: &str) -> Option<(&str, &str)> {
     let rest = message.strip_prefix("unknown field `")?;
@@ -294,4 +318,26 @@ fn unknown_field(message: &str) -> Option<(&str, &str)> {
             known
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_misspelt_a_little_is_guessed_and_another_is_not() {
+        let known = "`url`, `dead_letter`, `batch_max`, `concurrency`";
+        for (field, expected) in [
+            ("dead_leter", Some("dead_letter")),
+            ("dead-letter", Some("dead_letter")),
+            ("concurency", Some("concurrency")),
+            ("ulr", Some("url")),
+            ("batchmax", Some("batch_max")),
+            ("color", None),
+            ("x", None),
+        ] {
+            assert_eq!(meant(field, known), expected, "{field}");
+        }
+        assert_eq!(meant("x", "none"), None);
+    }
 }

@@ -73,7 +73,7 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
     let cases = [
         (
             with("listen =", "lisen ="),
-            "forebay.toml:3: server.lisen: there is no such key; the keys here are `listen`",
+            "forebay.toml:3: server.lisen: there is no such key; did you mean `listen`? The keys here are `listen`",
         ),
         (
             with("127.0.0.1:9000", "9000"),
@@ -108,7 +108,7 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
         ),
         (
             with("url =", "uri ="),
-            "forebay.toml:12: destinations.db.uri: there is no such key",
+            "forebay.toml:12: destinations.db.uri: there is no such key; did you mean `url`?",
         ),
         (
             with(
@@ -147,7 +147,7 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
                 "[journal]",
                 "[server.limits]\nmax_in_flight_bytes = \"2MiB\"\n[journal]",
             ),
-            "forebay.toml:8: sources.gc.max_body: 10.0 MiB and a head never fit into the memory for requests",
+            "forebay.toml:8: sources.gc.max_body: 10.0 MiB, which it is unless it is written, and a head never fit into the memory for requests",
         ),
         // A message that has no room in the memory would be waited with for ever.
         (
@@ -158,7 +158,7 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
             .replace("paths =", "max_body = \"1MiB\"\npaths =")
             .replace("[destinations.db]", "[sources.q]\ntype = \"redis\"\nurl = \"redis://h\"\nlist = \"l\"\n[destinations.db]")
             .replace("from = [\"gc\"]", "from = [\"gc\", \"q\"]"),
-            "forebay.toml:13: sources.q.max_body: 10.0 MiB and a head never fit into the memory for requests",
+            "forebay.toml:13: sources.q.max_body: 10.0 MiB, which it is unless it is written, and a head never fit into the memory for requests",
         ),
         (
             with("[journal]", "[log]\nlevel = \"loud=very\"\n[journal]"),
@@ -180,7 +180,7 @@ fn each_mistake_is_one_line_with_file_line_key_and_remedy() {
                 "[journal]",
                 "[subscriptions]\nallow_https = true\n[journal]",
             ),
-            "forebay.toml:5: subscriptions.allow_https: there is no such key; the keys here are `enabled`",
+            "forebay.toml:5: subscriptions.allow_https: there is no such key; did you mean `allow_http`? The keys here are `enabled`",
         ),
         (
             with("[journal]", "[subscriptions]\nmax = 0\n[journal]"),

@@ -61,7 +61,7 @@ impl Worker {
             let import = &mut job.import;
             (import.status, import.error) = (status, error);
             import.finished_at = Some(self.ports.clock.now());
-            tracing::info!(import = self.id, from = %import.from, status = ?status, redriven = import.redriven,
+            tracing::info!(import = self.id, from = %import.from, status = status.as_str(), redriven = import.redriven,
                 known = import.known, fresh = import.fresh, error = import.error, "an import has ended");
         }
     }
@@ -89,18 +89,20 @@ impl Worker {
         inlet: &dyn Inlet,
         later: &mut Vec<String>,
     ) -> Result<ImportStatus, String> {
-        let (mut empty, mut failures, mut of_later) = (0, 0, 0);
+        let (mut empty, mut failures, mut of_later, mut was_read) = (0, 0, 0, false);
         while empty < EMPTY && of_later < OF_LATER {
             let begun = Instant::now();
             let received = self.stop.run_until_cancelled(inlet.receive(BATCH, WAIT));
             let dealt_with = match received.await {
                 None => return Ok(ImportStatus::Cancelled),
                 Some(Ok(messages)) if messages.is_empty() => {
+                    was_read = true;
                     empty += 1;
                     continue;
                 }
                 // What could not be dealt with is out of sight for a while: the queue would seem to be empty.
                 Some(Ok(messages)) => {
+                    was_read = true;
                     let now = self.without_later(messages, later).await?;
                     if now.is_empty() {
                         // They are out of sight now, and what lies behind them is next.
@@ -109,6 +111,10 @@ impl Worker {
                     }
                     of_later = 0;
                     self.batch(inlet, now).await?
+                }
+                // A name or a password that is wrong from the start stays so. What was right may be again.
+                Some(Err(unavailable)) if !was_read && inlet.is_mistake(&unavailable) => {
+                    return Err(unavailable.to_string());
                 }
                 Some(Err(unavailable)) => Err(unavailable.to_string()),
             };
@@ -191,7 +197,7 @@ impl Worker {
             for (dealt_with, message) in messages.iter().enumerate() {
                 match self.deal_with(message).await {
                     Ok(made) => self.count(made),
-                    Err(error) => return (dealt_with, Some(error)),
+                    Err(error) => return (dealt_with, Some(of(message, &error))),
                 }
             }
             (messages.len(), None)
@@ -222,7 +228,7 @@ impl Worker {
         }
         let named = message::source(message).filter(|name| self.ingest.has_source(name));
         let Some(source) = named.or_else(|| self.request.source.clone()) else {
-            return Err("a message says nothing of a source that is in the configuration: name one with --source, which it is to be an event of".into());
+            return Err("it says nothing of a source that is in the configuration: name one with --source, which it is to be an event of".into());
         };
         let way = Way {
             method: "IMPORT",
@@ -250,5 +256,14 @@ impl Worker {
         if let Some(job) = jobs.iter_mut().find(|job| job.import.id == self.id) {
             change(&mut job.import);
         }
+    }
+}
+
+/// Which message it is about: by what the queue, or else Forebay, knows it by.
+fn of(message: &Message, error: &str) -> String {
+    let id = message.id.as_deref();
+    match id.or_else(|| message.attribute("forebay-event-id")) {
+        Some(id) => format!("message {id}: {error}"),
+        None => format!("a message of {} bytes: {error}", message.body.len()),
     }
 }

@@ -20,8 +20,8 @@ use crate::returning::ReturnPorts;
 /// Imports that are remembered, and those that run besides, which are no more than there are queues.
 const KEPT: usize = 100;
 
-/// The types of destination that can be read.
-const READABLE: &str = "sqs, redis, or rabbitmq, which with an `exchange` must name its `queue`";
+/// Of the types that can be read the one that writes to what is no queue.
+const WITH_EXCHANGES: &str = "rabbitmq";
 
 /// The destinations of the configuration; some of them can be read.
 pub type Queues = BTreeMap<DestinationName, Arc<dyn Destination>>;
@@ -64,10 +64,12 @@ impl Imports for Importer {
             return Err(ImportError::Unknown(request.from));
         };
         if queue.inlet().is_none() {
-            return Err(ImportError::NotReadable {
-                name: request.from,
-                kind: queue.kind(),
-                readable: READABLE,
+            return Err(match queue.kind() {
+                WITH_EXCHANGES => ImportError::NoQueue(request.from),
+                kind => ImportError::NotReadable {
+                    name: request.from,
+                    kind,
+                },
             });
         }
         if let Some(source) = &request.source

@@ -43,18 +43,17 @@ impl Reader {
             let defect = "a defect of Forebay: the log has it, please report it";
             match read.unwrap_or_else(|_| Err(defect.into())) {
                 Ok(()) => {
-                    if failures > 0 {
+                    failures = 0;
+                    // Said once a source, however many read it.
+                    if self.source.show_trouble(None) {
                         tracing::info!(source = %self.source.name, "the queue is read again");
                     }
-                    failures = 0;
-                    self.source.show_trouble(None);
                 }
                 Err(error) => {
                     failures += 1;
-                    if failures == 1 {
+                    if !self.source.show_trouble(Some(error.clone())) {
                         tracing::warn!(source = %self.source.name, error, "the queue cannot be read; trying again");
                     }
-                    self.source.show_trouble(Some(error));
                     self.rest(failures).await;
                 }
             }

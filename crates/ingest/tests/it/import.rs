@@ -71,6 +71,54 @@ async fn an_import_that_runs_is_remembered_however_many_begin_after_it() {
     assert!(importer.cancel(first.id).is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_wrong_name_ends_an_import_at_once_and_an_absence_is_waited_out() {
+    for (code, waits) in [("queue", false), ("refused", true)] {
+        let rig = Rig::start().await;
+        let queue = Arc::new(Noting::default());
+        *queue.away.lock().unwrap() = Some(Unavailable::new(code, "why"));
+        let queues = [(name("ops"), queue as Arc<dyn Destination>)];
+        let ingest = Arc::clone(&rig.door.ingest);
+        let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
+        let begun = tokio::time::Instant::now();
+        let import = importer.begin(from("ops")).await.unwrap();
+        let ended = ended(&importer, import.id).await;
+        assert_eq!(ended.status, ImportStatus::Failed);
+        assert_eq!(ended.error.unwrap(), format!("{code}: why"));
+        assert_eq!(
+            begun.elapsed() > Duration::from_secs(1),
+            waits,
+            "{code}: {:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_ends_an_import_is_named() {
+    for (id, named) in [(Some("m-1"), "message m-1: "), (None, "a message of ")] {
+        let rig = Rig::start().await;
+        let queue = Arc::new(Noting::default());
+        let mut messages = super::stalled::messages(1);
+        messages[0].id = id.map(Into::into);
+        messages[0].attributes.clear();
+        *queue.waiting.lock().unwrap() = messages;
+        let queues = [(name("ops"), queue as Arc<dyn Destination>)];
+        let ingest = Arc::clone(&rig.door.ingest);
+        let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
+        let without_source = ImportRequest {
+            source: None,
+            ..from("ops")
+        };
+        let import = importer.begin(without_source).await.unwrap();
+        let error = ended(&importer, import.id).await.error.unwrap();
+        assert!(
+            error.starts_with(named) && error.contains("--source"),
+            "{error}"
+        );
+    }
+}
+
 /// A queue, and a route behind it whose destination refuses what is put back at once, so that it is dead again and its
 /// letter in the queue again.
 struct Circle {

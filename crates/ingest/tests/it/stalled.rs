@@ -25,11 +25,16 @@ pub(crate) struct Noting {
     pub(crate) waiting: Mutex<Vec<Message>>,
     kept: Mutex<BTreeMap<String, u32>>,
     pub(crate) let_go: Mutex<Vec<String>>,
+    /// Why it cannot be read, if it cannot; `queue` is a mistake.
+    pub(crate) away: Mutex<Option<Unavailable>>,
 }
 
 #[async_trait]
 impl Inlet for Noting {
     async fn receive(&self, _: usize, wait: Duration) -> Result<Vec<Message>, Unavailable> {
+        if let Some(why) = self.away.lock().unwrap().clone() {
+            return Err(why);
+        }
         let messages = std::mem::take(&mut *self.waiting.lock().unwrap());
         if messages.is_empty() {
             tokio::time::sleep(wait).await;
@@ -39,6 +44,10 @@ impl Inlet for Noting {
 
     async fn look(&self) -> Result<(), Unavailable> {
         Ok(())
+    }
+
+    fn is_mistake(&self, why: &Unavailable) -> bool {
+        why.cause.code == "queue"
     }
 
     async fn keep(&self, handles: &[String]) -> Result<(), Unavailable> {

@@ -1,8 +1,8 @@
 //! The contract of exports: each target goes on where it was, and what all of them have goes in its time.
 
 use domain::ports::{
-    BatchLimit, DeadLetters, DeadQuery, ExportCounts, Exported, Exports, Letter, Selection, State,
-    Unexportable,
+    BatchLimit, DeadLetters, DeadQuery, ExportConfirmed, ExportCounts, Exported, Exports, Letter,
+    Selection, State, Unexportable,
 };
 use domain::{Cause, DestinationName, RouteName, Seq};
 
@@ -100,6 +100,19 @@ pub(crate) async fn what_a_target_will_not_take_is_known_until_the_letter_goes<S
     let mut letters = state.dead_page(&query).await.unwrap().letters;
     letters.reverse();
     assert_eq!(letters[0].not_exported, []);
+    let exported = async |letter| {
+        let exported = state.exported_to(Letter(letter)).await.unwrap();
+        let one = |one: ExportConfirmed| (one.target.to_string(), one.at);
+        exported.into_iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(exported(1).await, [("sqs".to_owned(), at(10))]);
+    assert_eq!(exported(2).await, [], "it would not take that one");
+    assert_eq!(exported(99).await, []);
+    state.exported(step(&name, "s3", 1, 20)).await.unwrap();
+    state.exported(step(&name, "s3", 3, 500)).await.unwrap();
+    let both = [("s3".to_owned(), at(500)), ("sqs".to_owned(), at(10))];
+    assert_eq!(exported(3).await, both);
+    assert_eq!(exported(1).await[0].1, at(20));
     let refusal = &letters[1].not_exported[0];
     assert_eq!((refusal.target.as_str(), refusal.at), ("sqs", at(10)));
     assert_eq!(refusal.cause.code, "too-large");

@@ -143,7 +143,10 @@ impl Subscriptions for FakeSubscriptions {
             (waiting, None) => Err(SubscriptionError::EventsPending(waiting)),
             (waiting, Some(Leftover::Deliver)) => {
                 found.status = SubscriptionStatus::Draining;
-                Ok(Deleted::Draining(waiting))
+                Ok(Deleted::Draining {
+                    events: waiting,
+                    letters: 0,
+                })
             }
         }
     }

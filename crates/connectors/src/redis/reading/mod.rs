@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::Unavailable;
-use domain::ports::{Inlet, Message};
+use domain::ports::{Finding, Inlet, Message};
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ use super::client::{Lease, Pool};
 use super::command::Target;
 use super::connect::Session;
 use super::error::{self, Refusal, Verdict};
+use super::inspect;
 use super::options::Config;
 use super::url::Place;
 use crate::instance::Instance;
@@ -236,6 +237,20 @@ impl Inlet for Reader {
             }
         }
         Err(self.restless())
+    }
+
+    fn is_mistake(&self, why: &Unavailable) -> bool {
+        error::is_mistake(why)
+    }
+
+    async fn inspect(&self) -> Result<Vec<Finding>, Unavailable> {
+        self.look().await?;
+        let lease = self.lease().await?;
+        let found = inspect::of_what_is_read(lease.session(), &self.config).await;
+        if found.is_ok() {
+            self.pool.give_back(lease);
+        }
+        found
     }
 
     async fn keep(&self, handles: &[String]) -> Result<(), Unavailable> {

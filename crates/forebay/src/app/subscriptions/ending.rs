@@ -121,7 +121,7 @@ impl Keeper {
         self.run_route(record).await?;
         let (events, letters) = (holds.events, holds.letters);
         tracing::info!(subscription = %record.id, events, letters, "a subscription was deleted, and drains");
-        Ok(Deleted::Draining(events + letters))
+        Ok(Deleted::Draining { events, letters })
     }
 
     /// Ends the route; its dead letters stay.

@@ -22,6 +22,12 @@ pub(super) struct EditArgs {
     /// Why, for the history
     #[arg(long, value_name = "TEXT", requires = "body")]
     note: Option<String>,
+    /// Who does it, for the history [default: who the system says you are]
+    #[arg(long, value_name = "NAME", requires = "body")]
+    by: Option<String>,
+    /// An empty file is meant as it is
+    #[arg(long, requires = "body")]
+    allow_empty_body: bool,
 }
 
 impl EditArgs {
@@ -42,11 +48,18 @@ impl EditArgs {
             return Err(Failure::say(Exit::Usage, error));
         };
         let body = input::bytes(file)?;
+        if body.is_empty() && !self.allow_empty_body {
+            let error = format!(
+                "{} is empty: if the event is to have no body at all, add --allow-empty-body; nothing was done",
+                file.display()
+            );
+            return Err(Failure::say(Exit::Usage, error));
+        }
         let (body, encoding) = match String::from_utf8(body) {
             Ok(text) => (text, "utf-8"),
             Err(error) => (STANDARD.encode(error.as_bytes()), "base64"),
         };
-        let mut request = json!({"body": body, "body_encoding": encoding, "by": whoami()});
+        let mut request = json!({"body": body, "body_encoding": encoding, "by": self.by.clone().unwrap_or_else(whoami)});
         if let Some(route) = route {
             request["route"] = json!(route);
         }

@@ -9,7 +9,7 @@ use crate::cli::client::AdminArgs;
 use crate::cli::output;
 use crate::exit::Outcome;
 
-/// Show what was done by hand to the dead letters of an event, with the bodies before
+/// Show the edits of the dead letters of an event, with the bodies before
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     if entries.is_empty() {
         eprintln!(
-            "nothing was done to it by hand; `forebay events show {}` says what became of it",
+            "it was never edited, which is all that is recorded here: a redrive of it as it is, or a purge, is not; `forebay events show {}` says what became of it",
             args.id
         );
     }

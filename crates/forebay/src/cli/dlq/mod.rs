@@ -20,7 +20,7 @@ use crate::exit::Outcome;
 /// The most letters that one request gives.
 const PAGE: usize = 1000;
 
-/// Look at dead letters, put them back on their routes, discard or export them
+/// Look at dead letters, put them back on their routes, edit, discard, export or import them
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Args {
@@ -77,6 +77,14 @@ fn route(letter: &Value) -> String {
     match letter["retired"] == true {
         true => format!("{route} (retired)"),
         false => route,
+    }
+}
+
+/// `1 message`, `2 messages`.
+fn messages(count: u64) -> String {
+    match count {
+        1 => "1 message".into(),
+        more => format!("{more} messages"),
     }
 }
 

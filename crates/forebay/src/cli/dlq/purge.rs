@@ -14,7 +14,8 @@ const PURGE: &str = "/api/v1/dlq/purge";
 
 /// Discard dead letters for good
 ///
-/// Ids, filters or --all say which. Asks before it does so on a terminal; elsewhere it needs --yes. What is
+/// Ids, filters or --all say which. They are discarded here: a copy that a dead-letter target has stays there, and
+/// `dlq import` brings it back. Asks before it does so on a terminal; elsewhere it needs --yes. What is
 /// buried after it was counted stays.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -53,7 +54,10 @@ pub fn run(args: &Args) -> Outcome {
         let line = format!("{} would be discarded", letters(matched));
         return tell(&json!({ "matched": matched }), &line, args.json);
     }
-    let question = format!("Discard {} for good?", letters(matched));
+    let question = format!(
+        "Discard {} for good? A copy that a dead-letter target has stays there, and `forebay dlq import` brings it back.",
+        letters(matched)
+    );
     if matched > 0 && asks && !ask::agreed(&question)? {
         return Err(Failure::say(Exit::Failed, "nothing was discarded"));
     }

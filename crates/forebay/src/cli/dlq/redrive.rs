@@ -27,7 +27,7 @@ const LISTED: &str = "50";
 /// by itself, also over a restart. What is buried after it began, its own failures too, is not its business.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "forebay dlq redrive [OPTIONS] <ID>...\n       forebay dlq redrive [OPTIONS] <--route NAME|--reason REASON|--group FINGERPRINT|--after TIME|--before TIME>...\n       forebay dlq redrive [OPTIONS] --all\n       forebay dlq redrive [OPTIONS] <ID> --body FILE [--note TEXT]\n       forebay dlq redrive --status [JOB]\n       forebay dlq redrive --cancel JOB"
+    override_usage = "forebay dlq redrive [OPTIONS] <ID>...\n       forebay dlq redrive [OPTIONS] <--route NAME|--reason REASON|--group FINGERPRINT|--after TIME|--before TIME>...\n       forebay dlq redrive [OPTIONS] --all\n       forebay dlq redrive [OPTIONS] <ID> --body FILE [--note TEXT] [--by NAME]\n       forebay dlq redrive --status [JOB]\n       forebay dlq redrive --cancel JOB"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -173,7 +173,7 @@ fn nothing(selection: &Selection, json: bool) -> Outcome {
     if let Selection::Ids(ids) = selection {
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let error = format!(
-            "nothing was put back: of no running route is one of these a dead letter: {}; `forebay events show ID` says what became of one",
+            "nothing was put back: none of these is a dead letter of a running route: {}; `forebay events show ID` says what became of one",
             ids.join(", ")
         );
         return Err(Failure::say(Exit::Usage, error));
@@ -229,7 +229,7 @@ fn show(jobs: &[Value], json: bool) -> Outcome {
     let rows = jobs.iter().map(|job| {
         vec![
             output::text(job, "id"),
-            output::text(job, "status"),
+            status(job),
             output::text(job, "matched"),
             output::text(job, "moved"),
             output::text(job, "rate_per_second"),
@@ -242,6 +242,15 @@ fn show(jobs: &[Value], json: bool) -> Outcome {
         "job", "status", "matched", "moved", "rate", "begun", "ended", "of",
     ];
     Ok(output::table(&header, rows)?)
+}
+
+/// Its status; one that had nothing to do says so.
+fn status(job: &Value) -> String {
+    let status = output::text(job, "status");
+    match job["matched"] == 0 {
+        true => format!("{status}, nothing matched"),
+        false => status,
+    }
 }
 
 /// `route orders, reason rejected`; `all`; `3 ids`.

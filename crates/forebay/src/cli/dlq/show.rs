@@ -80,6 +80,18 @@ fn show(letter: &Value) -> std::io::Result<()> {
     ] {
         output::line(&format!("{label:10} {value}"))?;
     }
+    for target in letter["exported"].as_array().into_iter().flatten() {
+        let kept = match letter["kept_until"].is_string() {
+            true => format!("; kept here until {}", output::time(letter, "kept_until")),
+            false => String::new(),
+        };
+        output::line(&format!(
+            "{:10} to {} at {}{kept}",
+            "sent",
+            output::text(target, "target"),
+            output::time(target, "at"),
+        ))?;
+    }
     for refusal in letter["not_exported"].as_array().into_iter().flatten() {
         output::line(&format!(
             "{:10} to {} at {}: {}: {}",

@@ -48,9 +48,10 @@ pub(in crate::cli) fn show_request(event: &Value) -> std::io::Result<()> {
     ))?;
     for header in event["headers"].as_array().into_iter().flatten() {
         output::line(&format!(
-            "{}: {}",
+            "{}: {}{}",
             output::text(header, "name"),
-            output::text(header, "value")
+            output::text(header, "value"),
+            note(header, event),
         ))?;
     }
     output::line("")?;
@@ -63,6 +64,21 @@ pub(in crate::cli) fn show_request(event: &Value) -> std::io::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// A length that is the sender's and not that of the body below, which was edited.
+fn note(header: &Value, event: &Value) -> String {
+    let is_length = header["name"]
+        .as_str()
+        .is_some_and(|name| name.eq_ignore_ascii_case("content-length"));
+    let said: Option<u64> = header["value"].as_str().and_then(|text| text.parse().ok());
+    let length = event["bytes"].as_u64().or(event["size"].as_u64());
+    match length {
+        Some(length) if is_length && said != Some(length) => {
+            format!("  (as it came; the body is of {length} bytes now)")
+        }
+        _ => String::new(),
+    }
 }
 
 fn show(event: &Value, routes: &Value) -> std::io::Result<()> {
@@ -93,7 +109,23 @@ fn show(event: &Value, routes: &Value) -> std::io::Result<()> {
             why(route, running, now)
         ))?;
     }
+    if let Some(note) = edited(event) {
+        output::line(&note)?;
+    }
     Ok(())
+}
+
+/// That what is delivered is not the body which is shown.
+fn edited(event: &Value) -> Option<String> {
+    let routes = event["edited_on"].as_array().into_iter().flatten();
+    let routes: Vec<&str> = routes.filter_map(Value::as_str).collect();
+    (!routes.is_empty()).then(|| {
+        format!(
+            "the body above is the one that came; on route {} it was edited, and the new one is what is delivered: `forebay dlq history {}`",
+            routes.join(", "),
+            output::text(event, "id")
+        )
+    })
 }
 
 /// What a parked event or a dead letter has to say for itself.
@@ -142,6 +174,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_was_edited_is_said_and_so_is_a_length_that_no_longer_fits() {
+        assert_eq!(edited(&json!({ "edited_on": [] })), None);
+        let told = edited(&json!({ "id": "1", "edited_on": ["r", "s"] })).unwrap();
+        assert!(told.contains("on route r, s it was edited"), "{told}");
+        let length = json!({ "name": "Content-Length", "value": "7" });
+        assert_eq!(note(&length, &json!({ "size": 7 })), "");
+        assert!(note(&length, &json!({ "bytes": 9 })).contains("9 bytes now"));
+        let other = json!({ "name": "x", "value": "7" });
+        assert_eq!(note(&other, &json!({ "bytes": 9 })), "");
+    }
 
     #[test]
     fn a_parked_event_says_what_its_next_attempt_waits_for() {

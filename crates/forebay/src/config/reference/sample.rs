@@ -58,9 +58,7 @@ pub(super) fn known(sample: &Value, path: &[&str]) -> Vec<String> {
     let mut sample = sample.clone();
     at(&mut sample, path)["no_such_key"] = json!(1);
     let reason = read(&sample).unwrap_err().reason;
-    let (_, keys) = reason
-        .split_once("there is no such key; the keys here are ")
-        .unwrap();
+    let (_, keys) = reason.split_once("keys here are ").unwrap();
     let mut keys: Vec<_> = keys
         .split('`')
         .skip(1)

@@ -4,6 +4,7 @@ mod asking;
 mod bench;
 mod check;
 mod dlq;
+mod imports;
 mod journal;
 mod retired;
 mod send;

@@ -110,11 +110,22 @@ async fn an_edited_event_is_delivered_as_edited_and_its_history_has_what_it_was(
     std::fs::write(&file, body(1, 7)).unwrap();
     let file = file.to_str().unwrap();
     let note = "the sign was wrong";
-    cli(
-        &forebay,
-        &["dlq", "redrive", &bad, "--body", file, "--note", note],
-    )
-    .await?;
+    let empty = ["dlq", "redrive", &bad, "--body", "/dev/null"];
+    let empty = forebay.cli(&empty).await?;
+    assert_eq!(empty.code, Some(2), "{empty:?}");
+    assert!(empty.stderr.contains("--allow-empty-body"), "{empty:?}");
+    let edit = [
+        "dlq",
+        "redrive",
+        &bad,
+        "--body",
+        file,
+        "--note",
+        note,
+        "--by",
+        "night watch",
+    ];
+    cli(&forebay, &edit).await?;
     until(&forebay, "delivered", 2).await?;
     let stored = format!("SELECT body FROM webhook_events WHERE id = '{bad}'");
     assert_eq!(server.text(&stored).await?, body(1, 7));
@@ -124,6 +135,17 @@ async fn an_edited_event_is_delivered_as_edited_and_its_history_has_what_it_was(
         "{}",
         history.stdout
     );
+    assert!(history.stdout.contains("by night watch"), "{history:?}");
+    let shown = cli(&forebay, &["events", "show", &bad]).await?;
+    let words = "on route r it was edited";
+    assert!(shown.stdout.contains(words), "{shown:?}");
+    let good = post(&forebay, body(2, 1)).await?;
+    until(&forebay, "delivered", 3).await?;
+    let never = cli(&forebay, &["dlq", "history", &good]).await?;
+    assert!(never.stderr.contains("was never edited"), "{never:?}");
+    let unknown = "01890000-0000-7000-8000-000000000000";
+    let unknown = forebay.cli(&["dlq", "history", unknown]).await?;
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
     // It is no dead letter any more, and one that is none cannot be edited.
     let again = forebay
         .cli(&["dlq", "redrive", &bad, "--body", file])

@@ -78,6 +78,11 @@ async fn what_a_constraint_refuses_goes_to_a_second_endpoint_and_can_still_come_
         "{error}"
     );
     assert!(!error.contains("-1"), "{error}");
+    let shown = cli(&forebay, &["dlq", "show", &bad]).await?.stdout;
+    assert!(
+        shown.contains("sent       to ops at ") && shown.contains("; kept here until "),
+        "{shown}"
+    );
     // It is a dead letter still, for as long as `keep` says, and comes back like any other.
     server
         .execute("ALTER TABLE webhook_events DROP CONSTRAINT positive")
@@ -154,7 +159,7 @@ async fn letters_that_every_target_has_go_when_keep_says_and_others_stay() -> Re
     assert!(
         status
             .stdout
-            .contains("r: 1 dead letters stay here because ops would not take them"),
+            .contains("r: 1 dead letter stays here because ops would not take it"),
         "{}",
         status.stdout
     );
