@@ -6,6 +6,7 @@
 //! before. Knows no destination and no route.
 
 mod admit;
+mod allow;
 mod answer;
 mod body;
 mod budget;
@@ -20,7 +21,9 @@ pub mod listener;
 mod message;
 pub mod metrics;
 pub mod options;
+mod pace;
 mod queue;
+mod rate;
 mod refusal;
 mod returning;
 mod service;
@@ -28,6 +31,7 @@ mod source;
 mod split;
 pub mod verify;
 
+pub use allow::AllowFrom;
 pub use answer::Answer;
 pub use dedup::Window;
 pub use import::{Importer, Queues};
@@ -35,5 +39,6 @@ pub use listener::{Connection, Handler, Listener, Peer};
 pub use metrics::Metrics;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
+pub use rate::RateLimitOptions;
 pub use returning::ReturnPorts;
 pub use service::{BuildError, Ingest, NoOp, NotTaken, Ports, Settings};

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::wire::Wire;
-use crate::budget::{Budget, Full, Share};
+use crate::answer::{Answer, BrokenOff};
+use crate::budget::{Budget, Full, Holder, Share};
 use crate::deadline::Deadline;
 use crate::metrics::AtTheConnection;
 
@@ -37,6 +37,10 @@ const READ: usize = 8 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 << 20;
 
+/// So many requests of a connection may be given up by the client, beyond those that it let be answered: who
+/// resets every stream as soon as it is taken has work done for nothing.
+const GIVEN_UP: u32 = 200;
+
 /// What the handler's side knows of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -46,6 +50,8 @@ pub(super) struct Activity {
     begun: AtomicU64,
     /// The last answer may have left a body unread.
     unread: AtomicBool,
+    /// Requests that were given up before their answer, beyond those that were answered.
+    given_up: AtomicU32,
 }
 
 impl Activity {
@@ -54,26 +60,48 @@ impl Activity {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.unread.store(true, Ordering::Relaxed);
-        Answering(Arc::clone(self))
+        Answering {
+            activity: Arc::clone(self),
+            answered: false,
+        }
+    }
+
+    fn is_a_waste(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) > GIVEN_UP
     }
 }
 
 /// A request being answered.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Activity>);
+pub(super) struct Answering {
+    activity: Arc<Activity>,
+    answered: bool,
+}
 
 impl Answering {
     /// An answer that is no error comes after the whole body was read.
-    pub(super) fn answered(self, status: StatusCode) {
-        if status.is_success() {
-            self.0.unread.store(false, Ordering::Relaxed);
+    pub(super) fn answered(mut self, answer: &Answer) {
+        self.answered = answer.extensions().get::<BrokenOff>().is_none();
+        if answer.status().is_success() {
+            self.activity.unread.store(false, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let Activity {
+            in_flight,
+            given_up,
+            ..
+        } = &*self.activity;
+        in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            given_up.fetch_add(1, Ordering::Relaxed);
+        } else if given_up.load(Ordering::Relaxed) > 0 {
+            let order = Ordering::Relaxed;
+            let _none_left = given_up.fetch_update(order, order, |count| count.checked_sub(1));
+        }
     }
 }
 
@@ -96,7 +124,7 @@ pub(super) struct Guarded {
     head_begun: bool,
     wire: Wire,
     /// What `wire` holds beyond the first [`READ`].
-    share: Share<Arc<Budget>>,
+    share: Share<Arc<Budget>, Arc<Holder>>,
     head: Deadline,
     write: Deadline,
     closing: Closing,
@@ -109,7 +137,7 @@ impl Guarded {
         stream: TcpStream,
         activity: Arc<Activity>,
         head_timeout: Duration,
-        share: Share<Arc<Budget>>,
+        share: Share<Arc<Budget>, Arc<Holder>>,
         refusals: Arc<AtTheConnection>,
     ) -> Self {
         Self {
@@ -229,6 +257,10 @@ impl AsyncRead for Guarded {
         let this = &mut *self;
         let before = buffer.filled().len();
         this.note_begun();
+        if this.activity.is_a_waste() {
+            this.refusals.too_many_given_up.inc();
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
         if let Poll::Ready(read) = this.poll_stream(context, buffer) {
             if this.note_read(&buffer.filled()[before..]).is_ok() {
                 return Poll::Ready(read);
