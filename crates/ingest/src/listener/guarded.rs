@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::wire::Wire;
+use super::wire::{Odd, Wire};
 use crate::answer::{Answer, BrokenOff};
 use crate::budget::{Budget, Full, Holder, Share};
 use crate::deadline::Deadline;
@@ -28,6 +28,14 @@ content-length: 137\r\nconnection: close\r\n\r\n\
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
 content-length: 143\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
 {\"code\":\"busy\",\"detail\":\"too much is under way; nothing was stored, try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
+
+/// Said to a client whose head has a line that another reader might not take for one. As hyper answers what it
+/// cannot read.
+const UNREADABLE: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Stands for the length of a body that its head does not say.
+const UNKNOWN: u64 = u64::MAX;
 
 /// The most that is read at once: so much may come behind a request in one read without being counted.
 /// It is also what hyper's buffer takes at first, and what every connection may hold for nothing.
@@ -48,6 +56,8 @@ pub(super) struct Activity {
     in_flight: AtomicU32,
     /// Requests begun so far.
     begun: AtomicU64,
+    /// The length of the last one's body.
+    length: AtomicU64,
     /// The last answer may have left a body unread.
     unread: AtomicBool,
     /// Requests that were given up before their answer, beyond those that were answered.
@@ -55,8 +65,10 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// A request's head has arrived.
-    pub(super) fn begin(self: &Arc<Self>) -> Answering {
+    /// A request's head has arrived; it says how long the body is, or does not.
+    pub(super) fn begin(self: &Arc<Self>, length: Option<u64>) -> Answering {
+        let length = length.unwrap_or(UNKNOWN);
+        self.length.store(length, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.unread.store(true, Ordering::Relaxed);
@@ -103,6 +115,13 @@ impl Drop for Answering {
             let _none_left = given_up.fetch_update(order, order, |count| count.checked_sub(1));
         }
     }
+}
+
+/// Why what was read is not passed on.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    Full,
+    Odd(Odd),
 }
 
 /// How far closing is.
@@ -162,7 +181,8 @@ impl Guarded {
             self.waiting_since = begun;
             self.head_begun = false;
             self.head.disarm();
-            self.wire.begun();
+            let length = self.activity.length.load(Ordering::Relaxed);
+            self.wire.begun((length != UNKNOWN).then_some(length));
             // It can only have become less, which always fits.
             let fits = self.hold();
             debug_assert!(fits.is_ok(), "less than before always fits");
@@ -184,14 +204,37 @@ impl Guarded {
         Poll::Ready(())
     }
 
-    fn note_read(&mut self, bytes: &[u8]) -> Result<(), Full> {
+    fn note_read(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if bytes.is_empty() {
             return Ok(());
         }
         self.head_begun = true;
-        let waiting = self.activity.in_flight.load(Ordering::Relaxed) == 0;
-        self.wire.read(bytes, waiting);
-        self.hold()
+        let waiting = self.is_waiting();
+        if waiting && !self.activity.unread.load(Ordering::Relaxed) {
+            self.wire.all_read();
+        }
+        self.wire.read(bytes, waiting).map_err(Refusal::Odd)?;
+        self.hold().map_err(|Full| Refusal::Full)
+    }
+
+    /// No request is under way.
+    fn is_waiting(&self) -> bool {
+        self.activity.in_flight.load(Ordering::Relaxed) == 0
+    }
+
+    /// Counts it, and tells the client why where that is possible. Best effort: the end of the stream, or an error,
+    /// comes after it.
+    fn refuse(&self, refusal: Refusal) {
+        let (says, counter): (&[u8], _) = match refusal {
+            Refusal::Full => (BUSY, &self.refusals.busy),
+            Refusal::Odd(Odd::BareLf) => (UNREADABLE, &self.refusals.unreadable),
+            Refusal::Odd(Odd::Busy) => (b"", &self.refusals.too_many_frames),
+        };
+        counter.inc();
+        // While a request is under way its answer comes first.
+        if self.wire.is_http1() && self.is_waiting() {
+            drop(self.stream.try_write(says));
+        }
     }
 
     /// Makes the share what is held.
@@ -262,15 +305,14 @@ impl AsyncRead for Guarded {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
         if let Poll::Ready(read) = this.poll_stream(context, buffer) {
-            if this.note_read(&buffer.filled()[before..]).is_ok() {
+            let Err(refusal) = this.note_read(&buffer.filled()[before..]) else {
                 return Poll::Ready(read);
-            }
-            this.refusals.busy.inc();
+            };
+            this.refuse(refusal);
             if !this.wire.is_http1() {
                 return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
             }
-            // As with a head that comes too late: best effort, then the end of the stream, for hyper.
-            drop(this.stream.try_write(BUSY));
+            // As with a head that comes too late: the end of the stream, for hyper.
             buffer.set_filled(before);
             return Poll::Ready(Ok(()));
         }

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod guarded;
+mod lines;
 mod wire;
 
 use std::convert::Infallible;
@@ -16,8 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::Request;
-use hyper::body::Incoming;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -256,10 +258,17 @@ impl<H: Handler> Server<H> {
         let (serving, stopped) = (self.serving.clone(), Arc::clone(&self.stopped));
         let refusals = Arc::clone(&self.refusals);
         self.tasks.spawn(async move {
-            let service = service_fn(move |request| {
-                let under_way = activity.begin();
-                H::handle(Arc::clone(&connection), request).map(|answer| {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let length = request.body().size_hint().exact();
+                let under_way = activity.begin(length);
+                // Where its body ends can be told only by reading it.
+                let endless = length.is_none() && request.version() < Version::HTTP_2;
+                H::handle(Arc::clone(&connection), request).map(move |mut answer| {
                     under_way.answered(&answer);
+                    if endless && !answer.status().is_success() {
+                        let close = HeaderValue::from_static("close");
+                        answer.headers_mut().insert(CONNECTION, close);
+                    }
                     Ok::<_, Infallible>(answer)
                 })
             });
