@@ -29,6 +29,9 @@ use crate::wire::address;
 
 const MIB: u64 = 1 << 20;
 
+/// Between two attempts of a hostile client.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Besides the honest sender's source: one that anybody may post to, and of which nothing must be left.
 const OTHER: &str = r#"
 [sources.other]
@@ -188,6 +191,8 @@ impl Attack {
                 while !stopped.load(Ordering::Relaxed) {
                     let end = attempt().await.unwrap_or(End::Cut);
                     *ends.entry(end).or_default() += 1;
+                    // All sides share the processors of one machine.
+                    tokio::time::sleep(PAUSE).await;
                 }
                 ends
             });
