@@ -13,6 +13,10 @@ use crate::verify::Reply;
 /// What every handler of the listener gives back.
 pub type Answer = Response<Full<Bytes>>;
 
+/// Goes with an answer that nobody may wait for any more: the client ended its request in the middle of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BrokenOff;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -100,9 +104,12 @@ pub(crate) fn refused(source: Option<&Source>, refused: &Refused) -> Answer {
     let mut response = answer(status, PROBLEM, problem.to_string());
     let headers = response.headers_mut();
     if let Some(seconds) = refused.retry_after() {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     match (refused, source.map(|source| source.scheme.name())) {
+        (Refused::BodyUnreadable, _) => {
+            response.extensions_mut().insert(BrokenOff);
+        }
         (Refused::MethodNotAllowed, _) => {
             let greets = source.into_iter().flat_map(Source::greetings);
             let greets = greets.map(|method| format!(", {method}"));

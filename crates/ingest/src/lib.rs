@@ -6,6 +6,7 @@
 //! before. Knows no destination and no route.
 
 mod admit;
+mod allow;
 mod answer;
 mod body;
 mod budget;
@@ -20,7 +21,9 @@ pub mod listener;
 mod message;
 pub mod metrics;
 pub mod options;
+mod pace;
 mod queue;
+mod rate;
 mod refusal;
 mod returning;
 mod sender_patience;
@@ -31,19 +34,31 @@ pub mod verify;
 
 /// What the fuzz targets reach into.
 #[cfg(fuzzing)]
+#[expect(missing_docs, reason = "for the fuzz targets alone")]
 pub mod fuzzing {
     use bytes::Bytes;
 
-    pub use crate::json::{is_json, text_at, texts};
     pub use crate::verify::Split;
+    use crate::{json, split};
 
-    /// The items of a body, if it can be taken apart.
-    #[must_use]
-    pub fn items(body: &Bytes, split: &Split) -> Option<Vec<Bytes>> {
-        crate::split::items(body, split).ok()
+    pub fn items(body: &Bytes, by: &Split) -> Option<Vec<Bytes>> {
+        split::items(body, by).ok()
+    }
+
+    pub fn is_json(text: &[u8]) -> bool {
+        json::is_json(text)
+    }
+
+    pub fn text_at(text: &[u8], pointer: &str) -> Option<String> {
+        json::text_at(text, pointer)
+    }
+
+    pub fn texts<const N: usize>(text: &[u8], names: [&str; N]) -> [Option<String>; N] {
+        json::texts(text, names)
     }
 }
 
+pub use allow::AllowFrom;
 pub use answer::Answer;
 pub use dedup::Window;
 pub use import::{Importer, Queues};
@@ -51,5 +66,6 @@ pub use listener::{Connection, Handler, Listener, Peer};
 pub use metrics::Metrics;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
+pub use rate::RateLimitOptions;
 pub use returning::ReturnPorts;
 pub use service::{BuildError, Ingest, NoOp, NotTaken, Ports, Settings};

@@ -99,6 +99,9 @@ impl Metrics {
         };
         AtTheConnection {
             too_many: of("too-many-connections"),
+            too_many_of_address: of("too-many-from-address"),
+            too_many_given_up: of("too-many-resets"),
+            too_many_frames: of("too-many-frames"),
             busy: of("busy"),
             head_too_slow: of("head-too-slow"),
             head_too_large: of("headers-too-large"),
@@ -120,6 +123,9 @@ impl Metrics {
 #[derive(Debug)]
 pub(crate) struct AtTheConnection {
     pub too_many: Counter,
+    pub too_many_of_address: Counter,
+    pub too_many_given_up: Counter,
+    pub too_many_frames: Counter,
     pub busy: Counter,
     pub head_too_slow: Counter,
     pub head_too_large: Counter,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use domain::{ByteSize, HumanDuration};
 use serde::{Deserialize, Serialize};
 
+use crate::allow::AllowFrom;
+use crate::rate::RateLimitOptions;
 use crate::verify::{HandshakeShape, Split, VerifyOptions};
 
 /// Limits of the ingest listener, the `[server.limits]` section. They hold before any work is done for
@@ -15,11 +17,17 @@ use crate::verify::{HandshakeShape, Split, VerifyOptions};
 pub struct ListenerOptions {
     /// The most connections at once. Default 10,000. One more is told 503 and closed.
     pub max_connections: usize,
+    /// The most connections of one address at once; of IPv6 a /64 is one address. Default 1,000. One more is
+    /// told 503 and closed.
+    pub max_connections_per_address: usize,
     /// How long a client may take to send a request's headers, and may stay idle between two
     /// requests. Default `"30s"`.
     pub header_timeout: HumanDuration,
     /// How long a client may take to send a body. Default `"30s"`; slower is told 408.
     pub body_timeout: HumanDuration,
+    /// How many bytes a second a body must come with once ten seconds have passed; `0` for as slow as it likes.
+    /// Default `"512B"`; slower is told 408.
+    pub min_body_rate: ByteSize,
     /// The largest head of a request, all headers together. Default `"32KiB"`; more is told 431.
     pub max_header_bytes: ByteSize,
     /// The most bytes of heads and bodies in memory over all requests; a quarter of it is for what
@@ -37,8 +45,10 @@ impl Default for ListenerOptions {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_connections_per_address: 1_000,
             header_timeout: HumanDuration::from_secs(30),
             body_timeout: HumanDuration::from_secs(30),
+            min_body_rate: ByteSize(512),
             max_header_bytes: ByteSize(32 << 10),
             max_in_flight_bytes: ByteSize::mib(64),
             max_streams: 64,
@@ -55,6 +65,10 @@ impl ListenerOptions {
     pub fn validate(&self) -> Result<Limits, (&'static str, String)> {
         let above_zero = [
             ("max_connections", self.max_connections as u64),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address as u64,
+            ),
             ("max_streams", u64::from(self.max_streams)),
             ("dedup_keys", u64::from(self.dedup_keys)),
         ];
@@ -81,8 +95,10 @@ impl ListenerOptions {
         }
         Ok(Limits {
             connections: self.max_connections,
+            connections_per_address: self.max_connections_per_address,
             header_timeout: self.header_timeout.0,
             body_timeout: self.body_timeout.0,
+            min_body_rate: self.min_body_rate.0,
             header_bytes,
             in_flight_bytes: self.max_in_flight_bytes.0,
             streams: self.max_streams,
@@ -99,10 +115,14 @@ const LARGEST_HEAD_MORE: u64 = 16 << 10;
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
+    /// Connections of one address at once.
+    pub connections_per_address: usize,
     /// For a request's head, and between requests.
     pub header_timeout: Duration,
     /// For a body.
     pub body_timeout: Duration,
+    /// Bytes a second of a body, after a grace; 0: none.
+    pub min_body_rate: u64,
     /// Bytes of a request's head.
     pub header_bytes: usize,
     /// Bytes of heads and bodies over all requests.
@@ -160,6 +180,12 @@ pub struct SourceOptions {
     /// of it; without one the request's path is put behind it.
     #[serde(default)]
     pub public_url: Option<PublicUrl>,
+    /// Addresses and networks that it takes requests from; others are told 403. Default: anywhere.
+    #[serde(default)]
+    pub allow_from: Option<AllowFrom>,
+    /// How many requests a second it takes; more are told 429 with `Retry-After`. Default: as many as come.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimitOptions>,
     /// The largest body. Default `"10MiB"`; a larger one is told 413 and never truncated.
     #[serde(default = "default_max_body")]
     pub max_body: ByteSize,
@@ -279,6 +305,8 @@ impl Default for SourceOptions {
             handshake: None,
             retry_window: None,
             public_url: None,
+            allow_from: None,
+            rate_limit: None,
             max_body: default_max_body(),
             require_json: false,
             dedup: DedupOptions::default(),
@@ -346,6 +374,9 @@ impl SourceOptions {
                     format!("{path:?} must start with '/' and have no '?', '#' or blank"),
                 ));
             }
+        }
+        if let Some(limit) = self.rate_limit {
+            limit.validate().map_err(|reason| ("rate_limit", reason))?;
         }
         if self.max_body.0 == 0 {
             return Err(("max_body", "must be at least 1 byte".into()));

@@ -4,6 +4,7 @@ use domain::ports::AppendError;
 use http::StatusCode;
 
 use crate::budget::Full;
+use crate::rate::Over;
 use crate::split::NotSplit;
 use crate::verify;
 
@@ -15,6 +16,12 @@ pub(crate) enum Refused {
     NoSuchSource,
     #[error("this source has been taken out of the configuration; nothing was stored")]
     SourceRemoved,
+    #[error("this source takes nothing from your address")]
+    NotAllowed,
+    #[error(
+        "this source has had as many requests as it takes; nothing was stored, try again later"
+    )]
+    RateLimited(Over),
     #[error("events are posted: use POST")]
     MethodNotAllowed,
     #[error("the headers are larger than {limit} bytes")]
@@ -53,6 +60,8 @@ impl Refused {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchSource => StatusCode::NOT_FOUND,
+            Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge { .. } | Self::NotSplit(NotSplit::TooMany) => {
@@ -77,6 +86,8 @@ impl Refused {
         match self {
             Self::NoSuchSource => "no-such-source",
             Self::SourceRemoved => "source-removed",
+            Self::NotAllowed => "not-allowed",
+            Self::RateLimited(_) => "rate-limited",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::HeadersTooLarge { .. } => "headers-too-large",
             Self::BodyTooLarge { .. } => "body-too-large",
@@ -97,16 +108,17 @@ impl Refused {
         }
     }
 
-    /// Seconds after which a try may fare better. Only for what is our own trouble.
-    pub(crate) fn retry_after(&self) -> Option<&'static str> {
+    /// Seconds after which a try may fare better. Only for what is our own trouble, and for what passes by itself.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::SourceRemoved => Some("60"),
+            Self::RateLimited(Over(wait)) => Some(wait.as_secs() + 1),
+            Self::SourceRemoved => Some(60),
             Self::RouteFull
             | Self::NoRoute
             | Self::NoCertificate
             | Self::NotConfirmed
-            | Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => Some("5"),
-            Self::Busy | Self::AckTimeout | Self::Append(_) => Some("2"),
+            | Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => Some(5),
+            Self::Busy | Self::AckTimeout | Self::Append(_) => Some(2),
             _ => None,
         }
     }
@@ -115,6 +127,12 @@ impl Refused {
 impl From<Full> for Refused {
     fn from(_: Full) -> Self {
         Self::Busy
+    }
+}
+
+impl From<Over> for Refused {
+    fn from(over: Over) -> Self {
+        Self::RateLimited(over)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::event::Unverified;
 use crate::listener::{Connection, Handler, Peer};
 use crate::metrics::{Metrics, RefusedLabel, UNKNOWN_SOURCE};
 use crate::options::{Limits, SourceOptions};
+use crate::pace::Pace;
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
 use crate::source::Source;
@@ -171,10 +172,15 @@ impl Ingest {
         }
         targets.insert("/healthz".into(), Target::Alive);
         targets.insert("/readyz".into(), Target::Ready);
+        let memory = settings.limits.for_requests();
         Ok(Self {
+            budget: if built.len() > 1 {
+                Budget::divided(memory)
+            } else {
+                Budget::whole(memory)
+            },
             sources: built,
             targets,
-            budget: Budget::new(settings.limits.for_requests()),
             limits: settings.limits,
             admission: Admission {
                 journal: Arc::clone(&ports.journal),
@@ -241,7 +247,7 @@ impl Ingest {
                 limit: source.max_body,
             }));
         }
-        let mut share = self.budget.share();
+        let mut share = self.budget.share(&source.memory);
         let weight = event.weight() as u64;
         if weight > self.budget.limit() {
             self.note_refused(
@@ -301,6 +307,7 @@ impl Ingest {
         peer: &Peer,
     ) -> Result<Answer, Refused> {
         let begun = Instant::now();
+        source.admits(peer.client(), begun)?;
         if head.method != Method::POST {
             return self.greeted(source, head, peer).await;
         }
@@ -314,9 +321,9 @@ impl Ingest {
         self.admission.taken(source)?;
         let received_at = self.ports.clock.now();
         // The head is in memory until the event is durable, and its body may take its time.
-        let mut share = self.budget.share();
+        let mut share = self.budget.share(&source.memory);
         share.grow(head_bytes)?;
-        let body = body::read(body, source.max_body, self.limits.body_timeout, &mut share).await?;
+        let body = body::read(body, source.max_body, Pace::new(&self.limits), &mut share).await?;
         let unverified = Unverified {
             source,
             head,
@@ -333,6 +340,7 @@ impl Ingest {
         }
         let verified = unverified.verify()?;
         share.grow(verified.extra_bytes())?;
+        source.count(Instant::now)?;
         // It is asked again whether anybody takes it: the last subscription may have ended while the body came.
         let admitted = self.admission.admit(verified, &peer.patience).await?;
         drop(share);

@@ -1,7 +1,9 @@
 //! A source, built from its options: its scheme, its rules and its counts.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use domain::ports::SourceStatus;
@@ -9,11 +11,14 @@ use domain::{SourceName, Timestamp};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
+use crate::allow::AllowFrom;
+use crate::budget::Holder;
 use crate::certificates::Certificates;
 use crate::json::Pointer;
 use crate::metrics::Metrics;
 use crate::options::{DedupOptions, PublicUrl, SourceOptions};
 use crate::queue::QueueSource;
+use crate::rate::{Over, RateLimit};
 use crate::refusal::Refused;
 use crate::sender_patience::SenderPatience;
 use crate::verify::{self, HandshakeShape, Scheme, Split, VerifyOptions};
@@ -57,6 +62,10 @@ pub(crate) struct Source {
     /// How bodies are taken apart; `None`: one event each.
     pub split: Option<Split>,
     pub respond: Option<Respond>,
+    /// What its requests hold of the memory.
+    pub memory: Holder,
+    allow_from: Option<AllowFrom>,
+    rate_limit: Option<RateLimit>,
     accepted: Counter,
     discarded: Counter,
     duplicate: Counter,
@@ -124,6 +133,11 @@ impl Source {
                 None => verify.about().sender.window,
             }),
             respond: respond.flatten(),
+            memory: Holder::default(),
+            allow_from: options.allow_from.clone(),
+            rate_limit: options
+                .rate_limit
+                .map(|limit| RateLimit::new(limit, Instant::now())),
             accepted,
             discarded,
             duplicate,
@@ -153,12 +167,44 @@ impl Source {
             patience: SenderPatience::new(None),
             split: None,
             respond: None,
+            memory: Holder::default(),
+            allow_from: None,
+            rate_limit: None,
             accepted,
             discarded,
             duplicate,
             refused: AtomicU64::new(0),
             last_refusal: Mutex::new(None),
             last_accepted_at: AtomicI64::new(0),
+        }
+    }
+
+    /// Whether a request from there may be read at all.
+    ///
+    /// # Errors
+    /// [`Refused::NotAllowed`], [`Refused::RateLimited`].
+    pub(crate) fn admits(&self, client: IpAddr, now: Instant) -> Result<(), Refused> {
+        if self
+            .allow_from
+            .as_ref()
+            .is_some_and(|allow| !allow.has(client))
+        {
+            return Err(Refused::NotAllowed);
+        }
+        match &self.rate_limit {
+            Some(limit) => Ok(limit.look(now)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a request that was verified against its rate. No clock is read for a source without one.
+    ///
+    /// # Errors
+    /// [`Over`]: others came before it while it was read.
+    pub(crate) fn count(&self, now: impl FnOnce() -> Instant) -> Result<(), Over> {
+        match &self.rate_limit {
+            Some(limit) => limit.take(now()),
+            None => Ok(()),
         }
     }
 

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::wire::Wire;
-use crate::budget::{Budget, Full, Share};
+use super::wire::{Odd, Wire};
+use crate::answer::{Answer, BrokenOff};
+use crate::budget::{Budget, Full, Holder, Share};
 use crate::deadline::Deadline;
 use crate::metrics::AtTheConnection;
 
@@ -29,6 +29,14 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 content-length: 143\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
 {\"code\":\"busy\",\"detail\":\"too much is under way; nothing was stored, try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
 
+/// Said to a client whose head has a line that another reader might not take for one. As hyper answers what it
+/// cannot read.
+const UNREADABLE: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Stands for the length of a body that its head does not say.
+const UNKNOWN: u64 = u64::MAX;
+
 /// The most that is read at once: so much may come behind a request in one read without being counted.
 /// It is also what hyper's buffer takes at first, and what every connection may hold for nothing.
 const READ: usize = 8 << 10;
@@ -37,6 +45,10 @@ const READ: usize = 8 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 << 20;
 
+/// So many requests of a connection may be given up by the client, beyond those that it let be answered: who
+/// resets every stream as soon as it is taken has work done for nothing.
+const GIVEN_UP: u32 = 200;
+
 /// What the handler's side knows of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -44,37 +56,72 @@ pub(super) struct Activity {
     in_flight: AtomicU32,
     /// Requests begun so far.
     begun: AtomicU64,
+    /// The length of the last one's body.
+    length: AtomicU64,
     /// The last answer may have left a body unread.
     unread: AtomicBool,
+    /// Requests that were given up before their answer, beyond those that were answered.
+    given_up: AtomicU32,
 }
 
 impl Activity {
-    /// A request's head has arrived.
-    pub(super) fn begin(self: &Arc<Self>) -> Answering {
+    /// A request's head has arrived; it says how long the body is, or does not.
+    pub(super) fn begin(self: &Arc<Self>, length: Option<u64>) -> Answering {
+        let length = length.unwrap_or(UNKNOWN);
+        self.length.store(length, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.unread.store(true, Ordering::Relaxed);
-        Answering(Arc::clone(self))
+        Answering {
+            activity: Arc::clone(self),
+            answered: false,
+        }
+    }
+
+    fn is_a_waste(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) > GIVEN_UP
     }
 }
 
 /// A request being answered.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Activity>);
+pub(super) struct Answering {
+    activity: Arc<Activity>,
+    answered: bool,
+}
 
 impl Answering {
     /// An answer that is no error comes after the whole body was read.
-    pub(super) fn answered(self, status: StatusCode) {
-        if status.is_success() {
-            self.0.unread.store(false, Ordering::Relaxed);
+    pub(super) fn answered(mut self, answer: &Answer) {
+        self.answered = answer.extensions().get::<BrokenOff>().is_none();
+        if answer.status().is_success() {
+            self.activity.unread.store(false, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let Activity {
+            in_flight,
+            given_up,
+            ..
+        } = &*self.activity;
+        in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            given_up.fetch_add(1, Ordering::Relaxed);
+        } else if given_up.load(Ordering::Relaxed) > 0 {
+            let order = Ordering::Relaxed;
+            let _none_left = given_up.fetch_update(order, order, |count| count.checked_sub(1));
+        }
     }
+}
+
+/// Why what was read is not passed on.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    Full,
+    Odd(Odd),
 }
 
 /// How far closing is.
@@ -96,7 +143,7 @@ pub(super) struct Guarded {
     head_begun: bool,
     wire: Wire,
     /// What `wire` holds beyond the first [`READ`].
-    share: Share<Arc<Budget>>,
+    share: Share<Arc<Budget>, Arc<Holder>>,
     head: Deadline,
     write: Deadline,
     closing: Closing,
@@ -109,7 +156,7 @@ impl Guarded {
         stream: TcpStream,
         activity: Arc<Activity>,
         head_timeout: Duration,
-        share: Share<Arc<Budget>>,
+        share: Share<Arc<Budget>, Arc<Holder>>,
         refusals: Arc<AtTheConnection>,
     ) -> Self {
         Self {
@@ -134,7 +181,8 @@ impl Guarded {
             self.waiting_since = begun;
             self.head_begun = false;
             self.head.disarm();
-            self.wire.begun();
+            let length = self.activity.length.load(Ordering::Relaxed);
+            self.wire.begun((length != UNKNOWN).then_some(length));
             // It can only have become less, which always fits.
             let fits = self.hold();
             debug_assert!(fits.is_ok(), "less than before always fits");
@@ -156,14 +204,37 @@ impl Guarded {
         Poll::Ready(())
     }
 
-    fn note_read(&mut self, bytes: &[u8]) -> Result<(), Full> {
+    fn note_read(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if bytes.is_empty() {
             return Ok(());
         }
         self.head_begun = true;
-        let waiting = self.activity.in_flight.load(Ordering::Relaxed) == 0;
-        self.wire.read(bytes, waiting);
-        self.hold()
+        let waiting = self.is_waiting();
+        if waiting && !self.activity.unread.load(Ordering::Relaxed) {
+            self.wire.all_read();
+        }
+        self.wire.read(bytes, waiting).map_err(Refusal::Odd)?;
+        self.hold().map_err(|Full| Refusal::Full)
+    }
+
+    /// No request is under way.
+    fn is_waiting(&self) -> bool {
+        self.activity.in_flight.load(Ordering::Relaxed) == 0
+    }
+
+    /// Counts it, and tells the client why where that is possible. Best effort: the end of the stream, or an error,
+    /// comes after it.
+    fn refuse(&self, refusal: Refusal) {
+        let (says, counter): (&[u8], _) = match refusal {
+            Refusal::Full => (BUSY, &self.refusals.busy),
+            Refusal::Odd(Odd::BareLf) => (UNREADABLE, &self.refusals.unreadable),
+            Refusal::Odd(Odd::Busy) => (b"", &self.refusals.too_many_frames),
+        };
+        counter.inc();
+        // While a request is under way its answer comes first.
+        if self.wire.is_http1() && self.is_waiting() {
+            drop(self.stream.try_write(says));
+        }
     }
 
     /// Makes the share what is held.
@@ -229,16 +300,19 @@ impl AsyncRead for Guarded {
         let this = &mut *self;
         let before = buffer.filled().len();
         this.note_begun();
+        if this.activity.is_a_waste() {
+            this.refusals.too_many_given_up.inc();
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
         if let Poll::Ready(read) = this.poll_stream(context, buffer) {
-            if this.note_read(&buffer.filled()[before..]).is_ok() {
+            let Err(refusal) = this.note_read(&buffer.filled()[before..]) else {
                 return Poll::Ready(read);
-            }
-            this.refusals.busy.inc();
+            };
+            this.refuse(refusal);
             if !this.wire.is_http1() {
                 return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
             }
-            // As with a head that comes too late: best effort, then the end of the stream, for hyper.
-            drop(this.stream.try_write(BUSY));
+            // As with a head that comes too late: the end of the stream, for hyper.
             buffer.set_filled(before);
             return Poll::Ready(Ok(()));
         }

@@ -1,22 +1,25 @@
 //! The HTTP listener: accepts connections, HTTP/1.1 or HTTP/2, and gives requests to a [`Handler`].
 //!
-//! Owns the limits that hold before a request exists: connections, time for a head, size of a head,
-//! streams, the memory of what is half read. Knows nothing of sources. Stops in two steps: no new connections, then a bounded wait for
-//! what is in flight.
+//! Owns the limits that hold before a request exists: connections in all and of an address, time for a head, size of a head,
+//! streams, resets, the memory of what is half read. Knows nothing of sources. Stops in two steps: no new
+//! connections, then a bounded wait for what is in flight.
 
+mod addresses;
 mod guarded;
+mod lines;
 mod wire;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::Request;
-use hyper::body::Incoming;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -30,6 +33,7 @@ use crate::budget::{Budget, Share};
 use crate::deadline::Patience;
 use crate::metrics::{AtTheConnection, Metrics};
 use crate::options::Limits;
+use addresses::Addresses;
 use guarded::{Activity, Guarded};
 
 /// Said to a connection that is one too many.
@@ -37,11 +41,21 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appl
 content-length: 157\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
 {\"code\":\"too-many-connections\",\"detail\":\"there are as many connections as may be; try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
 
+/// Said to a connection that is one too many of its address.
+const TOO_MANY_OF_ADDRESS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+content-length: 170\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
+{\"code\":\"too-many-from-address\",\"detail\":\"your address has as many connections as it may have; try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
+
 /// How long accepting rests when the process has no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
 
 /// How much of a request's body, per HTTP/2 connection, may be on its way to us.
 const H2_WINDOW: u32 = 1 << 20;
+
+/// Streams that a client of HTTP/2 resets before they were taken notice of, and those that had to be reset for
+/// what it did: more of either in one connection end it (CVE-2023-44487 and its kin).
+const H2_RESETS: usize = 20;
+const H2_FAULTS: usize = 256;
 
 /// HTTP/2 counts so much for each header besides its text (RFC 9113, 6.5.2). With as many headers as
 /// hyper takes in HTTP/1, both protocols have the same limit.
@@ -57,6 +71,14 @@ pub struct Peer {
     pub ip: String,
     /// For waiting on behalf of its requests.
     pub patience: Patience,
+}
+
+impl Peer {
+    /// Whose request it is, for who asks where it comes from. An IPv4 address is always told as one.
+    #[must_use]
+    pub const fn client(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
 }
 
 /// What the requests of one connection share. A request holds on to this one count and to none that
@@ -110,8 +132,9 @@ impl Listener {
         let server = Server {
             protocol: protocol(limits),
             connections: Arc::new(Semaphore::new(limits.connections)),
+            addresses: Arc::new(Addresses::new(limits.connections_per_address)),
             head_timeout: limits.header_timeout,
-            budget: Arc::new(Budget::new(limits.for_half_read())),
+            budget: Arc::new(Budget::divided(limits.for_half_read())),
             refusals: Arc::new(metrics.at_the_connection()),
             serving: listener.serving.clone(),
             stopped: Arc::clone(&listener.stopped),
@@ -160,6 +183,8 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
+        .max_pending_accept_reset_streams(H2_RESETS)
+        .max_local_error_reset_streams(H2_FAULTS)
         .max_header_list_size(u32::try_from(list_size).unwrap_or(u32::MAX))
         .initial_connection_window_size(H2_WINDOW)
         .initial_stream_window_size(H2_WINDOW / 4);
@@ -169,6 +194,7 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
 struct Server<H> {
     protocol: auto::Builder<TokioExecutor>,
     connections: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     head_timeout: Duration,
     budget: Arc<Budget>,
     refusals: Arc<AtTheConnection>,
@@ -203,6 +229,11 @@ impl<H: Handler> Server<H> {
             self.refusals.too_many.inc();
             return;
         };
+        let Some(entered) = self.addresses.enter(address.ip()) else {
+            drop(stream.try_write(TOO_MANY_OF_ADDRESS));
+            self.refusals.too_many_of_address.inc();
+            return;
+        };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it began");
             return;
@@ -212,14 +243,14 @@ impl<H: Handler> Server<H> {
             stream,
             Arc::clone(&activity),
             self.head_timeout,
-            Share::of(Arc::clone(&self.budget)),
+            Share::of(Arc::clone(&self.budget), entered.holder()),
             Arc::clone(&self.refusals),
         ));
         let connection = Arc::new(Connection {
             handler: Arc::clone(&self.handler),
             peer: Peer {
                 address,
-                ip: address.ip().to_string(),
+                ip: address.ip().to_canonical().to_string(),
                 patience: Patience::default(),
             },
         });
@@ -227,10 +258,17 @@ impl<H: Handler> Server<H> {
         let (serving, stopped) = (self.serving.clone(), Arc::clone(&self.stopped));
         let refusals = Arc::clone(&self.refusals);
         self.tasks.spawn(async move {
-            let service = service_fn(move |request| {
-                let under_way = activity.begin();
-                H::handle(Arc::clone(&connection), request).map(|answer| {
-                    under_way.answered(answer.status());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let length = request.body().size_hint().exact();
+                let under_way = activity.begin(length);
+                // Where its body ends can be told only by reading it.
+                let endless = length.is_none() && request.version() < Version::HTTP_2;
+                H::handle(Arc::clone(&connection), request).map(move |mut answer| {
+                    under_way.answered(&answer);
+                    if endless && !answer.status().is_success() {
+                        let close = HeaderValue::from_static("close");
+                        answer.headers_mut().insert(CONNECTION, close);
+                    }
                     Ok::<_, Infallible>(answer)
                 })
             });
@@ -260,7 +298,7 @@ impl<H: Handler> Server<H> {
                 };
                 tracing::trace!(%error, "a connection ended early");
             }
-            drop(permit);
+            drop((entered, permit));
         });
     }
 }
@@ -270,12 +308,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_raw_answer_says_its_own_length() {
-        let text = std::str::from_utf8(TOO_MANY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let length = format!("content-length: {}\r\n", body.len());
-        assert!(head.contains(&length), "{length}");
-        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(problem["status"], 503);
+    fn the_raw_answers_say_their_own_length() {
+        for raw in [TOO_MANY, TOO_MANY_OF_ADDRESS] {
+            let text = std::str::from_utf8(raw).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let length = format!("content-length: {}\r\n", body.len());
+            assert!(head.contains(&length), "{length}");
+            let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(problem["status"], 503);
+        }
     }
 }

@@ -1,10 +1,18 @@
 //! What of a connection's bytes no request has been made of yet: the half head of HTTP/1, the half
-//! frame or header block of HTTP/2. hyper keeps them in its buffers; here they are only counted.
+//! frame or header block of HTTP/2. hyper keeps them in its buffers; here they are only counted, and what only
+//! keeps us busy is noticed.
+
+use super::lines::Lines;
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4). Whoever says anything else speaks HTTP/1.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Of HTTP/2: the types of the frames that make up a header block, and the flag that ends one.
+/// So many frames of HTTP/2 that bring nothing may come between two requests: pings, settings, windows, empty
+/// pieces. A client that asks for something needs few.
+const NOTHING: u32 = 1_000;
+
+/// Of HTTP/2: the types of the frames that bring something, and the flag that ends a header block.
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
@@ -18,9 +26,25 @@ pub(super) const HTTP2: u64 = 24 << 10;
 pub(super) enum Wire {
     /// So many bytes of the preface came.
     Unknown(usize),
-    /// Bytes since the last request began.
-    Http1(u64),
+    Http1(Heads),
     Http2(Frames),
+}
+
+/// A connection does what no honest client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Odd {
+    /// In HTTP/1, a line of a head that a reader in front of us could take for none.
+    BareLf,
+    /// In HTTP/2, frame after frame that brings nothing.
+    Busy,
+}
+
+/// Of HTTP/1.
+#[derive(Debug)]
+pub(super) struct Heads {
+    /// Since the last request began.
+    bytes: u64,
+    lines: Lines,
 }
 
 impl Wire {
@@ -33,13 +57,20 @@ impl Wire {
     }
 
     /// Bytes that were read. `waiting`: no request is under way, so that in HTTP/1 they belong to a head.
-    pub(super) fn read(&mut self, bytes: &[u8], waiting: bool) {
+    pub(super) fn read(&mut self, bytes: &[u8], waiting: bool) -> Result<(), Odd> {
         match self {
             Self::Unknown(came) => {
                 let expected = &PREFACE[*came..];
                 let common = expected.len().min(bytes.len());
                 if expected[..common] != bytes[..common] {
-                    *self = Self::Http1((*came + bytes.len()) as u64);
+                    let mut heads = Heads {
+                        bytes: 0,
+                        lines: Lines::new(),
+                    };
+                    let read = heads.read(&PREFACE[..*came], true);
+                    let read = read.and_then(|()| heads.read(bytes, true));
+                    *self = Self::Http1(heads);
+                    return read;
                 } else if common < expected.len() {
                     *came += common;
                 } else {
@@ -47,18 +78,36 @@ impl Wire {
                     frames.read(&bytes[common..]);
                     *self = Self::Http2(frames);
                 }
+                Ok(())
             }
-            Self::Http1(bytes_of_head) if waiting => *bytes_of_head += bytes.len() as u64,
-            Self::Http1(_) => {}
-            Self::Http2(frames) => frames.read(bytes),
+            Self::Http1(heads) => heads.read(bytes, waiting),
+            Self::Http2(frames) => {
+                frames.read(bytes);
+                if frames.nothing > NOTHING {
+                    return Err(Odd::Busy);
+                }
+                Ok(())
+            }
         }
     }
 
-    /// A request has begun: in HTTP/1 its head is no longer ours. What came behind it in the same read
-    /// is forgotten with it, which is why a read must be small.
-    pub(super) fn begun(&mut self) {
-        if let Self::Http1(bytes_of_head) = self {
-            *bytes_of_head = 0;
+    /// A request has begun, with a body of this length where that is known: in HTTP/1 its head is no longer ours.
+    /// What came behind it in the same read is forgotten with it, which is why a read must be small.
+    pub(super) fn begun(&mut self, length: Option<u64>) {
+        match self {
+            Self::Unknown(_) => {}
+            Self::Http1(heads) => {
+                heads.bytes = 0;
+                heads.lines.begun(length);
+            }
+            Self::Http2(frames) => frames.nothing = 0,
+        }
+    }
+
+    /// Every request that began was read to its end and answered.
+    pub(super) fn all_read(&mut self) {
+        if let Self::Http1(heads) = self {
+            heads.lines.all_read();
         }
     }
 
@@ -66,9 +115,18 @@ impl Wire {
     pub(super) const fn held(&self) -> u64 {
         match self {
             Self::Unknown(came) => *came as u64,
-            Self::Http1(bytes_of_head) => *bytes_of_head,
+            Self::Http1(heads) => heads.bytes,
             Self::Http2(frames) => HTTP2 + frames.block + frames.frame,
         }
+    }
+}
+
+impl Heads {
+    fn read(&mut self, bytes: &[u8], waiting: bool) -> Result<(), Odd> {
+        if waiting {
+            self.bytes += bytes.len() as u64;
+        }
+        self.lines.read(bytes).map_err(|_| Odd::BareLf)
     }
 }
 
@@ -84,6 +142,8 @@ pub(super) struct Frames {
     frame: u64,
     /// Bytes of a header block that has not ended, of whole frames.
     block: u64,
+    /// Frames since the last request began that brought neither content nor a whole header block.
+    nothing: u32,
 }
 
 impl Frames {
@@ -120,6 +180,12 @@ impl Frames {
                 0
             };
         }
+        let brings = match kind {
+            DATA => self.frame > self.head.len() as u64,
+            HEADERS | CONTINUATION => flags & END_HEADERS != 0,
+            _ => false,
+        };
+        self.nothing += u32::from(!brings);
         self.frame = 0;
         self.head_came = 0;
     }
@@ -141,7 +207,7 @@ mod tests {
         for size in 1..=all.len() {
             let mut wire = Wire::new();
             for piece in all.chunks(size) {
-                wire.read(piece, true);
+                wire.read(piece, true).unwrap();
             }
             assert!(matches!(wire, Wire::Http2(_)), "{size}");
             assert_eq!(wire.held(), HTTP2 + held, "{size}");
@@ -168,16 +234,55 @@ mod tests {
     #[test]
     fn of_http1_what_came_since_the_last_request_is_held() {
         let mut wire = Wire::new();
-        wire.read(b"P", true);
+        wire.read(b"P", true).unwrap();
         assert!(!wire.is_http1());
-        wire.read(b"OST", true);
+        wire.read(b"OST", true).unwrap();
         assert!(wire.is_http1());
         assert_eq!(wire.held(), 4);
-        wire.begun();
-        wire.read(b"a body", false);
+        wire.read(b" / HTTP/1.1\r\n\r\n", true).unwrap();
+        wire.begun(Some(6));
+        wire.read(b"a body", false).unwrap();
         assert_eq!(wire.held(), 0);
-        wire.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true);
+        wire.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true)
+            .unwrap();
         assert!(wire.is_http1());
         assert_eq!(wire.held(), 24);
+    }
+
+    #[test]
+    fn of_http2_so_many_frames_that_bring_nothing_are_too_many() {
+        let flood = |one: &[u8], many: usize| {
+            let mut wire = Wire::new();
+            wire.read(PREFACE, true).unwrap();
+            let all = one.repeat(many);
+            all.chunks(8 << 10)
+                .try_for_each(|piece| wire.read(piece, true))
+        };
+        let ping = frame(6, 0, 8);
+        assert_eq!(flood(&ping, 1_000), Ok(()));
+        for nothing in [ping, frame(0, 0, 0), frame(CONTINUATION, 0, 1)] {
+            assert_eq!(flood(&nothing, 1_001), Err(Odd::Busy), "{nothing:?}");
+        }
+        let content = [frame(0, 0, 1), frame(HEADERS, END_HEADERS, 9)].concat();
+        assert_eq!(flood(&content, 5_000), Ok(()));
+    }
+
+    #[test]
+    fn requests_make_up_for_frames_that_bring_nothing() {
+        let mut wire = Wire::new();
+        wire.read(PREFACE, true).unwrap();
+        for _ in 0..100 {
+            wire.read(&frame(8, 0, 4).repeat(500), true).unwrap();
+            wire.begun(None);
+        }
+    }
+
+    #[test]
+    fn of_http1_a_lone_lf_is_odd_also_where_the_preface_might_have_been() {
+        let mut wire = Wire::new();
+        wire.read(b"PRI * HTTP/2.0\r\n", true).unwrap();
+        assert_eq!(wire.read(b"x: y\nz", true), Err(Odd::BareLf));
+        let mut wire = Wire::new();
+        assert_eq!(wire.read(b"POST / HTTP/1.1\n", true), Err(Odd::BareLf));
     }
 }

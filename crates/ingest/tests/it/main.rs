@@ -15,6 +15,7 @@ mod good_input;
 mod handshakes;
 mod http_details;
 mod import;
+mod limits;
 mod memory;
 mod queue;
 mod stalled;

@@ -94,17 +94,22 @@ pub(super) const SECTIONS: &[Section] = &[
         keys: &[
             key("max_connections", "integer", "at least 1",
                 "Connections at once. One more is told 503 and closed.").edges(&["1"], &["0"]),
+            key("max_connections_per_address", "integer", "at least 1",
+                "Connections of one address at once; of IPv6 a /64 is one address. One more is told 503 and closed. Behind a proxy every connection is the proxy's.").edges(&["1"], &["0"]),
             key("header_timeout", "duration", "longer than 0s",
                 "How long a client may take to send a request's headers, and may stay idle between two requests.")
                 .edges(&["\"1ms\""], &["\"0s\""]),
             key("body_timeout", "duration", "longer than 0s",
                 "How long a client may take to send a body. A slower one is told 408.")
                 .edges(&["\"1ms\""], &["\"0s\""]),
+            key("min_body_rate", "size", "",
+                "How much of a body must come each second once ten seconds have passed: one of which less than so much for each second after them has come is told 408 before `body_timeout`. `0`: as slow as it likes.")
+                .edges(&["\"0\""], &["\"some\""]),
             key("max_header_bytes", "size", "8KiB to 256KiB",
                 "All headers of a request together. More is told 431.")
                 .edges(&["\"8KiB\"", "\"256KiB\""], &["\"8191\"", "\"262145\""]),
             key("max_in_flight_bytes", "size", "at least 1MiB, and 8 times `max_header_bytes`; the largest `max_body` and its headers must fit into three quarters of it",
-                "Heads and bodies in memory over all requests; a quarter of it is for what connections have half read, where one of HTTP/2 counts as 16 KiB at least. A request that would go over it is told 503.")
+                "Heads and bodies in memory over all requests; a quarter of it is for what connections have half read, where one of HTTP/2 counts as 16 KiB at least. A request that would go over it is told 503. No source takes more than is left for the others, unless one request alone needs it: where there are several, give it twice the largest `max_body` or more. Of what is half read the same is true of addresses.")
                 .edges(&["\"1MiB\""], &["\"1048575\""]),
             key("max_streams", "integer", "at least 1",
                 "Requests at once on one HTTP/2 connection.").edges(&["1"], &["0"]),
@@ -196,6 +201,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 .edges(&["\"https://hooks.example.com\"", "\"https://h/a/b\""], &["\"hooks.example.com\"", "\"https://h/?a\"", "\"https://u@h\""]),
             key("verify", "table", "required unless `server.listen` is on loopback",
                 "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
+            key("allow_from", "list of strings", "at least one; addresses and networks, as `203.0.113.7`, `10.0.0.0/8`, `2001:db8::/32`",
+                "Where requests may come from. From elsewhere they are told 403 before anything else. The address is that of the connection: behind a proxy, the proxy's. Anywhere unless set.")
+                .edges(&["[\"203.0.113.7\", \"10.0.0.0/8\", \"2001:db8::/32\"]"], &["[]", "[\"example.com\"]", "[\"10.1.2.3/8\"]"]),
+            key("rate_limit", "table", "`{ per_second = 100, burst = 200 }`; both 1 to 1000000",
+                "How many requests a second are taken in the long run, and how many (`burst`; without it as `per_second`) at once after a pause. One more is told 429 with `Retry-After`, mostly before its body is read. Only requests that are verified count, so who cannot sign uses up nothing. No limit unless set.")
+                .edges(&["{ per_second = 1 }", "{ per_second = 1000000, burst = 1 }"], &["{ per_second = 0 }", "{ per_second = 1, burst = 0 }", "{ burst = 1 }", "{ per_second = 1000001 }"]),
             key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`, and into three quarters of `server.limits.max_in_flight_bytes`",
                 "The largest body. A larger one is told 413 and never truncated.")
                 .edges(&["\"1\"", "\"47MiB\""], &["\"0\"", "\"48MiB\""]),
