@@ -10,9 +10,10 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
 use crate::certificates::Certificates;
+use crate::holding::Holding;
 use crate::json::Pointer;
 use crate::metrics::Metrics;
-use crate::options::{DedupOptions, PublicUrl, SourceOptions};
+use crate::options::{DedupOptions, OnInvalid, PublicUrl, SourceOptions};
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
 use crate::sender_patience::SenderPatience;
@@ -57,6 +58,9 @@ pub(crate) struct Source {
     /// How bodies are taken apart; `None`: one event each.
     pub split: Option<Split>,
     pub respond: Option<Respond>,
+    /// What is not verified is kept in quarantine.
+    pub keeps: bool,
+    pub holding: Holding,
     accepted: Counter,
     discarded: Counter,
     duplicate: Counter,
@@ -124,6 +128,12 @@ impl Source {
                 None => verify.about().sender.window,
             }),
             respond: respond.flatten(),
+            keeps: options.on_invalid == OnInvalid::Quarantine,
+            holding: Holding::new(
+                options.quarantine_max.into(),
+                options.quarantine_max_bytes.0,
+                metrics.of_quarantine(name),
+            ),
             accepted,
             discarded,
             duplicate,
@@ -153,6 +163,8 @@ impl Source {
             patience: SenderPatience::new(None),
             split: None,
             respond: None,
+            keeps: false,
+            holding: Holding::new(0, 0, Default::default()),
             accepted,
             discarded,
             duplicate,
@@ -176,8 +188,9 @@ impl Source {
     pub(crate) fn note_accepted(&self, at: Timestamp) {
         self.patience.accepted(&self.name, at);
         self.accepted.inc();
+        // What is released from quarantine was received long before.
         self.last_accepted_at
-            .store(at.as_microsecond(), Ordering::Relaxed);
+            .fetch_max(at.as_microsecond(), Ordering::Relaxed);
     }
 
     /// So many of those that were accepted are wanted by no route.
@@ -232,6 +245,7 @@ impl Source {
             discarded: self.discarded.get(),
             duplicates: self.duplicate.get(),
             refused: self.refused.load(Ordering::Relaxed),
+            quarantined: self.holding.requests(),
             last_refusal: last_refusal.map(Into::into),
             retry_window_seconds: self.patience.window().map(|window| window.as_secs_f64()),
             refusing: self.patience.status(now),

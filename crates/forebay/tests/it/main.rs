@@ -19,6 +19,7 @@ mod full_disk;
 mod lifecycle;
 mod outage;
 mod poison;
+mod quarantine;
 mod queues;
 mod rig;
 mod secrecy;

@@ -16,6 +16,7 @@ mod handshakes;
 mod http_details;
 mod import;
 mod memory;
+mod quarantine;
 mod queue;
 mod stalled;
 mod unrouted;
