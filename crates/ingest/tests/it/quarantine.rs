@@ -332,7 +332,7 @@ async fn a_release_that_died_between_the_journal_and_state_makes_no_second_event
 #[tokio::test]
 async fn a_signatures_time_is_held_against_when_the_request_came() {
     let rig = Rig::new("slack", "").await;
-    let hours_ago = |hours| Timestamp::from_second(now().as_second() - 3600 * hours).unwrap();
+    let hours_ago = |hours: i64| Timestamp::from_second(now().as_second() - 3600 * hours).unwrap();
     let (came, much_before) = (hours_ago(1), hours_ago(2));
     for (number, signed_at) in [(1, came), (2, much_before)] {
         let headers = signed("slack", "{}", signed_at);
