@@ -62,7 +62,7 @@ impl Ingest {
     /// Keeps a request that was not verified, if its source's quarantine has a place for it.
     ///
     /// # Errors
-    /// [`Refused::NotVerified`] if it has none; [`Refused::NoRoom`], [`Refused::NotKept`], [`Refused::AckTimeout`].
+    /// [`Refused::NotVerified`] if it has none; [`Refused::NoRoom`], [`Refused::NotKept`].
     pub(crate) async fn quarantine(
         &self,
         source: &Arc<Source>,
@@ -100,7 +100,7 @@ impl Ingest {
         };
         let kept = pin!(self.keep(request, place));
         let waited = peer.patience.wait(self.ack_timeout(), kept).await;
-        waited.unwrap_or(Err(Refused::AckTimeout))?;
+        waited.unwrap_or_else(|| Err(Refused::NotKept("not in time".into())))?;
         tracing::debug!(source = %source.name, reason = %refusal, "quarantined");
         Ok(answer::quarantined(id))
     }

@@ -214,7 +214,10 @@ impl Source {
     }
 
     pub(crate) fn note_refused(&self, refused: &Refused, now: Timestamp) {
-        if refused.status() == StatusCode::SERVICE_UNAVAILABLE && self.reads.is_none() {
+        // What cannot be quarantined is anybody's, and says nothing of the sender's events.
+        let anybodys = matches!(refused, Refused::NoRoom(_) | Refused::NotKept(_));
+        let ours = refused.status() == StatusCode::SERVICE_UNAVAILABLE && !anybodys;
+        if ours && self.reads.is_none() {
             self.patience.refused(&self.name, refused.code(), now);
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
