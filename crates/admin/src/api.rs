@@ -13,7 +13,8 @@ use crate::access::Access;
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::{
-    dlq, events, home, imports, openapi, probes, redrives, routes, sources, status, subscriptions,
+    dlq, events, home, imports, openapi, probes, quarantine, redrives, routes, sources, status,
+    subscriptions,
 };
 
 /// One path and one method. The OpenAPI description has the same ones, and a test holds the two
@@ -63,6 +64,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         acts("/api/v1/imports", post(imports::begin)),
         reads("/api/v1/imports/{id}", get(imports::show)),
         ends("/api/v1/imports/{id}", delete(imports::cancel)),
+        reads("/api/v1/quarantine", get(quarantine::list)),
+        acts("/api/v1/quarantine/release", post(quarantine::release)),
+        acts("/api/v1/quarantine/purge", post(quarantine::purge)),
+        reads("/api/v1/quarantine/{id}", get(quarantine::show)),
         reads("/api/v1/routes", get(routes::list)),
         acts("/api/v1/routes/{name}/pause", post(routes::pause)),
         acts("/api/v1/routes/{name}/resume", post(routes::resume)),

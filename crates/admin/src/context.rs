@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::ports::{
-    Archive, DeadLetters, Imports, Journal, Readiness, Routes, Sources, State, Subscriptions,
+    Archive, DeadLetters, Imports, Journal, Quarantine, Readiness, Releases, Routes, Sources,
+    State, Subscriptions,
 };
 use domain::{Clock, RouteName};
 use http::HeaderValue;
@@ -37,6 +38,10 @@ pub struct Ports {
     pub dead_letters_kept: Arc<dyn Fn(&RouteName) -> Duration + Send + Sync>,
     /// What brings back what lies in queues outside.
     pub imports: Arc<dyn Imports>,
+    /// What was not verified and is kept apart.
+    pub quarantine: Arc<dyn Quarantine>,
+    /// What can be done to it.
+    pub releases: Arc<dyn Releases>,
     /// The routes that the API makes.
     pub subscriptions: Arc<dyn Subscriptions>,
     /// Told of every redrive that was begun, so that whoever steps them need not look all the time.

@@ -14,6 +14,7 @@ pub(crate) enum List {
     DeadLetters = 2,
     Redrives = 3,
     Subscriptions = 4,
+    Quarantine = 5,
 }
 
 impl List {

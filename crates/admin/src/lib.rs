@@ -17,6 +17,7 @@ mod imports;
 mod openapi;
 mod probes;
 mod problem;
+mod quarantine;
 mod redrives;
 mod routes;
 mod server;

@@ -142,6 +142,7 @@ async fn serve(directory: &str, verify: VerifyOptions, url: &str) -> Listener {
         readiness: Arc::new(Ready),
         clock,
         fetch: Arc::new(FetchNothing),
+        quarantine: Arc::new(domain::ports::NoQuarantine),
     };
     let metrics = Metrics::register(registry);
     let sources = [(SourceName::new("bench").unwrap(), source)].into();

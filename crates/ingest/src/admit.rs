@@ -61,6 +61,18 @@ impl Admission {
             .ok_or_else(|| AppendError::Closed.into())
     }
 
+    /// The same for what was verified long after its sender got an answer: nobody's patience bounds it.
+    ///
+    /// # Errors
+    /// [`Refused::Append`], [`Refused::NoRoute`].
+    pub(crate) async fn admit_patiently(
+        &self,
+        verified: Verified<'_>,
+    ) -> Result<Vec<Admitted>, Refused> {
+        let (source, events) = verified.into_parts();
+        self.confirmed(source, events).await
+    }
+
     /// All of them are durable when it returns, or none is stored.
     async fn confirmed(
         &self,

@@ -83,6 +83,15 @@ pub(crate) fn admitted(source: &Source, admitted: &[Admitted]) -> Answer {
     answer(StatusCode::OK, JSON, json)
 }
 
+/// The 200 of a request that is in quarantine.
+pub(crate) fn quarantined(id: EventId) -> Answer {
+    answer(
+        StatusCode::OK,
+        JSON,
+        format!("{{\"id\":\"{id}\",\"status\":\"quarantined\"}}"),
+    )
+}
+
 /// The answer to a challenge.
 pub(crate) fn reply(reply: Reply) -> Answer {
     let mut response = Response::new(Full::new(reply.body));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use domain::{DedupKey, Event, Headers, HeadersBuilder, Timestamp};
+use domain::{DedupKey, Event, EventId, Headers, HeadersBuilder, Timestamp};
 use http::request;
 
 use crate::json;
@@ -197,6 +197,11 @@ fn kept_path(path: &str, consumed: &Consumed) -> String {
     }
 }
 
+/// All headers in the order they came.
+pub(crate) fn all_headers(head: &request::Parts) -> Headers {
+    kept_headers(head, &Consumed::Nothing)
+}
+
 /// All headers in the order they came, less the credential that verification consumed.
 fn kept_headers(head: &request::Parts, consumed: &Consumed) -> Headers {
     let sizes = head.headers.iter();
@@ -233,6 +238,17 @@ impl<'r> Verified<'r> {
             .skip(1)
             .map(|event| of(event) as u64)
             .sum()
+    }
+
+    /// Gives a key to each that has none: that of its place in the request, which was kept under this id.
+    pub(crate) fn keyed_by(mut self, kept: EventId) -> Self {
+        let source = self.source.name.as_str();
+        for (at, event) in self.events.iter_mut().enumerate() {
+            let place = (at as u64).to_le_bytes();
+            let own = || key(source, [&b"quarantine"[..], kept.as_bytes(), &place]);
+            event.dedup.get_or_insert_with(own);
+        }
+        self
     }
 
     /// Takes it apart, for admission only.

@@ -2,7 +2,8 @@
 //!
 //! Owns the HTTP listener with its limits, the readers of queues, the verification schemes, deduplication and admission. A
 //! request becomes an `Unverified` event; only verifying makes it a `Verified` one; only `admit` appends
-//! to the journal, and takes only what is verified. Answers 2xx after the journal said "durable", never
+//! to the journal, and takes only what is verified. What is not may be kept in quarantine, if its source says so,
+//! and is verified anew when it is released. Answers 2xx after the journal said "durable", never
 //! before. Knows no destination and no route.
 
 mod admit;
@@ -14,6 +15,7 @@ mod certificates;
 pub mod deadline;
 mod dedup;
 mod event;
+mod holding;
 mod import;
 mod json;
 mod keeping;
@@ -22,9 +24,11 @@ mod message;
 pub mod metrics;
 pub mod options;
 mod pace;
+mod quarantine;
 mod queue;
 mod rate;
 mod refusal;
+mod release;
 mod returning;
 mod sender_patience;
 mod service;

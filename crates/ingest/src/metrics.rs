@@ -30,6 +30,8 @@ pub struct Metrics {
     accepted: Family<SourceLabel, Counter>,
     discarded: Family<SourceLabel, Counter>,
     duplicate: Family<SourceLabel, Counter>,
+    quarantined: Family<SourceLabel, Counter>,
+    turned_away: Family<SourceLabel, Counter>,
     pub(crate) refused: Family<RefusedLabel, Counter>,
     pub(crate) ack_seconds: Histogram,
     window_left: Family<SourceLabel, Gauge<f64, AtomicU64>>,
@@ -42,6 +44,8 @@ impl Metrics {
             accepted: Family::default(),
             discarded: Family::default(),
             duplicate: Family::default(),
+            quarantined: Family::default(),
+            turned_away: Family::default(),
             refused: Family::default(),
             window_left: Family::default(),
             // 64 µs to about 8 s.
@@ -61,6 +65,16 @@ impl Metrics {
             "forebay_events_duplicate",
             "Repeats that were answered with the first one's id",
             metrics.duplicate.clone(),
+        );
+        registry.register(
+            "forebay_events_quarantined",
+            "Requests that were not verified and were durably put in quarantine",
+            metrics.quarantined.clone(),
+        );
+        registry.register(
+            "forebay_quarantine_full",
+            "Requests that were not verified and were refused because their source's quarantine was full",
+            metrics.turned_away.clone(),
         );
         registry.register(
             "forebay_events_refused",
@@ -107,6 +121,14 @@ impl Metrics {
             head_too_large: of("headers-too-large"),
             unreadable: of("request-unreadable"),
         }
+    }
+
+    /// The same of its quarantine: what was kept, and what had no place.
+    pub(crate) fn of_quarantine(&self, source: &SourceName) -> [Counter; 2] {
+        let label = SourceLabel {
+            source: source.to_string(),
+        };
+        [&self.quarantined, &self.turned_away].map(|family| family.get_or_create(&label).clone())
     }
 
     /// The counters of one source, shown from the start.

@@ -201,9 +201,37 @@ pub struct SourceOptions {
     /// a body is one event.
     #[serde(default)]
     pub split: Option<SplitOptions>,
+    /// What becomes of a request that is not verified: `"refuse"` (default: it is told 401), or `"quarantine"`.
+    #[serde(default)]
+    pub on_invalid: OnInvalid,
+    /// The most requests of the source in quarantine; further ones are told 401. Default 1,000.
+    #[serde(default = "default_quarantine_max")]
+    pub quarantine_max: u32,
+    /// The most bytes of them, headers included. Default `"64MiB"`.
+    #[serde(default = "default_quarantine_max_bytes")]
+    pub quarantine_max_bytes: ByteSize,
     /// The answer to an accepted event, for senders that want something else than Forebay's own.
     #[serde(default)]
     pub respond: Option<RespondOptions>,
+}
+
+/// What becomes of a request that is not verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnInvalid {
+    /// It is told 401, and nothing of it is stored.
+    #[default]
+    Refuse,
+    /// It is kept apart and told 200, and is an event only once it was verified after all.
+    Quarantine,
+}
+
+const fn default_quarantine_max() -> u32 {
+    1000
+}
+
+const fn default_quarantine_max_bytes() -> ByteSize {
+    ByteSize::mib(64)
 }
 
 /// How a source takes bodies apart.
@@ -311,6 +339,9 @@ impl Default for SourceOptions {
             require_json: false,
             dedup: DedupOptions::default(),
             split: None,
+            on_invalid: OnInvalid::default(),
+            quarantine_max: default_quarantine_max(),
+            quarantine_max_bytes: default_quarantine_max_bytes(),
             respond: None,
         }
     }
@@ -393,6 +424,20 @@ impl SourceOptions {
             && name.parse::<http::HeaderName>().is_err()
         {
             return Err(("dedup", format!("{name:?} is no header name")));
+        }
+        if self.quarantine_max == 0 {
+            return Err(("quarantine_max", "must be at least 1".into()));
+        }
+        if self.quarantine_max_bytes < ByteSize::mib(1) {
+            return Err(("quarantine_max_bytes", "must be at least 1MiB".into()));
+        }
+        let verifies = self
+            .verify
+            .as_ref()
+            .is_some_and(|verify| *verify != VerifyOptions::none());
+        if self.on_invalid == OnInvalid::Quarantine && !verifies {
+            let reason = "needs `verify`: what is not verified at all is never invalid";
+            return Err(("on_invalid", reason.into()));
         }
         if let Some(respond) = &self.respond {
             if !(200..300).contains(&respond.status) {

@@ -52,6 +52,12 @@ pub(crate) enum Refused {
     NoRoute,
     #[error("not confirmed; try again")]
     Append(AppendError),
+    /// State has no room for a request that is to be quarantined.
+    #[error("not confirmed; try again")]
+    NoRoom(String),
+    /// State could not take it for another reason.
+    #[error("not confirmed; try again")]
+    NotKept(String),
 }
 
 impl Refused {
@@ -77,6 +83,8 @@ impl Refused {
             | Self::AckTimeout
             | Self::RouteFull
             | Self::NoRoute
+            | Self::NoRoom(_)
+            | Self::NotKept(_)
             | Self::Append(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -105,6 +113,17 @@ impl Refused {
             Self::RouteFull => "route-full",
             Self::NoRoute => "no-route",
             Self::Append(error) => error.code(),
+            Self::NoRoom(_) => "no-room",
+            Self::NotKept(_) => "not-kept",
+        }
+    }
+
+    /// The same for an operator, who is no sender.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Append(error) => error.to_string(),
+            Self::NoRoute => "no route and no subscription takes the events of this source".into(),
+            other => other.to_string(),
         }
     }
 
@@ -117,8 +136,9 @@ impl Refused {
             | Self::NoRoute
             | Self::NoCertificate
             | Self::NotConfirmed
+            | Self::NoRoom(_)
             | Self::Append(AppendError::NoRoom(_) | AppendError::Failed(_)) => Some(5),
-            Self::Busy | Self::AckTimeout | Self::Append(_) => Some(2),
+            Self::Busy | Self::AckTimeout | Self::NotKept(_) | Self::Append(_) => Some(2),
             _ => None,
         }
     }

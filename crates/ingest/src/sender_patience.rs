@@ -68,15 +68,19 @@ impl SenderPatience {
         }
     }
 
-    /// An event was accepted.
+    /// An event was accepted that was received then. One from before anything was refused, as it comes out of quarantine,
+    /// says nothing of what is accepted now.
     pub(crate) fn accepted(&self, source: &SourceName, now: Timestamp) {
         if !self.refuses.load(Ordering::Relaxed) {
             return;
         }
         let begun = {
             let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-            self.refuses.store(false, Ordering::Relaxed);
-            since.take()
+            let begun = since.take_if(|begun| begun.at <= now);
+            if since.is_none() {
+                self.refuses.store(false, Ordering::Relaxed);
+            }
+            begun
         };
         let Some(begun) = begun else {
             return;
@@ -84,12 +88,12 @@ impl SenderPatience {
         match self.lost_from(begun.at) {
             Some(lost_from) if now >= lost_from => {
                 tracing::error!(%source, since = %begun.at, through = %now,
-                "events of this source are accepted again; some of those that were refused are lost, as its sender gave up on them")
+                "events of this source are accepted again; some of those that were refused are lost, as its sender gave up on them");
             }
             Some(_) => tracing::info!(%source, since = %begun.at,
                 "events of this source are accepted again, in time for its sender"),
             None => {
-                tracing::info!(%source, since = %begun.at, "events of this source are accepted again")
+                tracing::info!(%source, since = %begun.at, "events of this source are accepted again");
             }
         }
     }
@@ -145,6 +149,11 @@ mod tests {
         assert_eq!(patience.status(at(101)), None);
         patience.refused(&source, "busy", at(200));
         assert_eq!(left(&patience, 200), Some(85.0));
+        // Out of quarantine, where it was since before.
+        patience.accepted(&source, at(199));
+        assert_eq!(left(&patience, 200), Some(85.0));
+        patience.accepted(&source, at(201));
+        assert_eq!(patience.status(at(201)), None);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::ports::{
-    AppendError, Backlogs, Fetch, Journal, KnownSource, Readiness, SourceStatus, Sources,
+    AppendError, Backlogs, Fetch, Journal, KnownSource, Quarantine, Readiness, SourceStatus,
+    Sources,
 };
 use domain::{Clock, Event, SourceName};
 use http::request::Parts;
@@ -23,6 +24,7 @@ use crate::listener::{Connection, Handler, Peer};
 use crate::metrics::{Metrics, RefusedLabel, UNKNOWN_SOURCE};
 use crate::options::{Limits, SourceOptions};
 use crate::pace::Pace;
+use crate::quarantine::Keeper;
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
 use crate::source::Source;
@@ -41,6 +43,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Fetches what senders publish.
     pub fetch: Arc<dyn Fetch>,
+    /// Keeps apart what was not verified.
+    pub quarantine: Arc<dyn Quarantine>,
 }
 
 /// How ingest works.
@@ -90,13 +94,7 @@ impl From<Refused> for NotTaken {
         );
         Self::Refused {
             code: refused.code(),
-            words: match &refused {
-                Refused::Append(error) => error.to_string(),
-                Refused::NoRoute => {
-                    "no route and no subscription takes the events of this source".into()
-                }
-                other => other.to_string(),
-            },
+            words: refused.in_words(),
             for_good: too_large,
         }
     }
@@ -120,13 +118,16 @@ enum Target {
 
 /// The handler of the ingest listener.
 pub struct Ingest {
-    sources: BTreeMap<SourceName, Arc<Source>>,
+    pub(crate) sources: BTreeMap<SourceName, Arc<Source>>,
     targets: HashMap<String, Target>,
     limits: Limits,
     budget: Budget,
-    admission: Admission,
-    ports: Ports,
+    pub(crate) admission: Admission,
+    pub(crate) ports: Ports,
     metrics: Metrics,
+    pub(crate) keeper: Keeper,
+    /// One release at a time.
+    pub(crate) releasing: tokio::sync::Mutex<()>,
 }
 
 impl Ingest {
@@ -190,6 +191,8 @@ impl Ingest {
             },
             ports,
             metrics,
+            keeper: Keeper::default(),
+            releasing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -293,6 +296,11 @@ impl Ingest {
         status
     }
 
+    /// How long a sender waits.
+    pub(crate) const fn ack_timeout(&self) -> Duration {
+        self.admission.ack_timeout
+    }
+
     /// A source of a queue, for who reads it.
     pub(crate) fn source(&self, name: &SourceName) -> Option<Arc<Source>> {
         self.sources.get(name).cloned()
@@ -324,6 +332,7 @@ impl Ingest {
         let mut share = self.budget.share(&source.memory);
         share.grow(head_bytes)?;
         let body = body::read(body, source.max_body, Pace::new(&self.limits), &mut share).await?;
+        let apart = source.keeps.then(|| body.clone());
         let unverified = Unverified {
             source,
             head,
@@ -331,14 +340,25 @@ impl Ingest {
             received_at,
             remote: Some(peer.ip.clone()),
         };
-        source
+        let provided = source
             .certificates
             .provide(&self.ports.fetch, &unverified)
-            .await?;
+            .await;
         if let Some(handshake) = unverified.handshake() {
+            provided?;
             return self.shake(source, handshake).await;
         }
-        let verified = unverified.verify()?;
+        let verified = match provided.and_then(|()| unverified.verify()) {
+            Ok(verified) => verified,
+            Err(refused) => {
+                let (Refused::NotVerified(refusal), Some(body)) = (&refused, apart) else {
+                    return Err(refused);
+                };
+                // It is rare, and the others' requests should not keep room for it.
+                let quarantined = self.quarantine(source, head, body, received_at, peer, *refusal);
+                return Box::pin(quarantined).await;
+            }
+        };
         share.grow(verified.extra_bytes())?;
         source.count(Instant::now)?;
         // It is asked again whether anybody takes it: the last subscription may have ended while the body came.

@@ -14,9 +14,10 @@ use prometheus_client::metrics::counter::Counter;
 use crate::allow::AllowFrom;
 use crate::budget::Holder;
 use crate::certificates::Certificates;
+use crate::holding::Holding;
 use crate::json::Pointer;
 use crate::metrics::Metrics;
-use crate::options::{DedupOptions, PublicUrl, SourceOptions};
+use crate::options::{DedupOptions, OnInvalid, PublicUrl, SourceOptions};
 use crate::queue::QueueSource;
 use crate::rate::{Over, RateLimit};
 use crate::refusal::Refused;
@@ -66,6 +67,9 @@ pub(crate) struct Source {
     pub memory: Holder,
     allow_from: Option<AllowFrom>,
     rate_limit: Option<RateLimit>,
+    /// What is not verified is kept in quarantine.
+    pub keeps: bool,
+    pub holding: Holding,
     accepted: Counter,
     discarded: Counter,
     duplicate: Counter,
@@ -138,6 +142,12 @@ impl Source {
             rate_limit: options
                 .rate_limit
                 .map(|limit| RateLimit::new(limit, Instant::now())),
+            keeps: options.on_invalid == OnInvalid::Quarantine,
+            holding: Holding::new(
+                options.quarantine_max.into(),
+                options.quarantine_max_bytes.0,
+                metrics.of_quarantine(name),
+            ),
             accepted,
             discarded,
             duplicate,
@@ -170,6 +180,8 @@ impl Source {
             memory: Holder::default(),
             allow_from: None,
             rate_limit: None,
+            keeps: false,
+            holding: Holding::new(0, 0, Default::default()),
             accepted,
             discarded,
             duplicate,
@@ -222,8 +234,9 @@ impl Source {
     pub(crate) fn note_accepted(&self, at: Timestamp) {
         self.patience.accepted(&self.name, at);
         self.accepted.inc();
+        // What is released from quarantine was received long before.
         self.last_accepted_at
-            .store(at.as_microsecond(), Ordering::Relaxed);
+            .fetch_max(at.as_microsecond(), Ordering::Relaxed);
     }
 
     /// So many of those that were accepted are wanted by no route.
@@ -247,7 +260,10 @@ impl Source {
     }
 
     pub(crate) fn note_refused(&self, refused: &Refused, now: Timestamp) {
-        if refused.status() == StatusCode::SERVICE_UNAVAILABLE && self.reads.is_none() {
+        // What cannot be quarantined is anybody's, and says nothing of the sender's events.
+        let anybodys = matches!(refused, Refused::NoRoom(_) | Refused::NotKept(_));
+        let ours = refused.status() == StatusCode::SERVICE_UNAVAILABLE && !anybodys;
+        if ours && self.reads.is_none() {
             self.patience.refused(&self.name, refused.code(), now);
         }
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -278,6 +294,7 @@ impl Source {
             discarded: self.discarded.get(),
             duplicates: self.duplicate.get(),
             refused: self.refused.load(Ordering::Relaxed),
+            quarantined: self.holding.requests(),
             last_refusal: last_refusal.map(Into::into),
             retry_window_seconds: self.patience.window().map(|window| window.as_secs_f64()),
             refusing: self.patience.status(now),

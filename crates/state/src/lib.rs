@@ -2,7 +2,7 @@
 //!
 //! Owns the schema and its migrations, and the transactions behind [`domain::ports::State`] and
 //! [`domain::ports::DeadLetters`]: cursors and settled ranges, delivered ranges, parked events, dead
-//! letters, their exports and redrives, routes and their life. Never reads the journal and never talks to a destination.
+//! letters, their exports and redrives, routes and their life, requests in quarantine. Never reads the journal and never talks to a destination.
 //! [`SqliteState`] is the store of one machine.
 
 mod connection;
@@ -15,6 +15,7 @@ mod exports;
 mod letters;
 pub mod metrics;
 pub mod options;
+mod quarantine;
 mod redrives;
 mod returned;
 mod room;

@@ -58,7 +58,7 @@ impl Room {
         let max = self.options.max_bytes.0;
         if used >= max {
             return Err(format!(
-                "state.max_bytes ({max} bytes) is used up by parked events and dead letters: redrive or purge some, or raise it"
+                "state.max_bytes ({max} bytes) is used up by parked events, dead letters and what is in quarantine: redrive or purge some, or raise it"
             ));
         }
         let min = self.options.min_free.0;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ask::{Answer, Asker};
 use crate::fakes::{World, at, event, id, route, subscription_id, troubles};
-use crate::{dlq, subscriptions};
+use crate::{dlq, quarantine, subscriptions};
 
 struct Description(Value);
 
@@ -209,7 +209,7 @@ async fn every_answer_is_as_described() {
         description.hold(path, method, &answer);
     }
     let paths = description.0["paths"].as_object().unwrap().keys();
-    for path in paths.filter(|path| !of_dead_letters(path) && !of_subscriptions(path)) {
+    for path in paths.filter(|path| !asked_apart(path)) {
         let asked = asks.iter().any(|(_, asked, ..)| asked == path);
         assert!(asked, "{path} was not asked");
     }
@@ -293,6 +293,56 @@ async fn every_answer_about_dead_letters_is_as_described() {
 /// These are asked by a test of their own.
 fn of_dead_letters(path: &str) -> bool {
     path.contains("/dlq") || path.contains("/redrives") || path.contains("/imports")
+}
+
+fn of_the_quarantine(path: &str) -> bool {
+    path.starts_with("/api/v1/quarantine")
+}
+
+fn asked_apart(path: &str) -> bool {
+    of_dead_letters(path) || of_subscriptions(path) || of_the_quarantine(path)
+}
+
+#[tokio::test]
+async fn every_answer_about_the_quarantine_is_as_described() {
+    let world = quarantine::world().await;
+    let asker = Asker::new(world.ports());
+    let description = description(&asker).await;
+    let (list, one) = ("/api/v1/quarantine", "/api/v1/quarantine/{id}");
+    let (release, purge) = ("/api/v1/quarantine/release", "/api/v1/quarantine/purge");
+    let here = format!("{list}/{}", id(4));
+    let gone = format!("{list}/{}", id(9));
+    let of = |source: &str, dry_run: bool| {
+        serde_json::json!({ "source": source, "dry_run": dry_run }).to_string()
+    };
+    let asks: &[(&str, &str, &str, &str, u16)] = &[
+        ("get", list, list, "", 200),
+        ("get", list, "/api/v1/quarantine?limit=1", "", 200),
+        ("get", list, "/api/v1/quarantine?x=1", "", 400),
+        ("get", one, &here, "", 200),
+        ("get", one, &gone, "", 404),
+        ("get", one, "/api/v1/quarantine/1", "", 400),
+        ("post", release, release, &of("a", true), 200),
+        ("post", release, release, &of("a", false), 200),
+        ("post", release, release, &of("b", false), 404),
+        ("post", release, release, &of("gone", false), 409),
+        ("post", release, release, &of("full", false), 503),
+        ("post", release, release, "{}", 400),
+        ("post", purge, purge, &of("a", true), 200),
+        ("post", purge, purge, &of("a", false), 200),
+        ("post", purge, purge, &of("b", false), 404),
+        ("post", purge, purge, "{}", 400),
+    ];
+    for (method, path, ask, body, status) in asks {
+        let answer = asker.ask(&method.to_uppercase(), ask, body).await;
+        assert_eq!(answer.status, *status, "{method} {ask} {body}");
+        description.hold(path, method, &answer);
+    }
+    let paths = description.0["paths"].as_object().unwrap().keys();
+    for path in paths.filter(|path| of_the_quarantine(path)) {
+        let asked = asks.iter().any(|(_, asked, ..)| asked == path);
+        assert!(asked, "{path} was not asked");
+    }
 }
 
 fn of_subscriptions(path: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Ports that answer from memory and record what they were asked.
 
+mod releases;
 mod subscriptions;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use prometheus_client::registry::Registry;
 use state::SqliteState;
 use tokio::sync::Notify;
 
+pub(crate) use releases::FakeReleases;
 pub(crate) use subscriptions::{FakeSubscriptions, subscription_id, troubles};
 
 pub(crate) fn at(second: u64) -> Timestamp {
@@ -119,7 +121,7 @@ pub(crate) struct World {
     pub(crate) fates_asked: AtomicU64,
     pub(crate) paused: Mutex<Vec<(String, bool)>>,
     pub(crate) brought: Mutex<Vec<RouteName>>,
-    /// Dead letters are kept in a real state, in a folder of its own.
+    /// Dead letters and the quarantine are kept in a real state, in a folder of its own.
     letters: OnceLock<(tempfile::TempDir, Arc<SqliteState>)>,
     pub(crate) redrive_begun: Arc<Notify>,
     pub(crate) subscriptions: Arc<FakeSubscriptions>,
@@ -141,6 +143,8 @@ impl World {
             dead_letters_kept: Arc::new(|_| Duration::from_secs(3600)),
             imports: Arc::new(FakeImports::default()) as _,
             subscriptions: Arc::clone(&self.subscriptions) as _,
+            quarantine: self.letters() as _,
+            releases: Arc::new(FakeReleases(self.letters())),
             redrive_begun: Arc::clone(&self.redrive_begun),
             readiness: Arc::clone(self) as _,
             journal_usage: Arc::new(|| JournalUsage {
@@ -230,6 +234,7 @@ impl Sources for World {
             refusing: None,
             duplicates: 2,
             refused: 3,
+            quarantined: 4,
             last_refusal: Some("not-verified".into()),
             last_accepted_at: Some(at(1)),
         };

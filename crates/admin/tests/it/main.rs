@@ -14,6 +14,7 @@ mod dlq;
 mod events;
 mod fakes;
 mod listener;
+mod quarantine;
 mod redrives;
 mod stored;
 mod subscriptions;

@@ -10,6 +10,7 @@ pub mod exports;
 pub mod fetch;
 pub mod inlet;
 pub mod journal;
+pub mod quarantine;
 pub mod routes;
 pub mod sources;
 pub mod state;
@@ -29,6 +30,10 @@ pub use inlet::{Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet
 pub use journal::{
     Append, AppendError, Appending, BatchLimit, Durability, Journal, JournalError, ReadBatch,
     Reader,
+};
+pub use quarantine::{
+    NoQuarantine, Quarantine, QuarantineCount, QuarantineEntry, QuarantineQuery,
+    QuarantineSelection, Quarantined, ReleaseError, ReleaseSpan, Released, Releases,
 };
 pub use routes::{
     Backlogs, BreakerState, LastError, OnItsWay, RouteControlError, RouteFull, RouteStatus, Routes,

@@ -47,6 +47,9 @@ pub struct SourceStatus {
     pub duplicates: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Requests that were not verified and are in quarantine now, also those from before the process started.
+    #[serde(default)]
+    pub quarantined: u64,
     /// The last refusal's code.
     pub last_refusal: Option<String>,
     /// From its sender's first try to its last, in seconds, where that is known.

@@ -124,6 +124,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         readiness: gate.clone(),
         clock: Arc::clone(&clock),
         fetch: Arc::new(connectors::Fetcher::new()),
+        quarantine: stores.state.clone(),
     };
     let ingest = build_ingest(config, &stores, ports, metrics.clone()).await?;
     findings::look(config, &dispatch);
@@ -148,6 +149,8 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         dead_letters_kept: kept(config),
         imports,
         subscriptions,
+        quarantine: stores.state.clone(),
+        releases: Arc::clone(&ingest) as Arc<dyn domain::ports::Releases>,
         redrive_begun,
         readiness: gate.clone(),
         journal_usage: stores.usage(),
@@ -254,6 +257,7 @@ async fn build_ingest(
     let (sources, queues) = (&config.sources, queues.collect());
     let ingest = ingest::Ingest::new(sources, &queues, &known, settings, window, ports, metrics);
     let ingest = Arc::new(ingest.map_err(|error| Failure::new(Exit::Usage, error))?);
+    ingest.count_quarantined().await?;
     stores.state.remember_sources(ingest.known()).await?;
     Ok(ingest)
 }

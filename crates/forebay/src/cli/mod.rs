@@ -14,6 +14,7 @@ mod input;
 mod journal;
 mod output;
 mod parse;
+mod quarantine;
 mod routes;
 mod send;
 mod serve;
@@ -47,6 +48,7 @@ enum Command {
     Send(send::Args),
     Events(events::Args),
     Dlq(dlq::Args),
+    Quarantine(quarantine::Args),
     Routes(routes::Args),
     Sources(sources::Args),
     Journal(journal::Args),
@@ -66,6 +68,7 @@ pub fn run() -> Outcome {
         Command::Send(args) => send::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Dlq(args) => dlq::run(&args),
+        Command::Quarantine(args) => quarantine::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Sources(args) => sources::run(&args),
         Command::Journal(args) => journal::run(&args),

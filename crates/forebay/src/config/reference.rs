@@ -52,7 +52,7 @@ made of `a-z`, `0-9`, `.`, `_`, `-`, starts with a letter or digit, and has at m
 ";
 
 const OTHER_VARIABLES: &str = "\
-The commands that ask a running server (`status`, `events`, `dlq`, `routes list|pause|resume`, `sources list`) read two more:
+The commands that ask a running server (`status`, `events`, `dlq`, `quarantine`, `routes list|pause|resume`, `sources list`) read two more:
 
 | variable | what |
 |---|---|

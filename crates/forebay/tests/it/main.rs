@@ -20,6 +20,7 @@ mod hostile;
 mod lifecycle;
 mod outage;
 mod poison;
+mod quarantine;
 mod queues;
 mod rig;
 mod secrecy;

@@ -71,6 +71,10 @@ impl Scheme for ApiKey {
         &ABOUT
     }
 
+    fn credential(&self) -> Option<&http::HeaderName> {
+        Some(self.0.header())
+    }
+
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         self.0.check(request.headers)
     }

@@ -78,6 +78,11 @@ pub trait Scheme: Send + Sync + std::fmt::Debug {
         self.about().signs_url
     }
 
+    /// The header that the credential stands in, if that is all that proves the request. It is not to be shown.
+    fn credential(&self) -> Option<&http::HeaderName> {
+        None
+    }
+
     /// Methods besides POST that the sender greets with. Such a request has no body, is given to
     /// [`Scheme::handshake`], and is never an event.
     fn greets(&self) -> &'static [http::Method] {

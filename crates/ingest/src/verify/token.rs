@@ -27,6 +27,11 @@ impl Token {
         })
     }
 
+    /// The header that they stand in.
+    pub(super) const fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
     /// Whether the header holds one of the secrets.
     ///
     /// # Errors

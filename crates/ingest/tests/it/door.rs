@@ -69,6 +69,7 @@ impl Door {
             readiness: Arc::new(AlwaysReady),
             clock: Arc::new(SystemClock),
             fetch: Arc::new(domain::ports::FetchNothing),
+            quarantine: Arc::new(domain::ports::NoQuarantine),
         };
         Self::open_with(sources, queues, ports, change).await
     }
@@ -85,8 +86,29 @@ impl Door {
             readiness: Arc::new(AlwaysReady),
             clock: Arc::new(SystemClock),
             fetch,
+            quarantine: Arc::new(domain::ports::NoQuarantine),
         };
         Self::open_with(sources, &BTreeMap::new(), ports, |_| {}).await
+    }
+
+    /// With a quarantine, which may hold something already.
+    pub(crate) async fn open_keeping(
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        journal: Arc<dyn Journal>,
+        backlogs: Arc<dyn Backlogs>,
+        quarantine: Arc<dyn domain::ports::Quarantine>,
+    ) -> Self {
+        let ports = Ports {
+            journal,
+            backlogs,
+            readiness: Arc::new(AlwaysReady),
+            clock: Arc::new(SystemClock),
+            fetch: Arc::new(domain::ports::FetchNothing),
+            quarantine,
+        };
+        let door = Self::open_with(sources, &BTreeMap::new(), ports, |_| {}).await;
+        door.ingest.count_quarantined().await.unwrap();
+        door
     }
 
     async fn open_with(

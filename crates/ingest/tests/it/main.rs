@@ -17,6 +17,7 @@ mod http_details;
 mod import;
 mod limits;
 mod memory;
+mod quarantine;
 mod queue;
 mod stalled;
 mod unrouted;

@@ -3,7 +3,7 @@
 
 use domain::ports::{
     BatchLimit, Counters, DeadLetters, DeliveredRange, DueOrder, Exports, Fate, KnownSource, Park,
-    Resolution, RetireFate, SettledRange, Settlement, State, StateError,
+    Quarantine, Resolution, RetireFate, SettledRange, Settlement, State, StateError,
 };
 use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
 
@@ -11,7 +11,7 @@ use crate::samples::{TEN, at, bury, park, range, route, stored};
 
 /// A place that a state store is kept in. Opening it again finds what was committed.
 pub(crate) trait Store: Sized {
-    type State: State + DeadLetters + Exports;
+    type State: State + DeadLetters + Exports + Quarantine;
 
     /// A place that nothing was kept in yet.
     async fn fresh() -> Self;
@@ -84,6 +84,12 @@ macro_rules! contract {
             a_target_that_the_route_has_no_more_keeps_no_letter,
             a_clock_that_goes_back_makes_nothing_old,
             what_an_outage_buried_is_brought_back_by_one_ramped_job,
+        );
+        crate::contract::contract!(
+            $store, quarantine:
+            what_was_put_in_quarantine_is_there_whole_after_reopening,
+            pages_of_the_quarantine_follow_on_each_other_in_both_orders,
+            what_leaves_the_quarantine_is_counted_by_its_source_and_its_number_is_not_given_again,
         );
     };
 }

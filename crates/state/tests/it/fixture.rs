@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use domain::ports::{
-    DeadLetters, DeadQuery, DueOrder, Exports, Fate, Letter, State, SubscriptionRecords,
+    DeadLetters, DeadQuery, DueOrder, Exports, Fate, Letter, Quarantine, State, SubscriptionRecords,
 };
 use domain::{Reason, Seq};
 
@@ -288,4 +288,5 @@ async fn a_store_of_version_5_remembers_from_now_on_what_returned() {
     state.settle(vec![delivered]).await.unwrap();
     assert!(state.has_returned(id, &name).await.unwrap());
     assert!(!state.has_returned(id, &route("old")).await.unwrap());
+    assert_eq!(state.counts().await.unwrap(), [], "the quarantine is empty");
 }

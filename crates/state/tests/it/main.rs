@@ -13,6 +13,7 @@ mod dead;
 mod exports;
 mod fixture;
 mod model;
+mod quarantine;
 mod redrives;
 mod samples;
 mod sqlite;

@@ -289,6 +289,7 @@ impl Servers {
             readiness: Arc::new(Ready),
             clock,
             fetch: Arc::new(domain::ports::FetchNothing),
+            quarantine: Arc::new(domain::ports::NoQuarantine),
         };
         let metrics = ingest::Metrics::register(registry);
         let ingest = Ingest::new(

@@ -6,7 +6,7 @@ use crate::cli::client::AdminArgs;
 use crate::cli::output;
 use crate::exit::Outcome;
 
-/// List the sources with their paths or queues, schemes and counts since the start
+/// List the sources with their paths or queues, schemes, counts since the start, and what is in quarantine now
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -45,6 +45,7 @@ pub fn run(args: &Args) -> Outcome {
             output::text(source, "discarded"),
             output::text(source, "duplicates"),
             output::text(source, "refused"),
+            output::text(source, "quarantined"),
             output::text(source, "last_refusal"),
             output::time(source, "last_accepted_at"),
         ]
@@ -58,6 +59,7 @@ pub fn run(args: &Args) -> Outcome {
         "discarded",
         "duplicates",
         "refused",
+        "quarantined",
         "last refusal",
         "last accepted",
     ];

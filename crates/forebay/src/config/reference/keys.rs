@@ -210,6 +210,15 @@ pub(super) const SECTIONS: &[Section] = &[
             key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`, and into three quarters of `server.limits.max_in_flight_bytes`",
                 "The largest body. A larger one is told 413 and never truncated.")
                 .edges(&["\"1\"", "\"47MiB\""], &["\"0\"", "\"48MiB\""]),
+            key("on_invalid", "string", "`refuse` or `quarantine`; `quarantine` needs `verify`",
+                "What becomes of a request that is not verified: it is told 401, or it is kept apart and told 200, to be verified again once a secret is mended; see [sources](sources.md#requests-that-do-not-verify).")
+                .edges(&["\"refuse\""], &["\"keep\"", "true"]),
+            key("quarantine_max", "integer", "at least 1",
+                "The most requests of the source in quarantine. Further ones are told 401.")
+                .edges(&["1"], &["0"]),
+            key("quarantine_max_bytes", "size", "at least 1MiB",
+                "The most bytes of them, headers included.")
+                .edges(&["\"1MiB\""], &["\"1048575\""]),
             key("require_json", "boolean", "", "Whether a body that is not JSON is told 400.").edges(&["true"], &["1"]),
             key("split", "string", "a JSON pointer to an array, `\"\"` for the whole body, `\"lines\"`, or `\"scheme\"` where the scheme's sender sends several events a body",
                 "Makes each item of a body an event of its own, with an id and a deduplication key of its own. The answer is 200 only when all are durable; one bad item refuses the request whole. At most 10000 items.")

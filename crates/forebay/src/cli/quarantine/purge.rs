@@ -1,0 +1,65 @@
+//! `forebay quarantine purge`
+
+use serde_json::{Value, json};
+
+use super::{QUARANTINE, SelectArgs, requests};
+use crate::cli::client::AdminArgs;
+use crate::cli::{ask, output};
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Discard requests in quarantine for good
+///
+/// Ids or --source say which. Asks before it does so on a terminal; elsewhere it needs --yes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Only say how many it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Outcome {
+    let client = args.admin.client()?;
+    let mut request = args.select.request("purge")?;
+    let asks = !args.yes && !args.dry_run;
+    if asks && !ask::can_ask() {
+        let error = "purging cannot be undone, and there is no terminal to ask on: add --yes, or --dry-run to count; nothing was done";
+        return Err(Failure::say(Exit::Usage, error));
+    }
+    let path = format!("{QUARANTINE}/purge");
+    let runtime = crate::cli::runtime()?;
+    request["dry_run"] = json!(true);
+    let counted = runtime.block_on(client.post_json(&path, &request))?;
+    let matched = counted["matched"].as_u64().unwrap_or_default();
+    if args.dry_run {
+        let line = format!("{} would be discarded", requests(matched));
+        return tell(&counted, &line, args.json);
+    }
+    let question = format!("Discard {} for good?", requests(matched));
+    if matched > 0 && asks && !ask::agreed(&question)? {
+        return Err(Failure::say(Exit::Failed, "nothing was discarded"));
+    }
+    request["dry_run"] = json!(false);
+    let answer = runtime.block_on(client.post_json(&path, &request))?;
+    let purged = answer["purged"].as_u64().unwrap_or_default();
+    let line = format!("{} discarded", requests(purged));
+    tell(&answer, &line, args.json)
+}
+
+fn tell(answer: &Value, line: &str, json: bool) -> Outcome {
+    match json {
+        true => output::json_lines([answer])?,
+        false => output::line(line)?,
+    }
+    Ok(())
+}
