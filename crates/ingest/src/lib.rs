@@ -19,6 +19,7 @@ mod keeping;
 pub mod listener;
 mod message;
 pub mod metrics;
+mod network;
 pub mod options;
 mod queue;
 mod refusal;
@@ -47,8 +48,12 @@ pub mod fuzzing {
 pub use answer::Answer;
 pub use dedup::Window;
 pub use import::{Importer, Queues};
-pub use listener::{Connection, Handler, Listener, Peer};
+pub use listener::{
+    ClientAuth, Connection, ForwardedHeader, Front, Handler, Listener, Peer, Proxies, Tls,
+    TlsOptions, TlsVersion,
+};
 pub use metrics::Metrics;
+pub use network::Network;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
 pub use returning::ReturnPorts;

@@ -313,6 +313,7 @@ impl Ingest {
         }
         self.admission.taken(source)?;
         let received_at = self.ports.clock.now();
+        let remote = peer.origin_text(&head.headers);
         // The head is in memory until the event is durable, and its body may take its time.
         let mut share = self.budget.share();
         share.grow(head_bytes)?;
@@ -322,7 +323,8 @@ impl Ingest {
             head,
             body,
             received_at,
-            remote: Some(peer.ip.clone()),
+            remote: Some(remote),
+            client: peer.client.as_ref(),
         };
         source
             .certificates
@@ -352,12 +354,14 @@ impl Ingest {
         if !source.greets(&head.method) {
             return Err(Refused::MethodNotAllowed);
         }
+        let remote = peer.origin_text(&head.headers);
         let greeting = Unverified {
             source,
             head,
             body: Bytes::new(),
             received_at: self.ports.clock.now(),
-            remote: Some(peer.ip.clone()),
+            remote: Some(remote),
+            client: peer.client.as_ref(),
         };
         match greeting.handshake() {
             Some(handshake) => self.shake(source, handshake).await,

@@ -9,7 +9,7 @@
 //! A dev-dependency only; it imports nothing of Forebay, so that it can judge all of it.
 
 mod account;
-mod certificate;
+pub mod certificate;
 mod command;
 pub mod disk;
 pub mod endpoint;

@@ -84,6 +84,10 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         // Whoever has the data directory has the ports, too, as often as not.
         stores::wait_until_free(&config.server.data_dir).await;
     }
+    let tls = config.server.tls.as_ref().map(ingest::Tls::load);
+    let tls = tls.transpose().map_err(|(key, reason)| {
+        Failure::say(Exit::Usage, format!("server.tls.{key}: {reason}"))
+    })?;
     // Before anything is opened: who is in the way is told first.
     let sockets = Sockets {
         ingest: bind(config.server.listen, "listen").await?,
@@ -137,7 +141,11 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     let returns = returns(&stores, &dispatch, &clock);
     let imports = importer(config, &ingest, returns.clone());
     let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
-    let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
+    let front = ingest::Front {
+        tls: tls.clone(),
+        proxies: Arc::new(config.server.proxies.clone()),
+    };
+    let listener = ingest::Listener::start(sockets.ingest, limits, front, &metrics, handler)?;
     let ports = admin::Ports {
         routes: dispatch.routes(),
         sources: Arc::clone(&ingest) as Arc<dyn domain::ports::Sources>,
@@ -164,6 +172,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         stores,
         gate,
         ingest,
+        tls,
         listener,
         queues,
         dispatch,

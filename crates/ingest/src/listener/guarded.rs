@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::transport::Transport;
 use super::wire::Wire;
 use crate::budget::{Budget, Full, Share};
 use crate::deadline::Deadline;
@@ -88,7 +88,7 @@ enum Closing {
 /// The connection.
 #[derive(Debug)]
 pub(super) struct Guarded {
-    stream: TcpStream,
+    stream: Transport,
     activity: Arc<Activity>,
     /// Requests that had begun when the present wait for a head did.
     waiting_since: u64,
@@ -106,7 +106,7 @@ pub(super) struct Guarded {
 
 impl Guarded {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Transport,
         activity: Arc<Activity>,
         head_timeout: Duration,
         share: Share<Arc<Budget>>,
@@ -150,7 +150,7 @@ impl Guarded {
         ready!(self.head.poll(context));
         if self.head_begun && self.wire.is_http1() {
             // Nothing else is being written while no request is in flight. Best effort.
-            drop(self.stream.try_write(TOO_SLOW));
+            self.stream.say(context, TOO_SLOW);
             self.refusals.head_too_slow.inc();
         }
         Poll::Ready(())
@@ -238,7 +238,7 @@ impl AsyncRead for Guarded {
                 return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
             }
             // As with a head that comes too late: best effort, then the end of the stream, for hyper.
-            drop(this.stream.try_write(BUSY));
+            this.stream.say(context, BUSY);
             buffer.set_filled(before);
             return Poll::Ready(Ok(()));
         }

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authority;
 mod bad_input;
 mod batches;
 mod door;
@@ -16,7 +17,9 @@ mod handshakes;
 mod http_details;
 mod import;
 mod memory;
+mod proxies;
 mod queue;
 mod stalled;
+mod tls;
 mod unrouted;
 mod verifiers;
