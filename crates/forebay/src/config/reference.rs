@@ -43,7 +43,7 @@ In any string of the file, `${NAME}` is replaced by an environment variable and 
 the variable is unset or empty. A variable that is missing and has no default is an error. `$${` stands for `${`.
 
 A secret may stand in a file of its own instead: `secret_files`, `url_file`, `admin_token_file`. On SIGHUP the
-server reads secret files and the admin token's file again; everything else needs a restart.
+server reads secret files, the admin token's file and those of `[server.tls]` again; everything else needs a restart.
 
 A **duration** is a number with a unit, in quotes: `\"2.5s\"`, `\"15m\"`, `\"1h 30m\"`, `\"30d\"`. A **size** is one too:
 `\"64MiB\"` (1024²), `\"10MB\"` (1000²), or a number of bytes, `\"512\"`. A **name** (of a source, route or destination) is

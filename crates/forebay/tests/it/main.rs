@@ -26,4 +26,5 @@ mod senders;
 mod stopping;
 mod strace;
 mod subscriptions;
+mod tls;
 mod wire;
