@@ -12,6 +12,7 @@ mod budget;
 mod certificates;
 pub mod deadline;
 mod dedup;
+mod der;
 mod event;
 mod import;
 mod json;
@@ -49,8 +50,8 @@ pub use answer::Answer;
 pub use dedup::Window;
 pub use import::{Importer, Queues};
 pub use listener::{
-    ClientAuth, Connection, ForwardedHeader, Front, Handler, Listener, Peer, Proxies, Tls,
-    TlsOptions, TlsVersion,
+    AcmeOptions, ClientAuth, Connection, ForwardedHeader, Front, Handler, Listener, Peer, Proxies,
+    Tls, TlsOptions, TlsVersion,
 };
 pub use metrics::Metrics;
 pub use network::Network;

@@ -21,6 +21,7 @@ pub mod judge;
 pub mod mariadb;
 pub mod moto;
 pub mod nats;
+pub mod pebble;
 pub mod port;
 pub mod postgres;
 pub mod process;

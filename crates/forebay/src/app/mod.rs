@@ -84,16 +84,13 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         // Whoever has the data directory has the ports, too, as often as not.
         stores::wait_until_free(&config.server.data_dir).await;
     }
-    let tls = config.server.tls.as_ref().map(ingest::Tls::load);
-    let tls = tls.transpose().map_err(|(key, reason)| {
-        Failure::say(Exit::Usage, format!("server.tls.{key}: {reason}"))
-    })?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let tls = tls(config, &clock)?;
     // Before anything is opened: who is in the way is told first.
     let sockets = Sockets {
         ingest: bind(config.server.listen, "listen").await?,
         admin: bind(config.server.admin, "admin").await?,
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
     registry.register(
         "forebay_build",
@@ -180,6 +177,14 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         ports,
         sockets.admin,
     ))
+}
+
+fn tls(config: &Config, clock: &Arc<dyn Clock>) -> Outcome<Option<Arc<ingest::Tls>>> {
+    let data_dir = &config.server.data_dir;
+    let tls = config.server.tls.as_ref();
+    let tls = tls.map(|options| ingest::Tls::load(options, data_dir, Arc::clone(clock)));
+    tls.transpose()
+        .map_err(|(key, reason)| Failure::say(Exit::Usage, format!("server.tls.{key}: {reason}")))
 }
 
 fn returns(

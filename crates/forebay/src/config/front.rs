@@ -1,5 +1,8 @@
 //! What stands before HTTP at the ingest listener, TLS and proxies, and what has to hold of it.
 
+use std::sync::Arc;
+
+use domain::SystemClock;
 use ingest::{ClientAuth, Proxies, Tls};
 
 use super::document::Document;
@@ -19,10 +22,16 @@ pub(super) fn check(
     }
     if let Some(tls) = &server.tls {
         let checked = match read_files {
-            true => Tls::load(tls).map(drop),
+            true => Tls::load(tls, &server.data_dir, Arc::new(SystemClock)).map(drop),
             false => tls.validate(),
         };
-        checked.map_err(|(key, reason)| document.error(&["server", "tls", key], reason))?;
+        checked.map_err(|(key, reason)| {
+            let path: Vec<&str> = ["server", "tls"]
+                .into_iter()
+                .chain(key.split('.'))
+                .collect();
+            document.error(&path, reason)
+        })?;
     }
     let asked = server.tls.as_ref().map(|tls| tls.client_auth);
     if matches!(asked, Some(ClientAuth::Optional | ClientAuth::Required)) {

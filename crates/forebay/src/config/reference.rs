@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnOutage, Order, RetryPolicy};
 use ingest::options::RespondOptions;
 use ingest::verify::{About, SCHEMES};
-use ingest::{ClientAuth, ListenerOptions, SourceOptions, TlsVersion};
+use ingest::{AcmeOptions, ListenerOptions, SourceOptions, TlsOptions};
 use serde_json::{Value, json};
 
 use super::options::{JOURNAL_KEYS, LogOptions, SERVER_KEYS, ServerOptions, SubscriptionOptions};
@@ -222,9 +222,8 @@ fn variables(page: &mut String) {
 fn defaults(section: &Section) -> Value {
     let value = match section.title {
         "[server]" => serde_json::to_value(ServerOptions::default()),
-        "[server.tls]" => Ok(json!({
-            "min_version": TlsVersion::default(), "client_auth": ClientAuth::default(),
-        })),
+        "[server.tls]" => serde_json::to_value(TlsOptions::default()),
+        "[server.tls.acme]" => serde_json::to_value(AcmeOptions::default()),
         "[server.limits]" => serde_json::to_value(ListenerOptions::default()),
         "[log]" => serde_json::to_value(LogOptions::default()),
         "[journal]" => serde_json::to_value(journal::Options::default()),

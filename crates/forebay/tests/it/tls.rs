@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use testbed::certificate::{self, Files};
+use testbed::pebble::Pebble;
 use testbed::process::{Forebay, Output};
 use testbed::{DEADLINE, Result, http, until};
 
@@ -26,21 +27,27 @@ fn server(files: &Files) -> String {
     )
 }
 
-/// Starts it; over TLS the ingest listener cannot be asked whether it is ready, but the admin listener can.
 async fn start(config: String) -> Result<Forebay> {
     let forebay = rig::forebay(config).spawn()?;
+    ready(&forebay).await?;
+    Ok(forebay)
+}
+
+/// Over TLS the ingest listener cannot be asked whether it is ready, but the admin listener can.
+async fn ready(forebay: &Forebay) -> Result<()> {
     until("forebay is ready", DEADLINE, async || {
         match http::get(&forebay.admin("/readyz")).await {
             Ok(answer) if answer.status == 200 => Ok(()),
             other => Err(format!("{other:?}\n{}", forebay.tail())),
         }
     })
-    .await?;
-    Ok(forebay)
+    .await
 }
 
 async fn send(forebay: &Forebay, source: &str, more: &[&Path]) -> Result<Output> {
-    let url = forebay.ingest("").replace("http://", "https://");
+    let url = forebay
+        .ingest("")
+        .replace("http://127.0.0.1", "https://localhost");
     let mut args = vec!["send", "--source", source, "--url", &url];
     let names = ["--ca", "--cert", "--key"];
     for (name, file) in names.iter().zip(more) {
@@ -67,8 +74,7 @@ async fn a_sender_gets_in_by_tls_and_a_partner_by_his_certificate() -> Result<()
     let (files, partner) = certificate::write_with_client(directory.path(), "partner.example.com")?;
     let config = [&server(&files), rig::GENESYS, ROUTES].concat();
     let forebay = start(config).await?;
-    let told = forebay.stderr();
-    assert!(told.contains("ingest         https://"), "{told}");
+    said(&forebay, "ingest         https://").await?;
 
     let trusting = send(&forebay, "genesys", &[&files.ca]).await?;
     assert_eq!(trusting.code, Some(0), "{trusting:?}");
@@ -113,5 +119,54 @@ async fn a_certificate_is_changed_while_it_runs_and_a_bad_one_changes_nothing() 
     forebay.terminate()?;
     let exit = forebay.wait().await?;
     assert_eq!(exit.code, Some(0), "{exit:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_fetched_from_an_authority_and_found_again_after_a_restart() -> Result<()>
+{
+    let directory = tempfile::tempdir().unwrap();
+    let (files, partner) = certificate::write_with_client(directory.path(), "partner.example.com")?;
+    let mut launch = rig::forebay("");
+    let pebble = Pebble::start(launch.ingest_port()).await?;
+    // Clients must show a certificate. The authority, which has none, is answered all the same.
+    let tls = format!(
+        r#"
+        [server.tls]
+        client_ca_file = "{ca}"
+        client_auth = "required"
+        [server.tls.acme]
+        domains = ["localhost"]
+        accept_terms = true
+        email = "ops@example.com"
+        directory = "{directory}"
+        directory_ca_file = "{trusted}"
+        "#,
+        ca = files.ca.display(),
+        directory = pebble.directory(),
+        trusted = pebble.ca().display(),
+    );
+    launch.set_config([&tls, rig::GENESYS, ROUTES].concat());
+    let mut forebay = launch.spawn()?;
+    ready(&forebay).await?;
+    let fetched = said(&forebay, "a new certificate has come").await;
+    fetched.inspect_err(|_| eprintln!("{}", pebble.log_tail()))?;
+    let root = directory.path().join("root.pem");
+    pebble.root(&root)?;
+    let shown = [&*root, &*partner.certificate, &*partner.key];
+    let sent = send(&forebay, "partner", &shown).await?;
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+
+    // It needs no authority to start again.
+    forebay.terminate()?;
+    forebay.wait().await?;
+    drop(pebble);
+    forebay.spawn()?;
+    ready(&forebay).await?;
+    let sent = send(&forebay, "partner", &shown).await?;
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let fetched = forebay.stderr();
+    let fetched = fetched.matches("a new certificate has come").count();
+    assert_eq!(fetched, 1, "{}", forebay.tail());
     Ok(())
 }

@@ -7,12 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::Acceptor;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::proxies::Proxies;
 use super::proxy_protocol;
-use super::tls::Tls;
+use super::tls::{Challenges, Tls};
 use super::transport::{Counted, Transport};
 use crate::budget::{Budget, Share};
 use crate::metrics::AtTheConnection;
@@ -54,6 +57,8 @@ enum Failed {
     Handshake(io::Error),
     #[error("too much is half read")]
     Busy,
+    #[error("it was an authority, and has its answer")]
+    Authority,
 }
 
 impl Front {
@@ -82,7 +87,7 @@ impl Front {
             return None;
         };
         match &arrived {
-            Ok(_) | Err(Failed::Gone) => 0,
+            Ok(_) | Err(Failed::Gone | Failed::Authority) => 0,
             Err(Failed::NoProxyHeader) => refusals.no_proxy_header.inc(),
             Err(Failed::PlainHttp) => refusals.plain_http.inc(),
             Err(Failed::Handshake(_)) => refusals.no_handshake.inc(),
@@ -112,11 +117,7 @@ impl Front {
             });
         };
         refuse_plain_http(&mut stream).await?;
-        let accepting = TlsAcceptor::from(tls.current()).accept(Counted::new(stream, share));
-        let mut stream = accepting.await.map_err(|error| match error.kind() {
-            io::ErrorKind::QuotaExceeded => Failed::Busy,
-            _ => Failed::Handshake(error),
-        })?;
+        let mut stream = handshake(tls, Counted::new(stream, share)).await?;
         let (counted, session) = stream.get_mut();
         counted.made_something();
         let shown = session.peer_certificates().and_then(<[_]>::first);
@@ -126,6 +127,31 @@ impl Front {
             address,
             client,
         })
+    }
+}
+
+/// The handshake of a client; of an authority that looks whether we are who we say, the answer.
+async fn handshake(tls: &Tls, stream: Counted) -> Result<TlsStream<Counted>, Failed> {
+    let none = || io::Error::other("there is no certificate yet");
+    let Some(challenges) = tls.challenges() else {
+        let current = tls.current().ok_or_else(none)?;
+        return Ok(TlsAcceptor::from(current).accept(stream).await?);
+    };
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if Challenges::is_one(&hello.client_hello()) {
+        let mut answered = hello.into_stream(challenges.config()).await?;
+        drop(answered.shutdown().await);
+        return Err(Failed::Authority);
+    }
+    Ok(hello.into_stream(tls.current().ok_or_else(none)?).await?)
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::QuotaExceeded => Self::Busy,
+            _ => Self::Handshake(error),
+        }
     }
 }
 

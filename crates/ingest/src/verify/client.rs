@@ -4,13 +4,11 @@
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use crate::der::{OID, SEQUENCE, SET, take};
+
 /// `commonName` (2.5.4.3), as DER writes it.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// The tags of DER that are met on the way to a name.
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OID: u8 = 0x06;
 /// `UTF8String`, `PrintableString`, `IA5String`: all of them UTF-8 as well.
 const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
 
@@ -61,22 +59,6 @@ fn common_names(mut subject: &[u8]) -> Vec<String> {
         }
     }
     names
-}
-
-/// Takes a value with one of these tags off the front: its content, and what is behind it.
-fn take<'a>(der: &'a [u8], tags: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let (tag, rest) = der.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(*first), rest),
-        0x81 => (usize::from(*rest.first()?), &rest[1..]),
-        0x82 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            (usize::from(u16::from_be_bytes(*length)), rest)
-        }
-        _ => return None,
-    };
-    (tags.contains(tag) && length <= rest.len()).then(|| rest.split_at(length))
 }
 
 #[cfg(test)]

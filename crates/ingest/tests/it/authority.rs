@@ -1,9 +1,10 @@
 //! A certificate authority of one test: what it signs, as a server's files and as a client.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingest::{ClientAuth, TlsOptions, TlsVersion};
+use domain::SystemClock;
+use ingest::{ClientAuth, Tls, TlsOptions, TlsVersion};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
@@ -34,21 +35,28 @@ impl Authority {
     /// Writes a new certificate for `localhost` with its key.
     pub(crate) fn put(&self, options: &TlsOptions) {
         let (certificate, key) = self.sign("localhost");
-        std::fs::write(&options.cert_file, certificate.pem()).unwrap();
-        std::fs::write(&options.key_file, key.serialize_pem()).unwrap();
+        let put = |file: &Option<PathBuf>, text| {
+            std::fs::write(file.as_ref().unwrap(), text).unwrap();
+        };
+        put(&options.cert_file, certificate.pem());
+        put(&options.key_file, key.serialize_pem());
     }
 
     /// The options of a server with a certificate of this authority.
     pub(crate) fn server(&self, directory: &Path) -> TlsOptions {
         let options = TlsOptions {
-            cert_file: directory.join("cert.pem"),
-            key_file: directory.join("key.pem"),
-            min_version: TlsVersion::default(),
-            client_ca_file: None,
-            client_auth: ClientAuth::None,
+            cert_file: Some(directory.join("cert.pem")),
+            key_file: Some(directory.join("key.pem")),
+            ..TlsOptions::default()
         };
         self.put(&options);
         options
+    }
+
+    /// TLS with these options.
+    pub(crate) fn tls(options: &TlsOptions) -> Arc<Tls> {
+        let nowhere = Path::new("/nowhere");
+        Tls::load(options, nowhere, Arc::new(SystemClock)).unwrap()
     }
 
     /// The same for a server that asks its clients, who must be of this authority.
@@ -89,7 +97,7 @@ impl Client {
         self
     }
 
-    fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.trusted.clone()).unwrap();
         let versions: &[_] = match self.newest {
@@ -114,8 +122,16 @@ impl Client {
 
     /// Does the handshake on a connection.
     pub(crate) async fn over(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        Self::with(&self.config(), stream).await
+    }
+
+    /// The same with a configuration that was used before, and what it remembers.
+    pub(crate) async fn with(
+        config: &Arc<ClientConfig>,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(self.config());
+        let connector = TlsConnector::from(Arc::clone(config));
         connector.connect(name, stream).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ingest::{ForwardedHeader, Front, Proxies, Tls};
+use ingest::{ForwardedHeader, Front, Proxies};
 use tokio::io::AsyncWriteExt;
 
 use super::authority::Authority;
@@ -82,7 +82,7 @@ async fn the_proxys_word_comes_before_the_handshake() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let front = Front {
-        tls: Some(Tls::load(&authority.server(directory.path())).unwrap()),
+        tls: Some(Authority::tls(&authority.server(directory.path()))),
         ..proxies("127.0.0.1", true, ForwardedHeader::None)
     };
     let journal = journal(directory.path());

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use ingest::{ClientAuth, Front, Settings, Tls, TlsOptions, TlsVersion};
+use ingest::{ClientAuth, Front, Settings, TlsOptions, TlsVersion};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::authority::{Authority, Client};
@@ -20,7 +21,7 @@ const SOURCES: &str = r#"{
 
 fn tls(options: &TlsOptions) -> Front {
     Front {
-        tls: Some(Tls::load(options).unwrap()),
+        tls: Some(Authority::tls(options)),
         ..Front::default()
     }
 }
@@ -137,6 +138,41 @@ async fn a_certificate_opens_what_it_is_named_for_and_nothing_else() {
             let of = async |path| post(&door, &client, path).await;
             assert_eq!(of("/in/sender").await, sender, "{auth:?} {newest:?}");
             assert_eq!(of("/in/open").await, open, "{auth:?} {newest:?}");
+        }
+        assert!(door.close().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_taken_up_again_only_where_nobody_shows_a_certificate() {
+    let authority = Authority::new();
+    for (auth, again) in [
+        (ClientAuth::None, HandshakeKind::Resumed),
+        (ClientAuth::Optional, HandshakeKind::Full),
+        (ClientAuth::Required, HandshakeKind::Full),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = match auth {
+            ClientAuth::None => authority.server(directory.path()),
+            auth => authority.asking(directory.path(), auth),
+        };
+        let door = door(tls(&options), directory.path(), |_| {}).await;
+        for newest in [TlsVersion::Tls12, TlsVersion::Tls13] {
+            let mut client = authority.client().showing(&authority, "sender");
+            client.newest = newest;
+            // What is remembered belongs to the client's configuration.
+            let config = client.config();
+            for expected in [HandshakeKind::Full, again] {
+                let stream = door.connect().await;
+                let mut stream = Client::with(&config, stream).await.unwrap();
+                stream
+                    .write_all(&posting("/in/open", &[], b"{}"))
+                    .await
+                    .unwrap();
+                assert_eq!(Answered::read(&mut stream).await.status, 200);
+                let kind = stream.get_ref().1.handshake_kind();
+                assert_eq!(kind, Some(expected), "{auth:?} {newest:?}");
+            }
         }
         assert!(door.close().await);
     }

@@ -23,7 +23,7 @@ pub(super) fn sample() -> Value {
     json!({
         "server": {
             "limits": {},
-            "tls": { "cert_file": files.certificate, "key_file": files.key },
+            "tls": { "cert_file": files.certificate, "key_file": files.key, "acme": {} },
         },
         "log": {},
         "journal": {},

@@ -10,6 +10,7 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::Files;
 use super::options::{ClientAuth, TlsOptions, TlsVersion};
 
 /// What is spoken within, by ALPN: HTTP/2 rather than HTTP/1.1.
@@ -19,9 +20,13 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 ///
 /// # Errors
 /// The key and what is wrong with its file; never what is in it.
-pub(super) fn read(options: &TlsOptions) -> Result<ServerConfig, (&'static str, String)> {
-    let certificates = certificates(&options.cert_file).map_err(|reason| ("cert_file", reason))?;
-    let key = key(&options.key_file).map_err(|reason| ("key_file", reason))?;
+pub(super) fn read(
+    options: &TlsOptions,
+    files: &Files,
+) -> Result<ServerConfig, (&'static str, String)> {
+    let asked = asked(options)?;
+    let certificates = certificates(&files.certificate).map_err(|reason| ("cert_file", reason))?;
+    let key = key(&files.key).map_err(|reason| ("key_file", reason))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions: &[_] = match options.min_version {
         TlsVersion::Tls12 => &[&TLS13, &TLS12],
@@ -31,7 +36,7 @@ pub(super) fn read(options: &TlsOptions) -> Result<ServerConfig, (&'static str, 
     let builder = builder
         .with_protocol_versions(versions)
         .map_err(|error| ("min_version", error.to_string()))?;
-    let builder = match asked(options)? {
+    let builder = match asked {
         None => builder.with_no_client_auth(),
         Some(roots) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
@@ -49,8 +54,8 @@ pub(super) fn read(options: &TlsOptions) -> Result<ServerConfig, (&'static str, 
         .map_err(|error| {
             let reason = format!(
                 "{} is not the key of the certificate in {}: {error}",
-                options.key_file.display(),
-                options.cert_file.display()
+                files.key.display(),
+                files.certificate.display()
             );
             ("key_file", reason)
         })?;
@@ -67,7 +72,7 @@ pub(super) fn read(options: &TlsOptions) -> Result<ServerConfig, (&'static str, 
 }
 
 /// The authorities of clients, if clients are asked.
-fn asked(options: &TlsOptions) -> Result<Option<RootCertStore>, (&'static str, String)> {
+pub(super) fn asked(options: &TlsOptions) -> Result<Option<RootCertStore>, (&'static str, String)> {
     let Some(file) = &options.client_ca_file else {
         return Ok(None);
     };

@@ -4,14 +4,18 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::acme::AcmeOptions;
+
 /// TLS of the ingest listener. Files are PEM, and read again on SIGHUP and when they change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsOptions {
     /// The certificate, followed by those between it and a root.
-    pub cert_file: PathBuf,
+    #[serde(default)]
+    pub cert_file: Option<PathBuf>,
     /// Its private key, without a passphrase.
-    pub key_file: PathBuf,
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
     /// The oldest version that is spoken. Default `"1.2"`.
     #[serde(default)]
     pub min_version: TlsVersion,
@@ -21,6 +25,9 @@ pub struct TlsOptions {
     /// Whether clients are asked for a certificate. Default `"none"`.
     #[serde(default)]
     pub client_auth: ClientAuth,
+    /// A certificate that is fetched, in place of the files.
+    #[serde(default)]
+    pub acme: AcmeOptions,
 }
 
 /// Versions of TLS.
@@ -54,6 +61,23 @@ impl TlsOptions {
     /// # Errors
     /// The key and what would be right.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        self.acme.validate()?;
+        let named = (self.cert_file.is_some(), self.key_file.is_some());
+        match (self.acme.is_on(), named) {
+            (true, (false, false)) | (false, (true, true)) => {}
+            (true, _) => {
+                let reason =
+                    "fetches the certificate: leave cert_file and key_file out, or the domains";
+                return Err(("acme.domains", reason.into()));
+            }
+            (false, (true, false)) => {
+                return Err(("key_file", "must be said beside cert_file".into()));
+            }
+            (false, (false, _)) => {
+                let reason = "must be said, with key_file; or let a certificate be fetched, by server.tls.acme.domains";
+                return Err(("cert_file", reason.into()));
+            }
+        }
         match (self.client_auth, &self.client_ca_file) {
             (ClientAuth::None, Some(_)) => Err((
                 "client_auth",
