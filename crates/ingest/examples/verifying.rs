@@ -21,7 +21,9 @@ use domain::ports::{FetchNothing, Readiness, Unlimited};
 use domain::{Clock, SourceName, SystemClock};
 use ingest::options::DedupOptions;
 use ingest::verify::{SCHEMES, Unsigned, VerifyOptions};
-use ingest::{Ingest, Listener, ListenerOptions, Metrics, Ports, Settings, SourceOptions, Window};
+use ingest::{
+    Front, Ingest, Listener, ListenerOptions, Metrics, Ports, Settings, SourceOptions, Window,
+};
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use prometheus_client::registry::Registry;
 
@@ -157,5 +159,6 @@ async fn serve(directory: &str, verify: VerifyOptions, url: &str) -> Listener {
         metrics.clone(),
     );
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Listener::start(socket, &limits, &metrics, Arc::new(ingest.unwrap())).unwrap()
+    let ingest = Arc::new(ingest.unwrap());
+    Listener::start(socket, &limits, Front::default(), &metrics, ingest).unwrap()
 }

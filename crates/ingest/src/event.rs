@@ -14,7 +14,7 @@ use crate::json;
 use crate::refusal::Refused;
 use crate::source::{Dedup, Source};
 use crate::split;
-use crate::verify::{Consumed, Handshake, Identity, Received, Refusal, Split};
+use crate::verify::{ClientCertificate, Consumed, Handshake, Identity, Received, Refusal, Split};
 
 /// A request with its whole body, not yet checked.
 pub(crate) struct Unverified<'r> {
@@ -24,6 +24,7 @@ pub(crate) struct Unverified<'r> {
     pub body: Bytes,
     pub received_at: Timestamp,
     pub remote: Option<String>,
+    pub client: Option<&'r ClientCertificate>,
 }
 
 /// Events that proved where they come from: one, or as many as their request was taken apart into.
@@ -42,6 +43,7 @@ impl<'r> Unverified<'r> {
             headers: &self.head.headers,
             body: &self.body,
             now: self.received_at,
+            client: self.client,
         }
     }
 

@@ -14,6 +14,7 @@ mod budget;
 mod certificates;
 pub mod deadline;
 mod dedup;
+mod der;
 mod event;
 mod holding;
 mod import;
@@ -22,6 +23,7 @@ mod keeping;
 pub mod listener;
 mod message;
 pub mod metrics;
+mod network;
 pub mod options;
 mod pace;
 mod quarantine;
@@ -66,8 +68,12 @@ pub use allow::AllowFrom;
 pub use answer::Answer;
 pub use dedup::Window;
 pub use import::{Importer, Queues};
-pub use listener::{Connection, Handler, Listener, Peer};
+pub use listener::{
+    AcmeOptions, ClientAuth, Connection, ForwardedHeader, Front, Handler, Listener, Peer, Proxies,
+    Tls, TlsOptions, TlsVersion,
+};
 pub use metrics::Metrics;
+pub use network::Network;
 pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
 pub use rate::RateLimitOptions;

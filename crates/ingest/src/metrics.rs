@@ -120,6 +120,9 @@ impl Metrics {
             head_too_slow: of("head-too-slow"),
             head_too_large: of("headers-too-large"),
             unreadable: of("request-unreadable"),
+            no_handshake: of("tls-failed"),
+            plain_http: of("https-expected"),
+            no_proxy_header: of("no-proxy-header"),
         }
     }
 
@@ -152,4 +155,7 @@ pub(crate) struct AtTheConnection {
     pub head_too_slow: Counter,
     pub head_too_large: Counter,
     pub unreadable: Counter,
+    pub no_handshake: Counter,
+    pub plain_http: Counter,
+    pub no_proxy_header: Counter,
 }

@@ -67,6 +67,8 @@ impl Rebuilt {
             body: self.kept.event.body.clone(),
             received_at: self.kept.event.received_at,
             remote: self.kept.event.remote.clone(),
+            // A certificate is of its connection, which is gone.
+            client: None,
         };
         let certificates = &self.source.certificates;
         certificates.provide(&ingest.ports.fetch, &request).await?;

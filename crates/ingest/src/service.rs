@@ -315,7 +315,7 @@ impl Ingest {
         peer: &Peer,
     ) -> Result<Answer, Refused> {
         let begun = Instant::now();
-        source.admits(peer.client(), begun)?;
+        source.admits(peer.origin(&head.headers), begun)?;
         if head.method != Method::POST {
             return self.greeted(source, head, peer).await;
         }
@@ -328,6 +328,7 @@ impl Ingest {
         }
         self.admission.taken(source)?;
         let received_at = self.ports.clock.now();
+        let remote = peer.origin_text(&head.headers);
         // The head is in memory until the event is durable, and its body may take its time.
         let mut share = self.budget.share(&source.memory);
         share.grow(head_bytes)?;
@@ -338,7 +339,8 @@ impl Ingest {
             head,
             body,
             received_at,
-            remote: Some(peer.ip.clone()),
+            remote: Some(remote),
+            client: peer.client.as_ref(),
         };
         let provided = source
             .certificates
@@ -380,12 +382,14 @@ impl Ingest {
         if !source.greets(&head.method) {
             return Err(Refused::MethodNotAllowed);
         }
+        let remote = peer.origin_text(&head.headers);
         let greeting = Unverified {
             source,
             head,
             body: Bytes::new(),
             received_at: self.ports.clock.now(),
-            remote: Some(peer.ip.clone()),
+            remote: Some(remote),
+            client: peer.client.as_ref(),
         };
         match greeting.handshake() {
             Some(handshake) => self.shake(source, handshake).await,

@@ -11,38 +11,86 @@ use crate::error::Doing;
 
 /// The files that a TLS server and its clients need.
 #[derive(Debug, Clone)]
-pub(crate) struct Files {
-    /// What a client trusts.
-    pub(crate) ca: PathBuf,
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
+pub struct Files {
+    /// What a client trusts, and a server that asks its clients.
+    pub ca: PathBuf,
+    /// The server's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// The files of a client that shows who it is.
+#[derive(Debug, Clone)]
+pub struct ClientFiles {
+    /// Its certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Writes a new CA, and a certificate for `localhost` and 127.0.0.1 with its key, to `dir`.
-pub(crate) fn write(dir: &Path) -> Result<Files> {
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(dir: &Path) -> Result<Files> {
+    write_with(dir, &authority()?)
+}
+
+/// The same, and the certificate of a client that is called `client`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_with_client(dir: &Path, client: &str) -> Result<(Files, ClientFiles)> {
+    let issuer = authority()?;
+    let files = ClientFiles {
+        certificate: dir.join("client.pem"),
+        key: dir.join("client.key"),
+    };
+    sign(&issuer, &[], client, &files.certificate, &files.key)?;
+    Ok((write_with(dir, &issuer)?, files))
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Result<Authority> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority
         .distinguished_name
         .push(DnType::CommonName, "forebay testbed CA");
-    let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    Ok(CertifiedIssuer::self_signed(
+        authority,
+        KeyPair::generate()?,
+    )?)
+}
 
-    let key = KeyPair::generate()?;
-    let mut server = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "localhost");
-    let certificate = server.signed_by(&key, &issuer)?;
-
+fn write_with(dir: &Path, issuer: &Authority) -> Result<Files> {
     let files = Files {
         ca: dir.join("ca.pem"),
         certificate: dir.join("server.pem"),
         key: dir.join("server.key"),
     };
+    let names = ["localhost", "127.0.0.1"];
+    sign(issuer, &names, "localhost", &files.certificate, &files.key)?;
     put(&files.ca, &issuer.pem())?;
-    put(&files.certificate, &certificate.pem())?;
-    put(&files.key, &key.serialize_pem())?;
     Ok(files)
+}
+
+/// Writes a certificate for these names and its key.
+fn sign(
+    issuer: &Authority,
+    names: &[&str],
+    common: &str,
+    certificate: &Path,
+    key_file: &Path,
+) -> Result<()> {
+    let key = KeyPair::generate()?;
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, common);
+    put(certificate, &params.signed_by(&key, issuer)?.pem())?;
+    put(key_file, &key.serialize_pem())
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {

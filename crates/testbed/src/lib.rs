@@ -9,7 +9,7 @@
 //! A dev-dependency only; it imports nothing of Forebay, so that it can judge all of it.
 
 mod account;
-mod certificate;
+pub mod certificate;
 mod command;
 pub mod disk;
 pub mod endpoint;
@@ -21,6 +21,7 @@ pub mod judge;
 pub mod mariadb;
 pub mod moto;
 pub mod nats;
+pub mod pebble;
 pub mod port;
 pub mod postgres;
 pub mod process;

@@ -14,13 +14,14 @@ pub fn print(config: &Config, running: &Running, subscribed: usize) {
     let (listen, admin) = (running.ingest_address(), running.admin_address());
     let (file, durability) = (file(config), durability(running));
     let data_dir = config.server.data_dir.display();
+    let ingest = format!("{}://{listen}", config.server.ingest_scheme());
     if config.log.format == LogFormat::Json {
         tracing::info!(
             version = VERSION,
             configuration = file,
             data_dir = %data_dir,
             durability,
-            ingest = format!("http://{listen}"),
+            ingest,
             admin = format!("http://{admin}"),
             routes = routes(config).join("; "),
             subscriptions = subscribed,
@@ -31,7 +32,7 @@ pub fn print(config: &Config, running: &Running, subscribed: usize) {
     eprintln!("Forebay {VERSION}");
     eprintln!("  configuration  {file}");
     eprintln!("  data           {data_dir} ({durability})");
-    eprintln!("  ingest         http://{listen}");
+    eprintln!("  ingest         {ingest}");
     eprintln!("  admin          http://{admin}");
     for route in routes(config) {
         eprintln!("  route          {route}");
@@ -99,12 +100,15 @@ fn to_try(config: &Config, listen: SocketAddr) -> Option<String> {
             .as_ref()
             .is_none_or(|verify| *verify == ingest::verify::VerifyOptions::none())
     });
-    let address = reachable(listen);
+    let scheme = config.server.ingest_scheme();
+    let address = format!("{scheme}://{}", reachable(listen));
     if let Some((name, source)) = unsigned {
         let path = source.paths.first();
         let path = path.map_or_else(|| format!("/in/{name}"), Clone::clone);
+        // Here nobody needs to know whose certificate it is.
+        let trusting = if scheme == "https" { "k" } else { "" };
         return Some(format!(
-            "curl -i -d '{{\"hello\":\"world\"}}' http://{address}{path}{}",
+            "curl -i{trusting} -d '{{\"hello\":\"world\"}}' {address}{path}{}",
             unless_subscribed(config, name)
         ));
     }
@@ -116,7 +120,7 @@ fn to_try(config: &Config, listen: SocketAddr) -> Option<String> {
     command += &format!(" --source {name}");
     // `send` looks into the file, and nowhere else.
     if config.server.listen_from_outside || config.server.listen != listen {
-        command += &format!(" --url http://{address}");
+        command += &format!(" --url {address}");
     }
     command += unless_subscribed(config, name);
     Some(command)

@@ -84,12 +84,13 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         // Whoever has the data directory has the ports, too, as often as not.
         stores::wait_until_free(&config.server.data_dir).await;
     }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let tls = tls(config, &clock)?;
     // Before anything is opened: who is in the way is told first.
     let sockets = Sockets {
         ingest: bind(config.server.listen, "listen").await?,
         admin: bind(config.server.admin, "admin").await?,
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut registry = Registry::default();
     registry.register(
         "forebay_build",
@@ -138,7 +139,11 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     let returns = returns(&stores, &dispatch, &clock);
     let imports = importer(config, &ingest, returns.clone());
     let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
-    let listener = ingest::Listener::start(sockets.ingest, limits, &metrics, handler)?;
+    let front = ingest::Front {
+        tls: tls.clone(),
+        proxies: Arc::new(config.server.proxies.clone()),
+    };
+    let listener = ingest::Listener::start(sockets.ingest, limits, front, &metrics, handler)?;
     let ports = admin::Ports {
         routes: dispatch.routes(),
         sources: Arc::clone(&ingest) as Arc<dyn domain::ports::Sources>,
@@ -167,6 +172,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         stores,
         gate,
         ingest,
+        tls,
         listener,
         queues,
         dispatch,
@@ -174,6 +180,14 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         ports,
         sockets.admin,
     ))
+}
+
+fn tls(config: &Config, clock: &Arc<dyn Clock>) -> Outcome<Option<Arc<ingest::Tls>>> {
+    let data_dir = &config.server.data_dir;
+    let tls = config.server.tls.as_ref();
+    let tls = tls.map(|options| ingest::Tls::load(options, data_dir, Arc::clone(clock)));
+    tls.transpose()
+        .map_err(|(key, reason)| Failure::say(Exit::Usage, format!("server.tls.{key}: {reason}")))
 }
 
 fn returns(

@@ -25,6 +25,7 @@ pub struct Running {
     stores: Stores,
     gate: Arc<Gate>,
     ingest: Arc<ingest::Ingest>,
+    tls: Option<Arc<ingest::Tls>>,
     listener: ingest::Listener,
     queues: ingest::QueueReaders,
     dispatch: dispatch::Dispatch,
@@ -41,6 +42,7 @@ impl Running {
         stores: Stores,
         gate: Arc<Gate>,
         ingest: Arc<ingest::Ingest>,
+        tls: Option<Arc<ingest::Tls>>,
         listener: ingest::Listener,
         queues: ingest::QueueReaders,
         dispatch: dispatch::Dispatch,
@@ -60,6 +62,7 @@ impl Running {
             stores,
             gate,
             ingest,
+            tls,
             listener,
             queues,
             dispatch,
@@ -128,6 +131,11 @@ impl Running {
         match self.ingest.reload_secrets() {
             Ok(()) => tracing::info!("secret files read again"),
             Err(failed) => failed.iter().for_each(|line| tracing::error!("{line}")),
+        }
+        match self.tls.as_ref().map(|tls| tls.reload()) {
+            None => {}
+            Some(Ok(())) => tracing::info!("the files of server.tls were read again"),
+            Some(Err(error)) => tracing::error!("server.tls.{error}; the old certificate stays"),
         }
         let Some(path) = &config.server.admin_token_file else {
             return;

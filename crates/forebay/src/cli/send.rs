@@ -1,6 +1,7 @@
 //! `forebay send`
 
 mod body;
+mod client;
 mod report;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::body::Bodies;
+use self::client::TlsArgs;
 use self::report::{Report, Sent};
 use super::client::{cause, server_url};
 use super::output;
@@ -54,6 +56,8 @@ pub struct Args {
     /// Where the server is: scheme, host and port [default: server.listen]
     #[arg(long, value_name = "URL", value_parser = without_path)]
     url: Option<Url>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// The summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -135,13 +139,12 @@ impl Sender {
             listen.to_string()
         };
         let given = args.url.as_ref().map(ToString::to_string);
-        let base = given.unwrap_or_else(|| format!("http://{host}"));
+        let spoken = config.server.ingest_scheme();
+        let base = given.unwrap_or_else(|| format!("{spoken}://{host}"));
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
         let path = format!("/in/{}", args.source);
         Ok(Self {
-            http: reqwest::Client::builder()
-                .timeout(TIMEOUT)
-                .no_proxy()
-                .build()?,
+            http: args.tls.put(http)?.build()?,
             base: base.trim_end_matches('/').to_owned(),
             public_url: options.public_url.as_ref().map(|url| url.of(&path)),
             path,

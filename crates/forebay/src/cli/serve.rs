@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure, Outcome};
 /// Run the server
 ///
 /// Without a configuration it takes posts on http://127.0.0.1:8080/webhook into ./forebay-data/events.db.
-/// SIGTERM stops it in order; SIGHUP reads secret files again.
+/// SIGTERM stops it in order; SIGHUP reads secret files and certificates again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -12,6 +12,7 @@ use domain::{ByteSize, DestinationName, Secret, SourceName, SystemClock};
 
 use super::document::Document;
 use super::error::ConfigError;
+use super::front;
 use super::options::{File, RouteOptions, ServerOptions};
 use super::{BuiltDestination, BuiltQueue, Config, Route, Server};
 
@@ -27,6 +28,7 @@ pub(super) fn check(
     build_destinations: bool,
 ) -> Result<Config, ConfigError> {
     let server = server(document, &file.server)?;
+    front::check(document, &file, build_destinations)?;
     let at = |section: &'static str| {
         move |(key, reason): (&'static str, String)| document.error(&[section, key], reason)
     };
@@ -105,6 +107,8 @@ fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, Co
         shutdown_timeout: options.shutdown_timeout.0,
         limits: limits
             .map_err(|(key, reason)| document.error(&["server", "limits", key], reason))?,
+        tls: options.tls.clone(),
+        proxies: front::proxies(options),
     };
     if server.admin == server.listen && server.admin.port() != 0 {
         let reason = format!(

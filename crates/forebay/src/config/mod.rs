@@ -10,6 +10,7 @@ mod circles;
 mod defaults;
 mod document;
 mod error;
+mod front;
 mod interpolate;
 mod options;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use std::time::Duration;
 use connectors::{DestinationConfig, QueueConfig};
 use domain::ports::{Destination, Inlet};
 use domain::{DestinationName, RouteName, SourceName};
-use ingest::{Limits, SourceOptions};
+use ingest::{Limits, Proxies, SourceOptions, TlsOptions};
 
 pub use asking::find_admin;
 pub use check::token_in;
@@ -129,6 +130,20 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// The ingest listener's limits.
     pub limits: Limits,
+    /// The ingest listener's TLS, if it speaks it.
+    pub tls: Option<TlsOptions>,
+    /// The proxies in front of it that are believed.
+    pub proxies: Proxies,
+}
+
+impl Server {
+    /// What is spoken at the ingest listener, as a URL says it.
+    pub const fn ingest_scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
 }
 
 /// A `[destinations.*]` section, checked and built: every file that it needs was there. Connected to nothing.

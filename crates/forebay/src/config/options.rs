@@ -7,7 +7,7 @@ use std::time::Duration;
 use connectors::{DestinationOptions, QueueOptions};
 use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnFull, OnOutage, Order, RetryPolicy};
 use domain::{DestinationName, HumanDuration, RouteName, Secret, SourceName, Timestamp};
-use ingest::{ListenerOptions, SourceOptions};
+use ingest::{ForwardedHeader, ListenerOptions, Network, SourceOptions, TlsOptions};
 use serde::{Deserialize, Deserializer, Serialize};
 use tracing_subscriber::filter::Targets;
 
@@ -90,6 +90,10 @@ pub(super) struct ServerOptions {
     pub shutdown_delay: HumanDuration,
     pub shutdown_timeout: HumanDuration,
     pub limits: ListenerOptions,
+    pub tls: Option<TlsOptions>,
+    pub trusted_proxies: Vec<Network>,
+    pub proxy_protocol: bool,
+    pub forwarded_header: ForwardedHeader,
 }
 
 impl Default for ServerOptions {
@@ -104,6 +108,10 @@ impl Default for ServerOptions {
             shutdown_delay: HumanDuration::from_secs(0),
             shutdown_timeout: HumanDuration::from_secs(20),
             limits: ListenerOptions::default(),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            forwarded_header: ForwardedHeader::default(),
         }
     }
 }

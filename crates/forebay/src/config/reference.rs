@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use domain::policy::{BreakerPolicy, DeadLetterPolicy, OnOutage, Order, RetryPolicy};
 use ingest::options::RespondOptions;
 use ingest::verify::{About, SCHEMES};
-use ingest::{ListenerOptions, SourceOptions};
+use ingest::{AcmeOptions, ListenerOptions, SourceOptions, TlsOptions};
 use serde_json::{Value, json};
 
 use super::options::{JOURNAL_KEYS, LogOptions, SERVER_KEYS, ServerOptions, SubscriptionOptions};
@@ -43,7 +43,7 @@ In any string of the file, `${NAME}` is replaced by an environment variable and 
 the variable is unset or empty. A variable that is missing and has no default is an error. `$${` stands for `${`.
 
 A secret may stand in a file of its own instead: `secret_files`, `url_file`, `admin_token_file`. On SIGHUP the
-server reads secret files and the admin token's file again; everything else needs a restart.
+server reads secret files, the admin token's file and those of `[server.tls]` again; everything else needs a restart.
 
 A **duration** is a number with a unit, in quotes: `\"2.5s\"`, `\"15m\"`, `\"1h 30m\"`, `\"30d\"`. A **size** is one too:
 `\"64MiB\"` (1024²), `\"10MB\"` (1000²), or a number of bytes, `\"512\"`. A **name** (of a source, route or destination) is
@@ -222,6 +222,8 @@ fn variables(page: &mut String) {
 fn defaults(section: &Section) -> Value {
     let value = match section.title {
         "[server]" => serde_json::to_value(ServerOptions::default()),
+        "[server.tls]" => serde_json::to_value(TlsOptions::default()),
+        "[server.tls.acme]" => serde_json::to_value(AcmeOptions::default()),
         "[server.limits]" => serde_json::to_value(ListenerOptions::default()),
         "[log]" => serde_json::to_value(LogOptions::default()),
         "[journal]" => serde_json::to_value(journal::Options::default()),

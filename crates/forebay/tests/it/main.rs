@@ -28,4 +28,5 @@ mod senders;
 mod stopping;
 mod strace;
 mod subscriptions;
+mod tls;
 mod wire;

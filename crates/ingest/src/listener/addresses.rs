@@ -33,13 +33,22 @@ impl Addresses {
 
     /// One more connection of it, which lasts as long as what is returned; `None`: it has all it may have.
     pub(super) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Entered> {
+        self.enter_below(ip, self.most)
+    }
+
+    /// The same however many there are: of a proxy that has the connections of its clients.
+    pub(super) fn enter_uncounted(self: &Arc<Self>, ip: IpAddr) -> Option<Entered> {
+        self.enter_below(ip, usize::MAX)
+    }
+
+    fn enter_below(self: &Arc<Self>, ip: IpAddr, most: usize) -> Option<Entered> {
         let address = counted_as(ip);
         let mut present = self.present();
         let entry = present.entry(address).or_insert_with(|| Address {
             connections: 0,
             holder: Arc::default(),
         });
-        if entry.connections >= self.most {
+        if entry.connections >= most {
             return None;
         }
         entry.connections += 1;

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::transport::Transport;
 use super::wire::{Odd, Wire};
 use crate::answer::{Answer, BrokenOff};
 use crate::budget::{Budget, Full, Holder, Share};
@@ -135,7 +135,7 @@ enum Closing {
 /// The connection.
 #[derive(Debug)]
 pub(super) struct Guarded {
-    stream: TcpStream,
+    stream: Transport,
     activity: Arc<Activity>,
     /// Requests that had begun when the present wait for a head did.
     waiting_since: u64,
@@ -153,7 +153,7 @@ pub(super) struct Guarded {
 
 impl Guarded {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Transport,
         activity: Arc<Activity>,
         head_timeout: Duration,
         share: Share<Arc<Budget>, Arc<Holder>>,
@@ -198,7 +198,7 @@ impl Guarded {
         ready!(self.head.poll(context));
         if self.head_begun && self.wire.is_http1() {
             // Nothing else is being written while no request is in flight. Best effort.
-            drop(self.stream.try_write(TOO_SLOW));
+            self.stream.say(context, TOO_SLOW);
             self.refusals.head_too_slow.inc();
         }
         Poll::Ready(())
@@ -224,7 +224,7 @@ impl Guarded {
 
     /// Counts it, and tells the client why where that is possible. Best effort: the end of the stream, or an error,
     /// comes after it.
-    fn refuse(&self, refusal: Refusal) {
+    fn refuse(&mut self, context: &mut Context<'_>, refusal: Refusal) {
         let (says, counter): (&[u8], _) = match refusal {
             Refusal::Full => (BUSY, &self.refusals.busy),
             Refusal::Odd(Odd::BareLf) => (UNREADABLE, &self.refusals.unreadable),
@@ -233,7 +233,7 @@ impl Guarded {
         counter.inc();
         // While a request is under way its answer comes first.
         if self.wire.is_http1() && self.is_waiting() {
-            drop(self.stream.try_write(says));
+            self.stream.say(context, says);
         }
     }
 
@@ -308,7 +308,7 @@ impl AsyncRead for Guarded {
             let Err(refusal) = this.note_read(&buffer.filled()[before..]) else {
                 return Poll::Ready(read);
             };
-            this.refuse(refusal);
+            this.refuse(context, refusal);
             if !this.wire.is_http1() {
                 return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
             }

@@ -5,8 +5,13 @@
 //! connections, then a bounded wait for what is in flight.
 
 mod addresses;
+mod arrival;
 mod guarded;
 mod lines;
+mod proxies;
+mod proxy_protocol;
+mod tls;
+mod transport;
 mod wire;
 
 use std::convert::Infallible;
@@ -18,13 +23,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Version};
+use http::{HeaderMap, HeaderValue, Request, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,8 +38,14 @@ use crate::budget::{Budget, Share};
 use crate::deadline::Patience;
 use crate::metrics::{AtTheConnection, Metrics};
 use crate::options::Limits;
-use addresses::Addresses;
+use crate::verify::ClientCertificate;
+use addresses::{Addresses, Entered};
+use arrival::Arrived;
+pub use arrival::Front;
 use guarded::{Activity, Guarded};
+pub use proxies::{ForwardedHeader, Proxies};
+pub use tls::{AcmeOptions, ClientAuth, Tls, TlsOptions, TlsVersion};
+use transport::Transport;
 
 /// Said to a connection that is one too many.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
@@ -65,19 +76,34 @@ const H2_FIELDS: usize = 100;
 /// Who sent a request.
 #[derive(Debug)]
 pub struct Peer {
-    /// The other end of the connection.
+    /// The other end of the connection; behind a proxy that says it, the client's.
     pub address: SocketAddr,
     /// Its IP address as text, written once a connection.
     pub ip: String,
+    /// The certificate that it showed, if it did; it has been verified.
+    pub client: Option<ClientCertificate>,
+    /// Those who know better than the address, if it is one of theirs.
+    forwards: Option<Arc<Proxies>>,
     /// For waiting on behalf of its requests.
     pub patience: Patience,
 }
 
 impl Peer {
-    /// Whose request it is, for who asks where it comes from. An IPv4 address is always told as one.
+    /// The address that a request came from, as far as proxies that are believed say so.
     #[must_use]
-    pub const fn client(&self) -> IpAddr {
-        self.address.ip().to_canonical()
+    pub fn origin(&self, headers: &HeaderMap) -> IpAddr {
+        let address = self.address.ip().to_canonical();
+        let origin = |proxies: &Arc<Proxies>| proxies.origin(address, headers);
+        self.forwards.as_ref().map_or(address, origin)
+    }
+
+    /// The same as text.
+    #[must_use]
+    pub fn origin_text(&self, headers: &HeaderMap) -> String {
+        match self.forwards {
+            None => self.ip.clone(),
+            Some(_) => self.origin(headers).to_string(),
+        }
     }
 }
 
@@ -111,7 +137,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Serves a bound socket until [`Listener::stop`]. Must be called within a tokio runtime. What is refused
+    /// Serves a bound socket until [`Listener::stop`], what `front` says before HTTP. Must be called within a tokio runtime. What is refused
     /// before the handler hears of it is counted in `metrics`.
     ///
     /// # Errors
@@ -119,6 +145,7 @@ impl Listener {
     pub fn start<H: Handler>(
         socket: TcpListener,
         limits: &Limits,
+        front: Front,
         metrics: &Metrics,
         handler: Arc<H>,
     ) -> std::io::Result<Self> {
@@ -129,7 +156,8 @@ impl Listener {
             stopped: Arc::default(),
             tasks: TaskTracker::new(),
         };
-        let server = Server {
+        let server = Arc::new(Server {
+            front,
             protocol: protocol(limits),
             connections: Arc::new(Semaphore::new(limits.connections)),
             addresses: Arc::new(Addresses::new(limits.connections_per_address)),
@@ -140,8 +168,14 @@ impl Listener {
             stopped: Arc::clone(&listener.stopped),
             tasks: listener.tasks.clone(),
             handler,
-        };
+        });
         let accepting = listener.accepting.clone();
+        if let Some(tls) = &server.front.tls {
+            let watching = accepting
+                .clone()
+                .run_until_cancelled_owned(Arc::clone(tls).watch());
+            listener.tasks.spawn(watching);
+        }
         listener.tasks.spawn(async move {
             let accepted = accepting.run_until_cancelled(server.accept(&socket)).await;
             debug_assert!(accepted.is_none(), "accepting ends by being told to");
@@ -192,6 +226,7 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 struct Server<H> {
+    front: Front,
     protocol: auto::Builder<TokioExecutor>,
     connections: Arc<Semaphore>,
     addresses: Arc<Addresses>,
@@ -206,7 +241,7 @@ struct Server<H> {
 }
 
 impl<H: Handler> Server<H> {
-    async fn accept(&self, socket: &TcpListener) {
+    async fn accept(self: &Arc<Self>, socket: &TcpListener) {
         loop {
             match socket.accept().await {
                 Ok((stream, address)) => self.connection(stream, address),
@@ -222,15 +257,24 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    fn connection(&self, stream: TcpStream, address: SocketAddr) {
+    fn connection(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             // Best effort: the client hears more than a closed connection, or just that.
-            drop(stream.try_write(TOO_MANY));
+            if self.front.tls.is_none() {
+                drop(stream.try_write(TOO_MANY));
+            }
             self.refusals.too_many.inc();
             return;
         };
-        let Some(entered) = self.addresses.enter(address.ip()) else {
-            drop(stream.try_write(TOO_MANY_OF_ADDRESS));
+        // A proxy's connections are its clients', who are counted once they are known.
+        let entered = match self.front.proxies.trusts(address.ip()) {
+            true => self.addresses.enter_uncounted(address.ip()),
+            false => self.addresses.enter(address.ip()),
+        };
+        let Some(entered) = entered else {
+            if self.front.tls.is_none() {
+                drop(stream.try_write(TOO_MANY_OF_ADDRESS));
+            }
             self.refusals.too_many_of_address.inc();
             return;
         };
@@ -238,9 +282,47 @@ impl<H: Handler> Server<H> {
             tracing::debug!(%error, "a connection was gone before it began");
             return;
         }
+        if self.front.is_open(address) {
+            let arrived = Arrived {
+                transport: Transport::Plain(stream),
+                address,
+                client: None,
+            };
+            self.serve(arrived, entered, permit);
+            return;
+        }
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let share = Share::of(Arc::clone(&server.budget), entered.holder());
+            let (within, refusals) = (server.head_timeout, &server.refusals);
+            let arriving = server
+                .front
+                .arrive(stream, address, within, share, refusals);
+            // One that has said nothing yet is not waited for at the end.
+            let arrived = server.serving.run_until_cancelled(arriving).await;
+            let Some(arrived) = arrived.flatten() else {
+                return;
+            };
+            let entered = match arrived.address == address {
+                true => Some(entered),
+                false => server.addresses.enter(arrived.address.ip()),
+            };
+            match entered {
+                Some(entered) => server.serve(arrived, entered, permit),
+                None => {
+                    refusals.too_many_of_address.inc();
+                }
+            }
+        });
+    }
+
+    /// Begins HTTP.
+    fn serve(&self, arrived: Arrived, entered: Entered, permit: OwnedSemaphorePermit) {
+        let (address, client) = (arrived.address, arrived.client);
+        let forwards = self.front.proxies.forwards(address.ip());
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Guarded::new(
-            stream,
+            arrived.transport,
             Arc::clone(&activity),
             self.head_timeout,
             Share::of(Arc::clone(&self.budget), entered.holder()),
@@ -251,6 +333,8 @@ impl<H: Handler> Server<H> {
             peer: Peer {
                 address,
                 ip: address.ip().to_canonical().to_string(),
+                client,
+                forwards: forwards.then(|| Arc::clone(&self.front.proxies)),
                 patience: Patience::default(),
             },
         });

@@ -389,6 +389,7 @@ mod tests {
                 headers: &http::HeaderMap::new(),
                 body: &body,
                 now: domain::Timestamp::UNIX_EPOCH,
+                client: None,
             })
         };
         assert_eq!(wants(CERTIFICATE), Ok(Some(CERTIFICATE.to_owned())));

@@ -5,7 +5,9 @@ use domain::{HumanDuration, Secret, Timestamp};
 use http::HeaderMap;
 
 use super::keys::{SecretOptions, TimedOptions};
-use super::{Consumed, Handshake, Identity, Received, Refusal, Scheme, Signed, Unsigned};
+use super::{
+    ClientCertificate, Consumed, Handshake, Identity, Received, Refusal, Scheme, Signed, Unsigned,
+};
 
 /// The URL that all cases say they were posted to.
 pub(super) const URL: &str = "https://hooks.example.com/in/x";
@@ -69,6 +71,7 @@ pub(super) struct Case {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub now: Timestamp,
+    pub client: Option<ClientCertificate>,
 }
 
 impl Case {
@@ -89,7 +92,14 @@ impl Case {
             headers,
             body: Bytes::copy_from_slice(body.as_bytes()),
             now: Timestamp::from_second(second).unwrap(),
+            client: None,
         }
+    }
+
+    /// The same on a connection where this certificate was shown.
+    pub(super) fn shown(mut self, client: ClientCertificate) -> Self {
+        self.client = Some(client);
+        self
     }
 
     /// What was signed, as it would arrive.
@@ -131,6 +141,7 @@ impl Case {
             headers: &self.headers,
             body: &self.body,
             now: self.now,
+            client: self.client.as_ref(),
         }
     }
 

@@ -13,6 +13,7 @@ mod bearer;
 #[cfg(test)]
 mod cases;
 mod certificate;
+mod client;
 mod cloudevents;
 mod eventbridge;
 mod genesys;
@@ -27,6 +28,7 @@ mod linear;
 mod mailgun;
 mod meta;
 mod microsoft_graph;
+mod mtls;
 mod none;
 mod okta;
 mod over_body;
@@ -53,6 +55,7 @@ use domain::Secret;
 use serde::Deserialize;
 
 pub use about::{About, KeyDoc, Sender};
+pub use client::ClientCertificate;
 pub use keys::{SecretOptions, TimedOptions};
 pub use shapes::HandshakeShape;
 
@@ -221,6 +224,8 @@ registry! {
     ApiKey: api_key::ApiKey(api_key::Options),
     /// A signature over the body, described by its options.
     Hmac: hmac::Hmac(hmac::Options),
+    /// The certificate of the client.
+    Mtls: mtls::Mtls(mtls::Options),
     /// Genesys Cloud Open Messaging.
     GenesysOpenMessaging: genesys::Genesys(genesys::Options),
     /// Standard Webhooks, HMAC and ed25519.
@@ -291,6 +296,12 @@ impl VerifyOptions {
     /// What is missing or unreadable; never a secret.
     pub fn validate(&self) -> Result<(), String> {
         self.build().map(drop)
+    }
+
+    /// Whether it asks for the client's certificate, so that the listener must.
+    #[must_use]
+    pub const fn wants_client_certificate(&self) -> bool {
+        matches!(self, Self::Mtls(_))
     }
 
     /// Secrets of signatures that are shorter than they should be: a line each, with the secret's place and what

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use domain::Timestamp;
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::client::ClientCertificate;
+
 /// What a scheme looks at.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
@@ -21,6 +23,8 @@ pub struct Received<'a> {
     pub body: &'a Bytes,
     /// When the request came.
     pub now: Timestamp,
+    /// The certificate that the client showed, if it did; it has been verified.
+    pub client: Option<&'a ClientCertificate>,
 }
 
 impl<'a> Received<'a> {

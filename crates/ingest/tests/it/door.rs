@@ -9,11 +9,11 @@ use std::time::Duration;
 use domain::ports::{Archive, Backlogs, EventQuery, Journal, Readiness, Unlimited};
 use domain::{Clock, SourceName, StoredEvent, SystemClock};
 use ingest::{
-    Ingest, Limits, Listener, ListenerOptions, Metrics, Ports, QueueSource, Settings,
+    Front, Ingest, Limits, Listener, ListenerOptions, Metrics, Ports, QueueSource, Settings,
     SourceOptions, Window,
 };
 use journal::{DirectoryLock, EmbeddedJournal, Known};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(crate) struct AlwaysReady;
@@ -71,7 +71,7 @@ impl Door {
             fetch: Arc::new(domain::ports::FetchNothing),
             quarantine: Arc::new(domain::ports::NoQuarantine),
         };
-        Self::open_with(sources, queues, ports, change).await
+        Self::open_with(sources, queues, ports, Front::default(), change).await
     }
 
     /// With somebody who fetches.
@@ -88,7 +88,25 @@ impl Door {
             fetch,
             quarantine: Arc::new(domain::ports::NoQuarantine),
         };
-        Self::open_with(sources, &BTreeMap::new(), ports, |_| {}).await
+        Self::open_with(sources, &BTreeMap::new(), ports, Front::default(), |_| {}).await
+    }
+
+    /// With TLS or proxies in front.
+    pub(crate) async fn open_behind(
+        front: Front,
+        sources: &BTreeMap<SourceName, SourceOptions>,
+        journal: Arc<dyn Journal>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let ports = Ports {
+            journal,
+            backlogs: Arc::new(Unlimited),
+            readiness: Arc::new(AlwaysReady),
+            clock: Arc::new(SystemClock),
+            fetch: Arc::new(domain::ports::FetchNothing),
+            quarantine: Arc::new(domain::ports::NoQuarantine),
+        };
+        Self::open_with(sources, &BTreeMap::new(), ports, front, change).await
     }
 
     /// With a quarantine, which may hold something already.
@@ -106,7 +124,8 @@ impl Door {
             fetch: Arc::new(domain::ports::FetchNothing),
             quarantine,
         };
-        let door = Self::open_with(sources, &BTreeMap::new(), ports, |_| {}).await;
+        let front = Front::default();
+        let door = Self::open_with(sources, &BTreeMap::new(), ports, front, |_| {}).await;
         door.ingest.count_quarantined().await.unwrap();
         door
     }
@@ -115,6 +134,7 @@ impl Door {
         sources: &BTreeMap<SourceName, SourceOptions>,
         queues: &BTreeMap<SourceName, QueueSource>,
         ports: Ports,
+        front: Front,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let mut settings = Settings {
@@ -143,7 +163,8 @@ impl Door {
         let ingest = Arc::new(ingest);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let listener = Listener::start(socket, &limits, &metrics, Arc::clone(&ingest)).unwrap();
+        let listener =
+            Listener::start(socket, &limits, front, &metrics, Arc::clone(&ingest)).unwrap();
         Self {
             address,
             ingest,
@@ -164,15 +185,7 @@ impl Door {
     }
 
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answered {
-        let mut request = format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n",
-            body.len()
-        );
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        self.say(&[request.as_bytes(), body].concat()).await
+        self.say(&posting(path, headers, body)).await
     }
 
     /// Everything that is measured, as Prometheus reads it.
@@ -212,6 +225,19 @@ impl Door {
     }
 }
 
+/// The bytes of a POST.
+pub(crate) fn posting(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    [request.as_bytes(), body].concat()
+}
+
 /// An answer as it came.
 #[derive(Debug)]
 pub(crate) struct Answered {
@@ -221,7 +247,7 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
-    pub(crate) async fn read(client: &mut TcpStream) -> Self {
+    pub(crate) async fn read(client: &mut (impl AsyncRead + Unpin)) -> Self {
         let read = async {
             let mut bytes = Vec::new();
             let head_end = loop {

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authority;
 mod bad_input;
 mod batches;
 mod door;
@@ -17,8 +18,10 @@ mod http_details;
 mod import;
 mod limits;
 mod memory;
+mod proxies;
 mod quarantine;
 mod queue;
 mod stalled;
+mod tls;
 mod unrouted;
 mod verifiers;

@@ -121,7 +121,7 @@ proptest! {
         let (headers, body) = (headers(given), Bytes::from(body));
         let url = format!("https://hooks.example.com{path}");
         let now = Timestamp::from_second(NOW).unwrap();
-        let request = Received { method, path: &path, url: Some(&url), headers: &headers, body: &body, now };
+        let request = Received { method, path: &path, url: Some(&url), headers: &headers, body: &body, now, client: None };
         let taken = scheme.verify(&request);
         prop_assert!(taken.is_err() || about.name == "none", "{} took it: {taken:?}", about.name);
         // Whatever it is, these are asked of it, too.
@@ -150,7 +150,7 @@ proptest! {
         let body = signed.body.unwrap_or(sample.body);
         let check = |body: &[u8]| {
             let body = Bytes::copy_from_slice(body);
-            scheme.verify(&Received { method: "POST", path: "/in/x", url: Some(url), headers: &headers, body: &body, now })
+            scheme.verify(&Received { method: "POST", path: "/in/x", url: Some(url), headers: &headers, body: &body, now, client: None })
         };
         prop_assert!(check(&body).is_ok(), "{}", about.name);
         let mut changed = body.clone();
@@ -163,11 +163,12 @@ proptest! {
 
 /// Whether the sender signs the whole body with a key that is here.
 fn covers_the_body(name: &str) -> bool {
-    const OTHERWISE: [&str; 15] = [
+    const OTHERWISE: [&str; 16] = [
         "none",
         "bearer",
         "basic",
         "api-key",
+        "mtls",
         "gitlab",
         "eventbridge",
         "okta",

@@ -100,6 +100,12 @@ impl Launch {
         self
     }
 
+    /// The port that it will take events on.
+    #[must_use]
+    pub fn ingest_port(&self) -> u16 {
+        self.ingest.port()
+    }
+
     /// A directory that lives as long as the process's: for files that a configuration names.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -10,7 +10,7 @@ use domain::ports::{Journal, Readiness};
 use domain::{Clock as _, RouteName, SourceName, SystemClock};
 use ingest::options::DedupOptions;
 use ingest::verify::{SCHEMES, Unsigned, VerifyOptions};
-use ingest::{Ingest, Listener, ListenerOptions, NoOp, SourceOptions, Window};
+use ingest::{Front, Ingest, Listener, ListenerOptions, NoOp, SourceOptions, Window};
 use journal::{DirectoryLock, EmbeddedJournal, Known};
 use prometheus_client::registry::Registry;
 
@@ -302,8 +302,9 @@ impl Servers {
             metrics.clone(),
         )?;
         tokio::spawn(settle(Arc::clone(&journal), RouteName::new("bench")?));
-        let durable = Listener::start(bind().await?, &limits, &metrics, Arc::new(ingest))?;
-        let no_op = Listener::start(bind().await?, &limits, &metrics, Arc::new(NoOp))?;
+        let (ingest, front) = (Arc::new(ingest), Front::default);
+        let durable = Listener::start(bind().await?, &limits, front(), &metrics, ingest)?;
+        let no_op = Listener::start(bind().await?, &limits, front(), &metrics, Arc::new(NoOp))?;
         Ok(Self {
             no_op: no_op.address(),
             durable: durable.address(),

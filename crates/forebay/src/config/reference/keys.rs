@@ -85,6 +85,60 @@ pub(super) const SECTIONS: &[Section] = &[
                 "How long stopping may take after that, all parts together.")
                 .edges(&["\"1ms\""], &["\"0s\""]),
             key("limits", "table", "", "See `[server.limits]`."),
+            key("tls", "table", "", "See `[server.tls]`. Without it the ingest listener speaks plain HTTP."),
+            key("trusted_proxies", "list of networks", "",
+                "Networks or addresses of proxies in front of the ingest listener, as in `[\"10.0.0.0/8\"]`. Only they are believed, in what `proxy_protocol` and `forwarded_header` are about.")
+                .edges(&["[\"192.0.2.7\", \"fd00::/8\"]"], &["[\"10.0.0.0/33\"]", "[\"localhost\"]"]),
+            key("proxy_protocol", "boolean", "not without `trusted_proxies`",
+                "Whether each connection from `trusted_proxies` begins with a header of the PROXY protocol, version 1 or 2, ahead of TLS. Connections from them without it are closed; of others none is read.")
+                .edges(&[], &["true"]),
+            key("forwarded_header", "string", "`\"x-forwarded-for\"`, `\"forwarded\"`, `\"none\"`",
+                "The header in which `trusted_proxies` name the sender of a request: the rightmost address in it that is none of theirs. Say the one that your proxy sets; it passes the other on as the sender wrote it.")
+                .edges(&["\"forwarded\"", "\"none\""], &["\"x-real-ip\""]),
+        ],
+    },
+    Section {
+        title: "[server.tls]",
+        at: &["server", "tls"],
+        about: "TLS of the ingest listener, with HTTP/2 and HTTP/1.1 by ALPN. The files are read again on SIGHUP, and within ten seconds of a change; files that cannot be used are logged, and change nothing. Connections that there are go on as they are.",
+        keys: &[
+            key("cert_file", "path", "PEM; with `key_file`, or neither and `[server.tls.acme]`",
+                "The certificate, followed by those between it and a root.")
+                .edges(&[], &["\"/nowhere/at/all\""]),
+            key("key_file", "path", "PEM, without a passphrase",
+                "Its private key.")
+                .edges(&[], &["\"/nowhere/at/all\""]),
+            key("min_version", "string", "`\"1.2\"`, `\"1.3\"`",
+                "The oldest version of TLS that is spoken.")
+                .edges(&["\"1.3\""], &["\"1.1\""]),
+            key("client_ca_file", "path", "PEM; not without `client_auth`",
+                "The authorities that the certificates of clients must come from. Revocation is not looked at.")
+                .edges(&[], &["\"/nowhere/at/all\""]),
+            key("client_auth", "string", "`\"none\"`, `\"optional\"`, `\"required\"`; not without `client_ca_file`",
+                "Whether clients are asked for a certificate. A bad one is refused in the handshake; with `\"required\"` so is none. What a certificate lets through is a source's to say: `verify = { scheme = \"mtls\", … }`.")
+                .edges(&[], &["\"optional\"", "\"required\"", "\"maybe\""]),
+            key("acme", "table", "", "See `[server.tls.acme]`."),
+        ],
+    },
+    Section {
+        title: "[server.tls.acme]",
+        at: &["server", "tls", "acme"],
+        about: "A certificate that Forebay fetches, and renews after two thirds of its time: ACME with the challenge TLS-ALPN-01, for which the authority connects to port 443 of each domain. Account, certificate and key are in `data_dir`, below `acme`. What fails is logged, and tried again after two minutes and ever more rarely, on SIGHUP at once. Until the first certificate is there no handshake succeeds.",
+        keys: &[
+            key("domains", "list of strings", "names in small letters, no wildcards; not with `cert_file`",
+                "What the certificate is for. None: no certificate is fetched.")
+                .edges(&[], &["[\"hooks.example.com\"]", "[\"*.example.com\"]"]),
+            key("accept_terms", "boolean", "`true` where there are `domains`",
+                "That you accept the authority's terms of service.")
+                .edges(&["true"], &["\"yes\""]),
+            key("email", "string", "",
+                "Where the authority may write to.")
+                .edges(&["\"ops@example.com\""], &["\"ops\""]),
+            key("directory", "string", "an https URL",
+                "The authority. Try with `https://acme-staging-v02.api.letsencrypt.org/directory` first: it does not mind failures.")
+                .edges(&["\"https://ca.internal/acme/directory\""], &["\"http://ca.internal/directory\""]),
+            key("directory_ca_file", "path", "PEM",
+                "Whom to trust to be that authority. Default: the machine's authorities."),
         ],
     },
     Section {

@@ -2,14 +2,29 @@
 
 use ingest::verify::About;
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::certificate::Files;
 
 use super::keys::{Key, Section};
 use crate::config::{Config, ConfigError, Flags, parse};
 
+thread_local! {
+    /// The certificates of this test, and where they are as long as it runs.
+    static CERTIFICATES: (TempDir, Files) = {
+        let directory = TempDir::new().unwrap();
+        let files = testbed::certificate::write(directory.path()).unwrap();
+        (directory, files)
+    };
+}
+
 /// A configuration with every section in it.
 pub(super) fn sample() -> Value {
+    let files = CERTIFICATES.with(|(_, files)| files.clone());
     json!({
-        "server": { "limits": {} },
+        "server": {
+            "limits": {},
+            "tls": { "cert_file": files.certificate, "key_file": files.key, "acme": {} },
+        },
         "log": {},
         "journal": {},
         "state": {},
@@ -34,6 +49,9 @@ pub(super) fn verified(scheme: &About) -> Value {
     let mut sample = sample();
     sample["sources"]["in"]["verify"] = least(scheme);
     sample["sources"]["in"]["public_url"] = "https://hooks.example.com".into();
+    let authorities = CERTIFICATES.with(|(_, files)| files.ca.clone());
+    sample["server"]["tls"]["client_ca_file"] = json!(authorities);
+    sample["server"]["tls"]["client_auth"] = "optional".into();
     sample
 }
 
