@@ -89,7 +89,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "forebay_source_retry_window_left",
-            "How long the sender of the source will still try again what was refused first; its whole window while nothing is",
+            "How long the sender of the source will still try again what was refused first, or its whole window while nothing is",
             Unit::Seconds,
             metrics.window_left.clone(),
         );
