@@ -31,8 +31,8 @@ use tokio_util::task::TaskTracker;
 use crate::answer::Answer;
 use crate::budget::{Budget, Share};
 use crate::deadline::Patience;
+use crate::limits::Limits;
 use crate::metrics::{AtTheConnection, Metrics};
-use crate::options::Limits;
 use addresses::Addresses;
 use guarded::{Activity, Guarded};
 
