@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
     use crate::budget::{Budget, Holder};
-    use crate::options::ListenerOptions;
+    use crate::limits::ListenerOptions;
 
     fn pace() -> Pace {
         Pace::new(&ListenerOptions::default().validate().unwrap())

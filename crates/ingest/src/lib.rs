@@ -20,6 +20,7 @@ mod holding;
 mod import;
 mod json;
 mod keeping;
+pub mod limits;
 pub mod listener;
 mod message;
 pub mod metrics;
@@ -68,13 +69,14 @@ pub use allow::AllowFrom;
 pub use answer::Answer;
 pub use dedup::Window;
 pub use import::{Importer, Queues};
+pub use limits::{Limits, ListenerOptions};
 pub use listener::{
     AcmeOptions, ClientAuth, Connection, ForwardedHeader, Front, Handler, Listener, Peer, Proxies,
     Tls, TlsOptions, TlsVersion,
 };
 pub use metrics::Metrics;
 pub use network::Network;
-pub use options::{Limits, ListenerOptions, SourceOptions, check_paths};
+pub use options::{SourceOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
 pub use rate::RateLimitOptions;
 pub use returning::ReturnPorts;

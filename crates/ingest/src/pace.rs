@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::options::Limits;
+use crate::limits::Limits;
 
 /// A body has so long before its rate counts.
 const GRACE: Duration = Duration::from_secs(10);

@@ -261,7 +261,12 @@ impl Servers {
             clock.clone(),
             metrics,
         )?);
-        let limits = ListenerOptions::default()
+        let limits = ListenerOptions {
+            // All of the load comes from one address.
+            max_connections_per_address: ListenerOptions::default().max_connections,
+            ..ListenerOptions::default()
+        };
+        let limits = limits
             .validate()
             .map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
         let source = |verify: Option<VerifyOptions>| -> anyhow::Result<SourceOptions> {
