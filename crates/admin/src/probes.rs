@@ -26,6 +26,7 @@ pub(crate) async fn metrics(State(context): State<Context>) -> Result<Response, 
     let ports = &context.ports;
     // Asking brings the gauges that are not kept up on the way to the present; their owners set them.
     ports.routes.statuses().await;
+    ports.sources.statuses();
     let _ = ports.state.bytes().await;
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &ports.registry)

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::ports::{Durability, Import, ImportStatus, RouteStatus, Sources};
+use domain::ports::{Durability, Import, ImportStatus, Refusing, RouteStatus, Sources};
 use domain::{RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ pub(crate) struct Status {
     findings: Vec<RouteFinding>,
     /// The sources that are queues.
     queues: Vec<Queue>,
+    /// The sources that refuse events for trouble of our own, and what that means for their senders.
+    refusing: Vec<RefusingSource>,
     /// The imports that run.
     imports: Vec<Import>,
     routes: Vec<RouteView>,
@@ -40,6 +42,13 @@ struct Queue {
     reads: String,
     /// Why it is not read just now.
     last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusingSource {
+    source: SourceName,
+    #[serde(flatten)]
+    refusing: Refusing,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +81,7 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<Status> {
         state,
         findings: findings(&routes),
         queues: queues(&*ports.sources),
+        refusing: refusing(&*ports.sources),
         imports: ports.imports.list().into_iter().filter(runs).collect(),
         routes: routes::views(ports, routes).await,
     })
@@ -88,6 +98,17 @@ fn queues(sources: &dyn Sources) -> Vec<Queue> {
         })
     });
     queues.collect()
+}
+
+fn refusing(sources: &dyn Sources) -> Vec<RefusingSource> {
+    let sources = sources.statuses().into_iter();
+    let refusing = sources.filter_map(|source| {
+        Some(RefusingSource {
+            source: source.name,
+            refusing: source.refusing?,
+        })
+    });
+    refusing.collect()
 }
 
 fn runs(import: &Import) -> bool {

@@ -90,6 +90,9 @@ fn beside_the_routes(status: &Value) -> Vec<String> {
             ));
         }
     }
+    for source in status["refusing"].as_array().into_iter().flatten() {
+        lines.push(refusing(source));
+    }
     for import in status["imports"].as_array().into_iter().flatten() {
         let counts = ["redriven", "known", "fresh"].map(|name| import[name].as_u64().unwrap_or(0));
         let taken: u64 = counts.iter().sum();
@@ -104,6 +107,27 @@ fn beside_the_routes(status: &Value) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// A source that refuses, and what its sender makes of it.
+fn refusing(source: &Value) -> String {
+    let begun = format!(
+        "source {} has refused events since {} ({})",
+        output::text(source, "source"),
+        output::time(source, "since"),
+        output::text(source, "code"),
+    );
+    let lost_from = output::time(source, "lost_from");
+    match source["left_seconds"].as_f64() {
+        Some(left) if left > 0.0 => format!(
+            "{begun}: its sender gives up on the first of them in {}, at {lost_from}",
+            output::seconds(left)
+        ),
+        Some(_) => format!(
+            "{begun}: events are lost for good since {lost_from}, when its sender gave up on the first"
+        ),
+        None => format!("{begun}: how long its sender tries is not known; `retry_window` says it"),
+    }
 }
 
 fn row(route: &Value) -> Vec<String> {
@@ -258,12 +282,18 @@ mod tests {
                 { "source": "good", "last_error": null },
                 { "source": "orders", "last_error": "amqp 404: there is no queue ordrs" },
             ],
+            "refusing": [
+                { "source": "gc", "since": "2026-11-24T03:41:12Z", "code": "no-room", "left_seconds": 25.0, "lost_from": "2026-11-24T03:42:37Z" },
+                { "source": "gh", "since": "2026-11-24T03:41:12Z", "code": "no-room", "left_seconds": 0.0, "lost_from": "2026-11-24T03:41:12Z" },
+            ],
             "imports": [{ "id": 3, "from": "ops", "redriven": 1, "known": 2, "fresh": 0, "error": null }],
         });
         assert_eq!(
             beside_the_routes(&status),
             [
                 "source orders is not being read: amqp 404: there is no queue ordrs",
+                "source gc has refused events since 2026-11-24T03:41:12Z (no-room): its sender gives up on the first of them in 25s, at 2026-11-24T03:42:37Z",
+                "source gh has refused events since 2026-11-24T03:41:12Z (no-room): events are lost for good since 2026-11-24T03:41:12Z, when its sender gave up on the first",
                 "import 3 from ops runs and has taken 3 so far; `forebay dlq import --cancel 3` ends it",
             ]
         );
