@@ -6,6 +6,7 @@
 //! an address, never has more than is left for the others, so however many fill it, one more finds room.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// There is no room beside the others.
@@ -64,6 +65,9 @@ impl Budget {
 
 /// What a request holds.
 pub(crate) type RequestShare<'h> = Share<&'h Budget, &'h Holder>;
+
+/// What a connection holds.
+pub(crate) type ConnectionShare = Share<Arc<Budget>, Arc<Holder>>;
 
 /// One part of the budget, given back when it is dropped.
 #[derive(Debug)]

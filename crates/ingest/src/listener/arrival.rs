@@ -5,7 +5,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
@@ -17,7 +16,7 @@ use super::proxies::Proxies;
 use super::proxy_protocol;
 use super::tls::{Challenges, Tls};
 use super::transport::{Counted, Transport};
-use crate::budget::{Budget, Holder, Share};
+use crate::budget::ConnectionShare;
 use crate::metrics::AtTheConnection;
 use crate::verify::ClientCertificate;
 
@@ -46,9 +45,11 @@ pub(super) struct Arrived {
 
 /// Why HTTP does not begin.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("it went away")]
     Gone,
+    #[error("it took too long")]
+    TooSlow,
     #[error("a proxy that is believed did not begin with a PROXY header")]
     NoProxyHeader,
     #[error("it does not speak TLS but HTTP")]
@@ -61,54 +62,53 @@ enum Failed {
     Authority,
 }
 
-impl Front {
-    /// Whether HTTP begins at once on a connection from this address.
-    pub(super) fn is_open(&self, address: SocketAddr) -> bool {
-        self.tls.is_none() && !self.announces(address)
+impl Failed {
+    /// Counts what is anybody's fault.
+    pub(super) fn count(self, address: SocketAddr, refusals: &AtTheConnection) {
+        match self {
+            Self::Gone | Self::Authority => 0,
+            Self::TooSlow => refusals.head_too_slow.inc(),
+            Self::NoProxyHeader => refusals.no_proxy_header.inc(),
+            Self::PlainHttp => refusals.plain_http.inc(),
+            Self::Handshake(_) => refusals.no_handshake.inc(),
+            Self::Busy => refusals.busy.inc(),
+        };
+        tracing::debug!(%address, error = %self, "a connection was closed before HTTP");
     }
+}
 
+impl Front {
     /// Whether a connection from this address begins with a proxy's word.
-    fn announces(&self, address: SocketAddr) -> bool {
+    pub(super) fn announces(&self, address: SocketAddr) -> bool {
         self.proxies.protocol && self.proxies.trusts(address.ip())
     }
 
-    /// Sees a connection through all that is before HTTP. `None`: it did not come so far, which has been counted.
-    pub(super) async fn arrive(
+    /// Whose a connection is, as a proxy says it if it is one's.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub(super) async fn announced(
         &self,
-        stream: TcpStream,
+        stream: &mut TcpStream,
         address: SocketAddr,
-        within: Duration,
-        share: Share<Arc<Budget>, Arc<Holder>>,
-        refusals: &AtTheConnection,
-    ) -> Option<Arrived> {
-        let arriving = self.all_before_http(stream, address, share);
-        let Ok(arrived) = tokio::time::timeout(within, arriving).await else {
-            refusals.head_too_slow.inc();
-            return None;
-        };
-        match &arrived {
-            Ok(_) | Err(Failed::Gone | Failed::Authority) => 0,
-            Err(Failed::NoProxyHeader) => refusals.no_proxy_header.inc(),
-            Err(Failed::PlainHttp) => refusals.plain_http.inc(),
-            Err(Failed::Handshake(_)) => refusals.no_handshake.inc(),
-            Err(Failed::Busy) => refusals.busy.inc(),
-        };
-        if let Err(error) = &arrived {
-            tracing::debug!(%address, %error, "a connection was closed before HTTP");
+    ) -> Result<SocketAddr, Failed> {
+        if !self.announces(address) {
+            return Ok(address);
         }
-        arrived.ok()
+        let named = proxy_protocol::read(stream).await;
+        Ok(named.map_err(|error| no_header(&error))?.unwrap_or(address))
     }
 
-    async fn all_before_http(
+    /// Sees a connection through the rest of what is before HTTP: the handshake, if TLS is spoken.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub(super) async fn arrive(
         &self,
         mut stream: TcpStream,
-        mut address: SocketAddr,
-        share: Share<Arc<Budget>, Arc<Holder>>,
+        address: SocketAddr,
+        share: ConnectionShare,
     ) -> Result<Arrived, Failed> {
-        if self.announces(address) {
-            let named = proxy_protocol::read(&mut stream).await;
-            address = named.map_err(|error| no_header(&error))?.unwrap_or(address);
-        }
         let Some(tls) = &self.tls else {
             return Ok(Arrived {
                 transport: Transport::Plain(stream),

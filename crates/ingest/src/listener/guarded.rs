@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::transport::Transport;
 use super::wire::{Odd, Wire};
 use crate::answer::{Answer, BrokenOff};
-use crate::budget::{Budget, Full, Holder, Share};
+use crate::budget::{ConnectionShare, Full};
 use crate::deadline::Deadline;
 use crate::metrics::AtTheConnection;
 
@@ -143,7 +143,7 @@ pub(super) struct Guarded {
     head_begun: bool,
     wire: Wire,
     /// What `wire` holds beyond the first [`READ`].
-    share: Share<Arc<Budget>, Arc<Holder>>,
+    share: ConnectionShare,
     head: Deadline,
     write: Deadline,
     closing: Closing,
@@ -156,7 +156,7 @@ impl Guarded {
         stream: Transport,
         activity: Arc<Activity>,
         head_timeout: Duration,
-        share: Share<Arc<Budget>, Arc<Holder>>,
+        share: ConnectionShare,
         refusals: Arc<AtTheConnection>,
     ) -> Self {
         Self {

@@ -266,54 +266,81 @@ impl<H: Handler> Server<H> {
             self.refusals.too_many.inc();
             return;
         };
-        // A proxy's connections are its clients', who are counted once they are known.
-        let entered = match self.front.proxies.trusts(address.ip()) {
-            true => self.addresses.enter_uncounted(address.ip()),
-            false => self.addresses.enter(address.ip()),
-        };
-        let Some(entered) = entered else {
-            if self.front.tls.is_none() {
-                drop(stream.try_write(TOO_MANY_OF_ADDRESS));
-            }
-            self.refusals.too_many_of_address.inc();
-            return;
-        };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it began");
             return;
         }
-        if self.front.is_open(address) {
-            let arrived = Arrived {
-                transport: Transport::Plain(stream),
-                address,
-                client: None,
-            };
-            self.serve(arrived, entered, permit);
-            return;
-        }
-        let server = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let share = Share::of(Arc::clone(&server.budget), entered.holder());
-            let (within, refusals) = (server.head_timeout, &server.refusals);
-            let arriving = server
-                .front
-                .arrive(stream, address, within, share, refusals);
-            // One that has said nothing yet is not waited for at the end.
-            let arrived = server.serving.run_until_cancelled(arriving).await;
-            let Some(arrived) = arrived.flatten() else {
+        let entered = if self.front.announces(address) {
+            // Whose it is will be said.
+            None
+        } else {
+            let Some(entered) = self.enter(address) else {
+                self.too_many_of_address(&stream);
                 return;
             };
-            let entered = match arrived.address == address {
-                true => Some(entered),
-                false => server.addresses.enter(arrived.address.ip()),
-            };
-            match entered {
-                Some(entered) => server.serve(arrived, entered, permit),
-                None => {
-                    refusals.too_many_of_address.inc();
-                }
+            Some(entered)
+        };
+        let entered = match entered {
+            Some(entered) if self.front.tls.is_none() => {
+                let arrived = Arrived {
+                    transport: Transport::Plain(stream),
+                    address,
+                    client: None,
+                };
+                self.serve(arrived, entered, permit);
+                return;
+            }
+            entered => entered,
+        };
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let arriving = server.arrive(stream, address, entered);
+            // One that has said nothing yet is not waited for at the end.
+            let arrived = server.serving.run_until_cancelled(arriving).await;
+            if let Some((arrived, entered)) = arrived.flatten() {
+                server.serve(arrived, entered, permit);
             }
         });
+    }
+
+    /// A proxy's connections are its clients', and it may have as many as there are.
+    fn enter(&self, address: SocketAddr) -> Option<Entered> {
+        match self.front.proxies.trusts(address.ip()) {
+            true => self.addresses.enter_uncounted(address.ip()),
+            false => self.addresses.enter(address.ip()),
+        }
+    }
+
+    fn too_many_of_address(&self, stream: &TcpStream) {
+        if self.front.tls.is_none() {
+            drop(stream.try_write(TOO_MANY_OF_ADDRESS));
+        }
+        self.refusals.too_many_of_address.inc();
+    }
+
+    /// All that is before HTTP, in the time of one head. `None`: it did not come so far, which has been counted.
+    async fn arrive(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        entered: Option<Entered>,
+    ) -> Option<(Arrived, Entered)> {
+        let arriving = async {
+            let address = self.front.announced(&mut stream, address).await?;
+            let Some(entered) = entered.or_else(|| self.enter(address)) else {
+                self.too_many_of_address(&stream);
+                return Ok(None);
+            };
+            let share = Share::of(Arc::clone(&self.budget), entered.holder());
+            let arrived = self.front.arrive(stream, address, share).await?;
+            Ok(Some((arrived, entered)))
+        };
+        let arrived = tokio::time::timeout(self.head_timeout, arriving).await;
+        let arrived = arrived.unwrap_or(Err(arrival::Failed::TooSlow));
+        arrived
+            .map_err(|failed| failed.count(address, &self.refusals))
+            .ok()
+            .flatten()
     }
 
     /// Begins HTTP.

@@ -5,14 +5,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::budget::{Budget, Holder, Share};
+use crate::budget::ConnectionShare;
 
 /// What every connection may hold for nothing: about a record of TLS.
 const FREE: usize = 16 << 10;
@@ -110,11 +109,11 @@ pub(super) struct Counted {
     stream: TcpStream,
     pending: usize,
     /// What is pending beyond [`FREE`].
-    share: Share<Arc<Budget>, Arc<Holder>>,
+    share: ConnectionShare,
 }
 
 impl Counted {
-    pub(super) const fn new(stream: TcpStream, share: Share<Arc<Budget>, Arc<Holder>>) -> Self {
+    pub(super) const fn new(stream: TcpStream, share: ConnectionShare) -> Self {
         Self {
             stream,
             pending: 0,

@@ -104,3 +104,37 @@ async fn the_proxys_word_comes_before_the_handshake() {
     let event = stored(&journal).await.pop().unwrap().event;
     assert_eq!(event.remote.as_deref(), Some("2001:db8::7"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_counted_by_the_address_that_the_proxy_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let front = proxies("127.0.0.1", true, ForwardedHeader::None);
+    let journal = journal(directory.path());
+    let door = Door::open_behind(front, &sources(SOURCES), journal, |settings| {
+        settings.limits.connections_per_address = 1;
+    })
+    .await;
+    let from = |last: u8| format!("PROXY TCP4 198.51.100.{last} 192.0.2.1 4711 443\r\n");
+    let mut held = Vec::new();
+    for (last, status) in [(1, 200), (2, 200), (1, 503), (3, 200)] {
+        let mut client = door.connect().await;
+        let post = posting("/in/open", &[], b"{}");
+        let bytes = [from(last).as_bytes(), &post].concat();
+        client.write_all(&bytes).await.unwrap();
+        let answered = Answered::read(&mut client).await;
+        assert_eq!(answered.status, status, "{last}: {answered:?}");
+        held.push(client);
+    }
+    door.refused("too-many-from-address", 1..=1).await;
+    // What the proxy says for itself is not counted.
+    for _ in 0..3 {
+        let mut client = door.connect().await;
+        let post = posting("/in/open", &[], b"{}");
+        let bytes = [b"PROXY UNKNOWN\r\n", &post[..]].concat();
+        client.write_all(&bytes).await.unwrap();
+        assert_eq!(Answered::read(&mut client).await.status, 200);
+        held.push(client);
+    }
+    drop(held);
+    assert!(door.close().await);
+}
