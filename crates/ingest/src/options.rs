@@ -293,6 +293,11 @@ impl SourceOptions {
             let reason = "needs `verify`: what is not verified at all is never invalid";
             return Err(("on_invalid", reason.into()));
         }
+        let scheme = self.verify.as_ref().map(|verify| verify.about().name);
+        if self.on_invalid == OnInvalid::Quarantine && scheme == Some("mtls") {
+            let reason = "is not for scheme mtls: the certificate is the connection's, so that what came without the right one can never be verified later";
+            return Err(("on_invalid", reason.into()));
+        }
         if let Some(respond) = &self.respond {
             if !(200..300).contains(&respond.status) {
                 return Err(("respond", "status must be from 200 to 299: any other asks the sender to try again or to give up".into()));

@@ -81,7 +81,7 @@ impl Ingest {
             headers: event::all_headers(head),
             body,
             event_type: None,
-            remote: Some(peer.ip.clone()),
+            remote: Some(peer.origin_text(&head.headers)),
             dedup: None,
             only: None,
         };

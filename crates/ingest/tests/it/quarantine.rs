@@ -412,8 +412,9 @@ async fn what_cannot_be_taken_just_now_stays_in_quarantine() {
 }
 
 #[test]
-fn a_source_that_verifies_nothing_cannot_quarantine() {
-    for verify in ["", r#", "verify": {"scheme": "none"}"#] {
+fn a_source_that_can_verify_nothing_later_cannot_quarantine() {
+    let mtls = r#", "verify": {"scheme": "mtls", "subjects": ["sender"]}"#;
+    for verify in ["", r#", "verify": {"scheme": "none"}"#, mtls] {
         let text = format!(r#"{{"s": {{"type": "http", "on_invalid": "quarantine"{verify}}}}}"#);
         let (_, options) = sources(&text).into_iter().next().unwrap();
         assert_eq!(options.validate().unwrap_err().0, "on_invalid");

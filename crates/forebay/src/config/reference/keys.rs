@@ -264,7 +264,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`, and into three quarters of `server.limits.max_in_flight_bytes`",
                 "The largest body. A larger one is told 413 and never truncated.")
                 .edges(&["\"1\"", "\"47MiB\""], &["\"0\"", "\"48MiB\""]),
-            key("on_invalid", "string", "`refuse` or `quarantine`; `quarantine` needs `verify`",
+            key("on_invalid", "string", "`refuse` or `quarantine`; `quarantine` needs `verify`, and a scheme other than `none` and `mtls`",
                 "What becomes of a request that is not verified: it is told 401, or it is kept apart and told 200, to be verified again once a secret is mended; see [sources](sources.md#requests-that-do-not-verify).")
                 .edges(&["\"refuse\""], &["\"keep\"", "true"]),
             key("quarantine_max", "integer", "at least 1",
