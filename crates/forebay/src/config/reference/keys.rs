@@ -256,7 +256,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("verify", "table", "required unless `server.listen` is on loopback",
                 "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
             key("allow_from", "list of strings", "at least one; addresses and networks, as `203.0.113.7`, `10.0.0.0/8`, `2001:db8::/32`",
-                "Where requests may come from. From elsewhere they are told 403 before anything else. The address is that of the connection: behind a proxy, the proxy's. Anywhere unless set.")
+                "Where requests may come from. From elsewhere they are told 403 before anything else. The address is that of the connection; behind `server.trusted_proxies`, the one that they tell. Anywhere unless set.")
                 .edges(&["[\"203.0.113.7\", \"10.0.0.0/8\", \"2001:db8::/32\"]"], &["[]", "[\"example.com\"]", "[\"10.1.2.3/8\"]"]),
             key("rate_limit", "table", "`{ per_second = 100, burst = 200 }`; both 1 to 1000000",
                 "How many requests a second are taken in the long run, and how many (`burst`; without it as `per_second`) at once after a pause. One more is told 429 with `Retry-After`, mostly before its body is read. Only requests that are verified count, so who cannot sign uses up nothing. No limit unless set.")
