@@ -40,6 +40,7 @@ fuzz_target!(|input: &[u8]| {
         method,
         path,
         url: Some(&url),
+        client: None,
         headers: &headers,
         body: &body,
         now: Timestamp::from_second(1_790_000_000).expect("a time"),
