@@ -16,6 +16,7 @@ pub mod deadline;
 mod dedup;
 mod der;
 mod event;
+mod greeting;
 mod holding;
 mod import;
 mod json;

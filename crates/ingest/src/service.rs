@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use domain::ports::{
     AppendError, Backlogs, Fetch, Journal, KnownSource, Quarantine, Readiness, SourceStatus,
     Sources,
@@ -29,7 +28,6 @@ use crate::quarantine::Keeper;
 use crate::queue::QueueSource;
 use crate::refusal::Refused;
 use crate::source::Source;
-use crate::verify::{Handshake, Reply};
 
 /// What ingest asks of the other parts.
 #[derive(Clone)]
@@ -371,52 +369,6 @@ impl Ingest {
             .ack_seconds
             .observe(begun.elapsed().as_secs_f64());
         Ok(answer::admitted(source, &admitted))
-    }
-
-    /// What some senders greet with before they send: a request that is no POST and has no body that counts.
-    async fn greeted(
-        &self,
-        source: &Arc<Source>,
-        head: &mut Parts,
-        peer: &Peer,
-    ) -> Result<Answer, Refused> {
-        if !source.greets(&head.method) {
-            return Err(Refused::MethodNotAllowed);
-        }
-        let remote = peer.origin_text(&head.headers);
-        let greeting = Unverified {
-            source,
-            head,
-            body: Bytes::new(),
-            received_at: self.ports.clock.now(),
-            remote: Some(remote),
-            client: peer.client.as_ref(),
-        };
-        match greeting.handshake() {
-            Some(handshake) => self.shake(source, handshake).await,
-            None => Err(Refused::MethodNotAllowed),
-        }
-    }
-
-    /// Answers a challenge; nothing of it is stored.
-    async fn shake(&self, source: &Source, handshake: Handshake) -> Result<Answer, Refused> {
-        match handshake {
-            Handshake::Answer(reply) => {
-                tracing::info!(source = %source.name, "answered a challenge of the sender");
-                Ok(answer::reply(reply))
-            }
-            Handshake::Refused(refusal) => Err(refusal.into()),
-            Handshake::Confirm(url) => match self.ports.fetch.fetch(&url).await {
-                Ok(_) => {
-                    tracing::info!(source = %source.name, "confirmed the sender's subscription");
-                    Ok(answer::reply(Reply::text("confirmed")))
-                }
-                Err(error) => {
-                    tracing::warn!(source = %source.name, %error, "the sender's subscription could not be confirmed; it is told 503 and will ask again");
-                    Err(Refused::NotConfirmed)
-                }
-            },
-        }
     }
 
     /// What the request takes of the memory before its body.
