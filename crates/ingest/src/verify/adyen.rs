@@ -10,7 +10,7 @@ use domain::Secret;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
-use super::about::{SECRET_FILE, SECRETS};
+use super::about::{SECRET, SECRET_FILE};
 use super::basic::Basic;
 use super::signature::{Encoding, HmacKeys};
 use super::{
@@ -22,7 +22,7 @@ pub(super) const ABOUT: About = About {
     dedup: "`eventCode`, `pspReference` and `success` of every item",
     sender: Sender::new(10, "for up to 30 days, ever less often", 30 * 86_400),
     keys: &[
-        SECRETS[0],
+        SECRET,
         SECRET_FILE,
         KeyDoc::new(
             "users",

@@ -149,6 +149,25 @@ fn stored() -> StoredEvent {
 }
 
 impl Circle {
+    /// One that has gone round so often.
+    fn new(rig: &Rig, rounds: u32) -> Arc<Self> {
+        Arc::new(Self {
+            state: Arc::clone(&rig.state),
+            waiting: Mutex::default(),
+            taken: Mutex::default(),
+            rounds: Mutex::new(rounds),
+        })
+    }
+
+    /// What an import of it comes to.
+    async fn imported(self: &Arc<Self>, rig: &Rig) -> Import {
+        let queues = [(name("dlq"), Arc::clone(self) as Arc<dyn Destination>)];
+        let ingest = Arc::clone(&rig.door.ingest);
+        let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
+        let begun = importer.begin(from("dlq")).await.unwrap();
+        ended(&importer, begun.id).await
+    }
+
     /// It fails, is a dead letter and is exported.
     async fn fails(&self, at: Timestamp, first: bool) {
         let route = RouteName::new("orders").unwrap();
@@ -262,40 +281,25 @@ impl Destination for Circle {
 #[tokio::test]
 async fn an_import_never_meets_what_failed_after_it_began() {
     let rig = Rig::start().await;
-    let circle = Arc::new(Circle {
-        state: Arc::clone(&rig.state),
-        waiting: Mutex::default(),
-        taken: Mutex::default(),
-        rounds: Mutex::default(),
-    });
+    let circle = Circle::new(&rig, 0);
     let route = RouteName::new("orders").unwrap();
     let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
     let registered = rig.state.register_route(&route, Seq(0), long_ago);
     registered.await.unwrap();
     circle.fails(long_ago, true).await;
-    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
-    let ingest = Arc::clone(&rig.door.ingest);
-    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
-    let begun = importer.begin(from("dlq")).await.unwrap();
-    let import = ended(&importer, begun.id).await;
+    let import = circle.imported(&rig).await;
     assert_eq!(import.status, ImportStatus::Done, "{:?}", import.error);
     assert_eq!((import.redriven, import.known, import.fresh), (1, 0, 0));
     assert_eq!(*circle.rounds.lock().unwrap(), 1);
     let left = circle.waiting.lock().unwrap().len();
     assert_eq!(left, 1, "its new letter is in the queue, for the next one");
-    let next = importer.begin(from("dlq")).await.unwrap();
-    assert_eq!(ended(&importer, next.id).await.redriven, 1);
+    assert_eq!(circle.imported(&rig).await.redriven, 1);
 }
 
 #[tokio::test]
 async fn what_failed_after_an_import_began_does_not_hide_what_lies_behind_it() {
     let rig = Rig::start().await;
-    let circle = Arc::new(Circle {
-        state: Arc::clone(&rig.state),
-        waiting: Mutex::default(),
-        taken: Mutex::default(),
-        rounds: Mutex::new(50),
-    });
+    let circle = Circle::new(&rig, 50);
     let route = RouteName::new("orders").unwrap();
     let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
     let registered = rig.state.register_route(&route, Seq(0), long_ago);
@@ -314,27 +318,28 @@ async fn what_failed_after_an_import_began_does_not_hide_what_lies_behind_it() {
             waiting.insert(0, later);
         }
     }
-    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
-    let ingest = Arc::clone(&rig.door.ingest);
-    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
-    let begun = importer.begin(from("dlq")).await.unwrap();
-    let import = ended(&importer, begun.id).await;
+    let import = circle.imported(&rig).await;
     assert_eq!(import.status, ImportStatus::Done, "{:?}", import.error);
     assert_eq!((import.redriven, import.known, import.fresh), (1, 0, 0));
     assert_eq!(circle.waiting.lock().unwrap().len(), 20);
 }
 
-/// An archive that is asked for an event just when that fails for the last time.
-struct JustThen(Arc<Circle>);
+/// An archive whose journal has nothing any more.
+struct Emptied {
+    /// A letter that fails for the last time just when its event is asked for.
+    just_then: Option<Arc<Circle>>,
+}
 
 #[async_trait]
-impl Archive for JustThen {
+impl Archive for Emptied {
     async fn find(&self, _: EventId) -> Result<Option<StoredEvent>, JournalError> {
-        if *self.0.rounds.lock().unwrap() == 0 {
-            *self.0.rounds.lock().unwrap() = 50;
-            self.0
-                .fails(Timestamp::from_second(1_790_000_001).unwrap(), false)
-                .await;
+        let Some(circle) = &self.just_then else {
+            return Ok(None);
+        };
+        if *circle.rounds.lock().unwrap() == 0 {
+            *circle.rounds.lock().unwrap() = 50;
+            let at = Timestamp::from_second(1_790_000_001).unwrap();
+            circle.fails(at, false).await;
         }
         Ok(None)
     }
@@ -363,12 +368,7 @@ impl Archive for JustThen {
 #[tokio::test]
 async fn a_letter_that_dies_while_it_is_looked_for_is_no_fresh_event() {
     let mut rig = Rig::start().await;
-    let circle = Arc::new(Circle {
-        state: Arc::clone(&rig.state),
-        waiting: Mutex::default(),
-        taken: Mutex::default(),
-        rounds: Mutex::default(),
-    });
+    let circle = Circle::new(&rig, 0);
     let route = RouteName::new("orders").unwrap();
     let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
     let registered = rig.state.register_route(&route, Seq(0), long_ago);
@@ -379,56 +379,19 @@ async fn a_letter_that_dies_while_it_is_looked_for_is_no_fresh_event() {
         .dead_letters
         .redrive_one(stored().id, &route, long_ago);
     assert!(redriven.await.unwrap());
-    rig.ports.archive = Arc::new(JustThen(Arc::clone(&circle)));
-    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
-    let ingest = Arc::clone(&rig.door.ingest);
-    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
-    let begun = importer.begin(from("dlq")).await.unwrap();
-    let import = ended(&importer, begun.id).await;
+    rig.ports.archive = Arc::new(Emptied {
+        just_then: Some(Arc::clone(&circle)),
+    });
+    let import = circle.imported(&rig).await;
     assert_eq!(import.status, ImportStatus::Done, "{:?}", import.error);
     assert_eq!((import.redriven, import.known, import.fresh), (1, 1, 0));
-}
-
-/// An archive whose journal has nothing any more.
-struct Emptied;
-
-#[async_trait]
-impl Archive for Emptied {
-    async fn find(&self, _: EventId) -> Result<Option<StoredEvent>, JournalError> {
-        Ok(None)
-    }
-
-    async fn at(&self, _: Vec<Seq>) -> Result<Vec<Option<StoredEvent>>, JournalError> {
-        Ok(Vec::new())
-    }
-
-    async fn page(&self, _: &EventQuery) -> Result<EventPage, JournalError> {
-        Ok(EventPage::default())
-    }
-
-    async fn first_after(
-        &self,
-        _: &SourceSet,
-        _: Seq,
-    ) -> Result<Option<StoredEvent>, JournalError> {
-        Ok(None)
-    }
-
-    async fn recent_keys(&self, _: usize) -> Result<Vec<(DedupKey, EventId)>, JournalError> {
-        Ok(Vec::new())
-    }
 }
 
 #[tokio::test]
 async fn a_copy_of_what_returned_and_was_delivered_is_known_when_the_journal_has_gone_on() {
     let mut rig = Rig::start().await;
-    rig.ports.archive = Arc::new(Emptied);
-    let circle = Arc::new(Circle {
-        state: Arc::clone(&rig.state),
-        waiting: Mutex::default(),
-        taken: Mutex::default(),
-        rounds: Mutex::new(50),
-    });
+    rig.ports.archive = Arc::new(Emptied { just_then: None });
+    let circle = Circle::new(&rig, 50);
     let route = RouteName::new("orders").unwrap();
     let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
     let registered = rig.state.register_route(&route, Seq(0), long_ago);
@@ -446,11 +409,7 @@ async fn a_copy_of_what_returned_and_was_delivered_is_known_when_the_journal_has
         ..Settlement::at(route, Seq(1))
     };
     rig.state.settle(vec![delivered]).await.unwrap();
-    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
-    let ingest = Arc::clone(&rig.door.ingest);
-    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
-    let begun = importer.begin(from("dlq")).await.unwrap();
-    let import = ended(&importer, begun.id).await;
+    let import = circle.imported(&rig).await;
     assert_eq!(import.status, ImportStatus::Done, "{:?}", import.error);
     assert_eq!((import.redriven, import.known, import.fresh), (0, 1, 0));
     assert_eq!(rig.journal.appends.load(Ordering::SeqCst), 0);
@@ -459,23 +418,14 @@ async fn a_copy_of_what_returned_and_was_delivered_is_known_when_the_journal_has
 #[tokio::test]
 async fn a_copy_that_left_under_a_name_which_its_route_has_no_more_finds_its_letter() {
     let rig = Rig::start().await;
-    let circle = Arc::new(Circle {
-        state: Arc::clone(&rig.state),
-        waiting: Mutex::default(),
-        taken: Mutex::default(),
-        rounds: Mutex::new(50),
-    });
+    let circle = Circle::new(&rig, 50);
     let [before, now] = ["orders", "sales"].map(|name| RouteName::new(name).unwrap());
     let long_ago = Timestamp::from_second(1_790_000_000).unwrap();
     let registered = rig.state.register_route(&before, Seq(0), long_ago);
     registered.await.unwrap();
     circle.fails(long_ago, true).await;
     rig.state.rename_route(&before, &now).await.unwrap();
-    let queues = [(name("dlq"), Arc::clone(&circle) as Arc<dyn Destination>)];
-    let ingest = Arc::clone(&rig.door.ingest);
-    let importer = Importer::new(ingest, rig.ports.clone(), queues.into());
-    let begun = importer.begin(from("dlq")).await.unwrap();
-    let import = ended(&importer, begun.id).await;
+    let import = circle.imported(&rig).await;
     assert_eq!((import.redriven, import.known, import.fresh), (1, 0, 0));
     assert_eq!(rig.journal.appends.load(Ordering::SeqCst), 0);
 }
