@@ -32,6 +32,15 @@ pub fn json_lines<'v>(values: impl IntoIterator<Item = &'v Value>) -> io::Result
         .try_for_each(|value| line(&value.to_string()))
 }
 
+/// What a command did: as one JSON object, or as a line.
+pub fn told(answer: &Value, line: &str, json: bool) -> crate::exit::Outcome {
+    match json {
+        true => json_lines([answer])?,
+        false => self::line(line)?,
+    }
+    Ok(())
+}
+
 /// Columns that are copied into the next command: never broken, however narrow the terminal is.
 const UNBROKEN: [&str; 2] = ["id", "newest"];
 

@@ -39,9 +39,8 @@ pub fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let selection = args.select.selection("purge")?;
     let asks = !args.yes && !args.dry_run;
-    if asks && !ask::can_ask() {
-        let error = "purging cannot be undone, and there is no terminal to ask on: add --yes, or --dry-run to count; nothing was done";
-        return Err(Failure::say(Exit::Usage, error));
+    if asks {
+        ask::before_purging()?;
     }
     let runtime = crate::cli::runtime()?;
     let counting = request(&selection, [("dry_run", json!(true))])?;
@@ -52,7 +51,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     if args.dry_run {
         let line = format!("{} would be discarded", letters(matched));
-        return tell(&json!({ "matched": matched }), &line, args.json);
+        return output::told(&json!({ "matched": matched }), &line, args.json);
     }
     let question = format!(
         "Discard {} for good? A copy that a dead-letter target has stays there, and `forebay dlq import` brings it back.",
@@ -66,7 +65,7 @@ pub fn run(args: &Args) -> Outcome {
         _ => runtime.block_on(discard(&client, &selection, &counted))?,
     };
     let line = format!("{} discarded", letters(purged));
-    tell(&json!({ "purged": purged }), &line, args.json)
+    output::told(&json!({ "purged": purged }), &line, args.json)
 }
 
 /// Discards what was counted, one request after the other.
@@ -83,12 +82,4 @@ async fn discard(client: &Client, selection: &Selection, counted: &Value) -> Out
             return Ok(purged);
         }
     }
-}
-
-fn tell(answer: &Value, line: &str, json: bool) -> Outcome {
-    match json {
-        true => output::json_lines([answer])?,
-        false => output::line(line)?,
-    }
-    Ok(())
 }

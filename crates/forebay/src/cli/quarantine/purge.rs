@@ -1,6 +1,6 @@
 //! `forebay quarantine purge`
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{QUARANTINE, SelectArgs, requests};
 use crate::cli::client::AdminArgs;
@@ -32,9 +32,8 @@ pub fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let mut request = args.select.request("purge")?;
     let asks = !args.yes && !args.dry_run;
-    if asks && !ask::can_ask() {
-        let error = "purging cannot be undone, and there is no terminal to ask on: add --yes, or --dry-run to count; nothing was done";
-        return Err(Failure::say(Exit::Usage, error));
+    if asks {
+        ask::before_purging()?;
     }
     let path = format!("{QUARANTINE}/purge");
     let runtime = crate::cli::runtime()?;
@@ -43,7 +42,7 @@ pub fn run(args: &Args) -> Outcome {
     let matched = counted["matched"].as_u64().unwrap_or_default();
     if args.dry_run {
         let line = format!("{} would be discarded", requests(matched));
-        return tell(&counted, &line, args.json);
+        return output::told(&counted, &line, args.json);
     }
     let question = format!("Discard {} for good?", requests(matched));
     if matched > 0 && asks && !ask::agreed(&question)? {
@@ -53,13 +52,5 @@ pub fn run(args: &Args) -> Outcome {
     let answer = runtime.block_on(client.post_json(&path, &request))?;
     let purged = answer["purged"].as_u64().unwrap_or_default();
     let line = format!("{} discarded", requests(purged));
-    tell(&answer, &line, args.json)
-}
-
-fn tell(answer: &Value, line: &str, json: bool) -> Outcome {
-    match json {
-        true => output::json_lines([answer])?,
-        false => output::line(line)?,
-    }
-    Ok(())
+    output::told(&answer, &line, args.json)
 }
