@@ -140,10 +140,13 @@ impl Scheme for CloudEvents {
     }
 
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
+        let token = request.parameter(TOKEN);
         if request.headers.contains_key(AUTHORIZATION) {
-            return self.bearer.verify(request);
+            let consumed = self.bearer.verify(request)?;
+            // The specification allows one of the two, and the other would be stored.
+            return token.map_or(Ok(consumed), |_| Err(Refusal::Malformed));
         }
-        let token = request.parameter(TOKEN).ok_or(Refusal::Missing)?;
+        let token = token.ok_or(Refusal::Missing)?;
         self.bearer.fits(token.as_bytes())?;
         Ok(Consumed::Parameter(TOKEN))
     }
@@ -239,6 +242,10 @@ mod tests {
         let both = Case::new(&[("authorization", "Bearer two")], "{}", 0);
         let both = both.at("/in/x?access_token=one").check(&known);
         assert_eq!(both, Err(Refusal::Wrong));
+        // Only one of them would be taken off.
+        let twice = Case::new(&[("authorization", "Bearer one")], "{}", 0);
+        let twice = twice.at("/in/x?access_token=one").check(&known);
+        assert_eq!(twice, Err(Refusal::Malformed));
     }
 
     #[test]
