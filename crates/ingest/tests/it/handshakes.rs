@@ -91,6 +91,7 @@ async fn challenges_are_answered_and_leave_nothing_behind() {
 /// SNS's own place, as far as it is asked for: a certificate, and an address that confirms.
 #[derive(Default)]
 struct Published {
+    /// At `SimpleNotificationService-1.pem`, and nowhere else.
     certificate: Option<String>,
     asked: AtomicUsize,
     confirmed: AtomicUsize,
@@ -104,7 +105,8 @@ impl Fetch for Published {
             return Ok(Bytes::new());
         }
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let certificate = self.certificate.clone().map(Bytes::from);
+        let here = url.ends_with("/SimpleNotificationService-1.pem");
+        let certificate = self.certificate.clone().filter(|_| here).map(Bytes::from);
         certificate.ok_or_else(|| FetchError("not reached".into()))
     }
 }
@@ -193,6 +195,29 @@ async fn a_certificate_is_fetched_once_however_many_requests_name_it() {
     assert_eq!(published.confirmed.load(Ordering::Relaxed), 1);
     assert_eq!(stored(&journal).await.len(), 16);
     assert!(Arc::into_inner(door).unwrap().close().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_a_certificate_that_is_not_there_keeps_nobody_elses_from_being_fetched() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let sender = Sns::new();
+    let published = Arc::new(Published {
+        certificate: Some(sender.certificate.clone()),
+        ..Published::default()
+    });
+    let door = Door::open_fetching(&sns(), journal.clone(), published.clone()).await;
+    let good = sender.message("Notification", "m1");
+    let forged = good.replace("Service-1.pem", "Service-2.pem");
+    let answered = door.post("/in/sns", &[], forged.as_bytes()).await;
+    assert_eq!(
+        (answered.status, &*answered.code()),
+        (503, "no-certificate")
+    );
+    let answered = door.post("/in/sns", &[], good.as_bytes()).await;
+    assert_eq!(answered.json()["status"], "accepted");
+    assert_eq!(published.asked.load(Ordering::Relaxed), 2);
+    assert!(door.close().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
