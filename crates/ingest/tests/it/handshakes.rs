@@ -88,6 +88,40 @@ async fn challenges_are_answered_and_leave_nothing_behind() {
     assert!(door.close().await);
 }
 
+#[tokio::test]
+async fn what_x_s_challenge_answers_signs_no_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let verify = serde_json::json!({
+        "scheme": "hmac", "secrets": ["a-secret-of-many-letters"], "header": "x-signature",
+        "prefix": "sha256=", "encoding": "base64",
+    });
+    let source = serde_json::json!({ "type": "http", "handshake": "x", "verify": verify });
+    let configured = serde_json::json!({ "x": source });
+    let door = Door::open(&sources(&configured.to_string()), journal.clone(), |_| {}).await;
+    let ask = async |token: &str| {
+        let request = format!("GET /in/x?crc_token={token} HTTP/1.1\r\nhost: x\r\n\r\n");
+        door.say(request.as_bytes()).await
+    };
+    assert_eq!(ask("%7B%22a%22:1%7D").await.status, 405);
+    let token = ask("9b4507b3").await.json()["response_token"].clone();
+    let headers = [("x-signature", token.as_str().unwrap())];
+    let answered = door.post("/in/x", &headers, b"9b4507b3").await;
+    assert_eq!((answered.status, &*answered.code()), (400, "not-json"));
+    assert!(stored(&journal).await.is_empty());
+    assert!(door.close().await);
+
+    for other in [
+        serde_json::json!({ "scheme": "bearer", "secrets": ["a-secret"] }),
+        serde_json::json!({ "scheme": "hmac", "secrets": ["a-secret"], "header": "x-s", "signed": "{method}{body}" }),
+    ] {
+        let source = serde_json::json!({ "type": "http", "handshake": "x", "verify": other });
+        let source: ingest::SourceOptions = serde_json::from_value(source).unwrap();
+        let (key, reason) = source.validate().unwrap_err();
+        assert!(key == "handshake" && reason.contains("{body}"), "{reason}");
+    }
+}
+
 /// SNS's own place, as far as it is asked for: a certificate, and an address that confirms.
 #[derive(Default)]
 struct Published {
