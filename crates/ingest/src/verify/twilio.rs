@@ -20,7 +20,7 @@ pub(super) const ABOUT: About = About {
     dedup: "`I-Twilio-Idempotency-Token`; else, where a message, a recording or a sequence number is named, the signature of it all",
     sender: Sender::new(
         15,
-        "not by itself; by connection overrides (`#rc=`) up to 5 times within 15 s",
+        "once where it could not connect; by connection overrides (`#rc=`, `#rp=`) up to 5 times, all within 15 s",
         15,
     ),
     signs_url: true,
