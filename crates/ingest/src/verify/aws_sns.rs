@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::certificate::{Certificates, Hash, place};
 use super::{
-    About, CannotSign, Consumed, Handshake, Identity, KeyDoc, Received, Refusal, Reply, Sample,
-    Scheme, Secrets, Sender, Signed, Unsigned,
+    About, CannotSign, Consumed, Handshake, Identity, KeyDoc, Received, Refusal, Sample, Scheme,
+    Secrets, Sender, Signed, Unsigned,
 };
 
 pub(super) const ABOUT: About = About {
@@ -241,7 +241,7 @@ impl Scheme for Sns {
         Some(match (&*message.kind, url) {
             ("SubscriptionConfirmation", Some(url)) => Handshake::Confirm(url),
             // It holds an address that would subscribe again, and is nobody's event.
-            ("UnsubscribeConfirmation", _) => Handshake::Answer(Reply::text("ok")),
+            ("UnsubscribeConfirmation", _) => Handshake::Ended,
             _ => Handshake::Refused(Refusal::Malformed),
         })
     }
@@ -480,7 +480,7 @@ mod tests {
             );
         }
         let ended = signed(&sender, message("UnsubscribeConfirmation"));
-        assert!(matches!(shake(&ended), Some(Handshake::Answer(_))));
+        assert_eq!(shake(&ended), Some(Handshake::Ended));
         // It is no event either way.
         let case = Case::new(&[], &asked, 0);
         assert_eq!(case.check(&known), Err(Refusal::Malformed));

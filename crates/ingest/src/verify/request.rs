@@ -99,6 +99,8 @@ pub enum Handshake {
     Refused(Refusal),
     /// It is answered 200 once this URL has been fetched.
     Confirm(String),
+    /// It is answered 200: the sender says that nothing more will come.
+    Ended,
 }
 
 /// An answer to a challenge.

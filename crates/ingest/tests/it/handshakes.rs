@@ -227,6 +227,9 @@ async fn a_certificate_is_fetched_once_however_many_requests_name_it() {
     let answered = door.post("/in/sns", &[], confirm.as_bytes()).await;
     assert_eq!((answered.status, &*answered.body), (200, &b"confirmed"[..]));
     assert_eq!(published.confirmed.load(Ordering::Relaxed), 1);
+    let ended = sender.message("UnsubscribeConfirmation", "u1");
+    let answered = door.post("/in/sns", &[], ended.as_bytes()).await;
+    assert_eq!((answered.status, &*answered.body), (200, &b"ok"[..]));
     assert_eq!(stored(&journal).await.len(), 16);
     assert!(Arc::into_inner(door).unwrap().close().await);
 }
