@@ -52,6 +52,10 @@ impl Ingest {
                 Ok(answer::reply(reply))
             }
             Handshake::Refused(refusal) => Err(refusal.into()),
+            Handshake::Ended => {
+                tracing::warn!(source = %source.name, "the sender has ended its subscription: nothing more comes from it until it is subscribed again");
+                Ok(answer::reply(Reply::text("ok")))
+            }
             Handshake::Confirm(url) => match self.ports.fetch.fetch(&url).await {
                 Ok(_) => {
                     tracing::info!(source = %source.name, "confirmed the sender's subscription");

@@ -313,11 +313,13 @@ impl SourceOptions {
                 return Err(("public_url", reason.into()));
             }
         }
-        if self.handshake == Some(HandshakeShape::X)
-            && !matches!(self.verify, Some(VerifyOptions::Hmac(_)))
-        {
-            let reason = "\"x\" answers with an HMAC: verify must have scheme = \"hmac\"";
-            return Err(("handshake", reason.into()));
+        if self.handshake == Some(HandshakeShape::X) {
+            let verify = self.verify.clone().unwrap_or_else(VerifyOptions::none);
+            let scheme = verify.build().map_err(|reason| ("verify", reason))?;
+            if scheme.hmac_of(b"").is_none() {
+                let reason = "\"x\" answers with an HMAC of the token: verify must have scheme = \"hmac\" and sign \"{body}\" alone";
+                return Err(("handshake", reason.into()));
+            }
         }
         if let Some(split) = &self.split {
             let verify = self.verify.clone().unwrap_or_else(VerifyOptions::none);

@@ -129,7 +129,8 @@ impl Source {
             public_url: options.public_url.clone(),
             certificates: Certificates::default(),
             max_body: options.max_body.0,
-            require_json: options.require_json,
+            // Whoever asks is told the HMAC of what is no JSON.
+            require_json: options.require_json || options.handshake == Some(HandshakeShape::X),
             dedup,
             handshake: options.handshake,
             patience: SenderPatience::new(match options.retry_window {

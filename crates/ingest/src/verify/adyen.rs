@@ -19,7 +19,7 @@ use super::{
 };
 
 pub(super) const ABOUT: About = About {
-    dedup: "`eventCode`, `pspReference` and `success` of every item",
+    dedup: "`eventCode`, `pspReference`, `success` and account of every item",
     sender: Sender::new(10, "for up to 30 days, ever less often", 30 * 86_400),
     keys: &[
         SECRET,
@@ -130,10 +130,17 @@ impl Item {
         .join(":")
     }
 
-    fn dedup(&self) -> Option<[String; 3]> {
+    /// A report has the name of its file in place of a reference, which another account's may have as well.
+    fn dedup(&self) -> Option<[String; 4]> {
         let named = !self.psp_reference.is_empty();
-        let parts = || [&self.event_code, &self.psp_reference, &self.success].map(Clone::clone);
-        named.then(parts)
+        let account = &self.merchant_account_code;
+        let parts = [
+            &self.event_code,
+            &self.psp_reference,
+            &self.success,
+            account,
+        ];
+        named.then(|| parts.map(Clone::clone))
     }
 }
 
@@ -316,6 +323,20 @@ mod tests {
     }
 
     #[test]
+    fn a_report_is_known_with_the_account_that_it_is_of() {
+        // It has the name of its file in place of a reference, and that is the same for each account.
+        let of = |account: &str| {
+            let report = BODY
+                .replace("7914073381342284", "settlement_detail_report_batch_1.csv")
+                .replace("AUTHORISATION", "REPORT_AVAILABLE")
+                .replace("TestMerchant", account);
+            Case::new(&[], &report, 0).identity(&scheme(&[])).dedup
+        };
+        assert_ne!(of("One"), of("Two"));
+        assert_eq!(of("One"), of("One"));
+    }
+
+    #[test]
     fn what_it_signs_it_takes_with_users_too() {
         let known = scheme(&["adyen:password"]);
         let sample = known.sample("p1", "ref");
@@ -323,7 +344,10 @@ mod tests {
         let signed = known.sign(&Unsigned::of(body.as_bytes())).unwrap();
         let case = Case::signed(&signed, &body, 0);
         assert_eq!(case.check(&known), Ok(Consumed::Header(AUTHORIZATION)));
-        assert_eq!(case.identity(&known).dedup, ["AUTHORISATION", "p1", "true"]);
+        assert_eq!(
+            case.identity(&known).dedup,
+            ["AUTHORISATION", "p1", "true", "TestMerchant"]
+        );
         let unnamed = Signed {
             headers: vec![],
             ..signed

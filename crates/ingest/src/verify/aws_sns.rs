@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::certificate::{Certificates, Hash, place};
 use super::{
-    About, CannotSign, Consumed, Handshake, Identity, KeyDoc, Received, Refusal, Reply, Sample,
-    Scheme, Secrets, Sender, Signed, Unsigned,
+    About, CannotSign, Consumed, Handshake, Identity, KeyDoc, Received, Refusal, Sample, Scheme,
+    Secrets, Sender, Signed, Unsigned,
 };
 
 pub(super) const ABOUT: About = About {
@@ -81,6 +81,20 @@ impl Message {
         self.kind == "Notification"
     }
 
+    /// Whether every field but the text is one line, as SNS makes them. Else one signature would fit several messages:
+    /// a stranger could write lines into the text of theirs that are then read as fields.
+    fn is_in_lines(&self) -> bool {
+        let optional = [&self.subject, &self.subscribe_url, &self.token];
+        let always = [
+            &self.kind,
+            &self.message_id,
+            &self.topic_arn,
+            &self.timestamp,
+        ];
+        let mut all = always.into_iter().chain(optional.into_iter().flatten());
+        all.all(|field| !field.contains('\n'))
+    }
+
     /// What is signed: the fields of its kind that are there, by name, each with a line for its name and one for its
     /// value.
     fn signed(&self) -> String {
@@ -112,7 +126,10 @@ fn is_sns(host: &str) -> bool {
         rest.strip_suffix(".amazonaws.com")
     });
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    region.is_some_and(|region| region.len() >= 3 && region.bytes().all(plain))
+    // Behind S3's names `sns` would be a bucket, and anybody's.
+    region.is_some_and(|region| {
+        !region.is_empty() && !region.starts_with("s3") && region.bytes().all(plain)
+    })
 }
 
 /// Whether a certificate may be looked for there.
@@ -170,13 +187,19 @@ impl Sns {
         self.topics.iter().any(is_it)
     }
 
-    fn check(&self, message: &Message) -> Result<(), Refusal> {
+    /// What can be said before the certificate is there.
+    fn may_be_ours(&self, message: &Message) -> Result<(), Refusal> {
         if !self.is_ours(&message.topic_arn) {
             return Err(Refusal::Foreign);
         }
-        if !is_certificate(&message.signing_cert_url) {
+        if !message.is_in_lines() || !is_certificate(&message.signing_cert_url) {
             return Err(Refusal::Malformed);
         }
+        Ok(())
+    }
+
+    fn check(&self, message: &Message) -> Result<(), Refusal> {
+        self.may_be_ours(message)?;
         let hash = match &*message.signature_version {
             "1" => Hash::Sha1,
             "2" => Hash::Sha256,
@@ -197,13 +220,8 @@ impl Scheme for Sns {
 
     fn wants(&self, request: &Received<'_>) -> Result<Option<String>, Refusal> {
         let message = Message::read(request.body)?;
-        if !self.is_ours(&message.topic_arn) {
-            return Err(Refusal::Foreign);
-        }
+        self.may_be_ours(&message)?;
         let url = message.signing_cert_url;
-        if !is_certificate(&url) {
-            return Err(Refusal::Malformed);
-        }
         Ok(Some(url).filter(|url| !self.certificates.has(url)))
     }
 
@@ -223,7 +241,7 @@ impl Scheme for Sns {
         Some(match (&*message.kind, url) {
             ("SubscriptionConfirmation", Some(url)) => Handshake::Confirm(url),
             // It holds an address that would subscribe again, and is nobody's event.
-            ("UnsubscribeConfirmation", _) => Handshake::Answer(Reply::text("ok")),
+            ("UnsubscribeConfirmation", _) => Handshake::Ended,
             _ => Handshake::Refused(Refusal::Malformed),
         })
     }
@@ -362,6 +380,30 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_of_somebody_elses_cannot_be_hidden_in_a_topic_of_ours() {
+        // SNS signs lines, and a stranger may choose the text of their message.
+        let sender = Sender::new();
+        let known = scheme(&["arn:aws:sns:eu-west-1:123456789012:*"]).unwrap();
+        known.learn(CERTIFICATE, sender.pem.as_bytes()).unwrap();
+        let mut theirs = message("Notification");
+        let inner =
+            format!("forged\nMessageId\nm2\nSubject\na\nTimestamp\n2026\nTopicArn\n{TOPIC}");
+        theirs["Message"] = inner.into();
+        theirs["TopicArn"] = "arn:aws:sns:eu-west-1:210987654321:theirs".into();
+        let mut posted: serde_json::Value = serde_json::from_str(&signed(&sender, theirs)).unwrap();
+        posted["Message"] = "forged".into();
+        posted["MessageId"] = "m2".into();
+        posted["Subject"] = "a".into();
+        posted["Timestamp"] = "2026".into();
+        posted["TopicArn"] = format!(
+            "{TOPIC}\nMessageId\nm1\nSubject\na subject\nTimestamp\n2026-01-31T12:00:00.000Z\nTopicArn\narn:aws:sns:eu-west-1:210987654321:theirs"
+        )
+        .into();
+        let case = Case::new(&[], &posted.to_string(), 0);
+        assert_eq!(case.check(&known), Err(Refusal::Malformed));
+    }
+
+    #[test]
     fn other_topics_are_refused_however_well_they_are_signed() {
         let sender = Sender::new();
         let known = ready(&sender);
@@ -399,6 +441,9 @@ mod tests {
             "https://evil.example/SimpleNotificationService-1.pem",
             "https://bucket.s3.amazonaws.com/SimpleNotificationService-1.pem",
             "https://sns.a.b.amazonaws.com/SimpleNotificationService-1.pem",
+            // Buckets named sns.
+            "https://sns.s3.amazonaws.com/SimpleNotificationService-1.pem",
+            "https://sns.s3-us-west-2.amazonaws.com/SimpleNotificationService-1.pem",
             "https://sns.eu-west-1.amazonaws.com/other.pem",
             "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-../x.pem",
             "https://sns.eu-west-1.amazonaws.com:8443/SimpleNotificationService-1.pem",
@@ -435,7 +480,7 @@ mod tests {
             );
         }
         let ended = signed(&sender, message("UnsubscribeConfirmation"));
-        assert!(matches!(shake(&ended), Some(Handshake::Answer(_))));
+        assert_eq!(shake(&ended), Some(Handshake::Ended));
         // It is no event either way.
         let case = Case::new(&[], &asked, 0);
         assert_eq!(case.check(&known), Err(Refusal::Malformed));

@@ -25,18 +25,31 @@ pub(super) enum Hash {
     Sha256,
 }
 
-/// The public keys that are known, by where they came from; the newest last.
+/// The longest URL of one. Whoever posts may name it.
+const LONGEST: usize = 256;
+
+/// The public keys that are known; the newest last.
 #[derive(Debug, Default)]
-pub(super) struct Certificates(Mutex<Vec<(String, Vec<u8>)>>);
+pub(super) struct Certificates(Mutex<Vec<Known>>);
+
+/// A public key, and where it came from.
+#[derive(Debug)]
+struct Known {
+    place: String,
+    key: Vec<u8>,
+    /// Whether a request was signed with it. Anybody can name a certificate of the sender's; only the sender can sign.
+    proved: bool,
+}
 
 impl Certificates {
     /// Whether the certificate of this place is there.
     pub(super) fn has(&self, place: &str) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().any(|(known, _)| known == place)
+        known.iter().any(|known| known.place == place)
     }
 
-    /// Takes the key out of a certificate in PEM, the first of a chain. Of more than a few the oldest goes.
+    /// Takes the key out of a certificate in PEM, the first of a chain. Of more than a few the oldest goes that
+    /// nothing was signed with.
     ///
     /// # Errors
     /// It is no certificate.
@@ -47,11 +60,16 @@ impl Certificates {
         let parsed = parsed.map_err(|error| format!("the certificate cannot be read: {error}"))?;
         let key = parsed.subject_public_key_info().to_vec();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(known, _)| known != place);
+        known.retain(|known| known.place != place);
         if known.len() == MOST {
-            known.remove(0);
+            let idle = known.iter().position(|known| !known.proved);
+            known.remove(idle.unwrap_or(0));
         }
-        known.push((place.to_owned(), key));
+        known.push(Known {
+            place: place.to_owned(),
+            key,
+            proved: false,
+        });
         Ok(())
     }
 
@@ -66,27 +84,35 @@ impl Certificates {
         signed: &[u8],
         signature: &[u8],
     ) -> Result<(), Refusal> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = known.iter().find(|(known, _)| known == place);
-        let (_, key) = key.cloned().ok_or(Refusal::Wrong)?;
-        drop(known);
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |known: &&mut Known| known.place == place;
+        let key = known()
+            .iter_mut()
+            .find(is_it)
+            .map(|known| known.key.clone());
+        let key = key.ok_or(Refusal::Wrong)?;
         let parameters: &'static RsaParameters = match hash {
             Hash::Sha1 => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
             Hash::Sha256 => &RSA_PKCS1_2048_8192_SHA256,
         };
         UnparsedPublicKey::new(parameters, key)
             .verify(signed, signature)
-            .map_err(|_| Refusal::Wrong)
+            .map_err(|_| Refusal::Wrong)?;
+        if let Some(known) = known().iter_mut().find(is_it) {
+            known.proved = true;
+        }
+        Ok(())
     }
 }
 
-/// Host and path of an https URL that names neither user, port, query nor fragment; anything else is no place where a
+/// Host and path of a short https URL that names neither user, port, query nor fragment; anything else is no place where a
 /// certificate is looked for.
 pub(super) fn place(url: &str) -> Option<(&str, &str)> {
     let rest = url.strip_prefix("https://")?;
     let (host, path) = rest.split_at(rest.find('/')?);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
-    let good = !host.is_empty() && url["https://".len()..].bytes().all(plain);
+    let short = url.len() <= LONGEST && !host.is_empty();
+    let good = short && url["https://".len()..].bytes().all(plain);
     // A path that climbs is no path that the sender would name.
     (good && !path.contains("..")).then_some((host, path))
 }
@@ -169,7 +195,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_certificate_that_proved_something_outlasts_those_that_did_not() {
+        let sender = Sender::new();
+        let known = Certificates::default();
+        known
+            .learn("https://h/good", sender.pem.as_bytes())
+            .unwrap();
+        let signature = sender.sign(b"text");
+        known
+            .check("https://h/good", Hash::Sha256, b"text", &signature)
+            .unwrap();
+        for number in 0..20 {
+            let place = format!("https://h/{number}");
+            known.learn(&place, sender.pem.as_bytes()).unwrap();
+        }
+        assert!(known.has("https://h/good") && known.has("https://h/19"));
+        assert!(!known.has("https://h/12") && known.has("https://h/13"));
+    }
+
+    #[test]
     fn a_place_is_a_plain_https_url() {
+        assert_eq!(place(&format!("https://a.b/{}", "c".repeat(300))), None);
         assert_eq!(place("https://a.b/c-1.pem"), Some(("a.b", "/c-1.pem")));
         for bad in [
             "http://a.b/c",

@@ -97,9 +97,12 @@ impl CloudEvents {
 
 /// Of an event in a body of JSON.
 fn structured(body: &[u8]) -> Identity {
-    let [source, id, event_type] = texts(body, ["source", "id", "type"]);
+    let names = ["specversion", "source", "id", "type"];
+    let [Some(_), source, id, event_type] = texts(body, names) else {
+        return Identity::default();
+    };
     match (source, id) {
-        (Some(source), Some(id)) if !id.is_empty() => Identity {
+        (Some(source), Some(id)) => Identity {
             dedup: vec![source, id],
             event_type,
         },
@@ -140,10 +143,13 @@ impl Scheme for CloudEvents {
     }
 
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
+        let token = request.parameter(TOKEN);
         if request.headers.contains_key(AUTHORIZATION) {
-            return self.bearer.verify(request);
+            let consumed = self.bearer.verify(request)?;
+            // The specification allows one of the two, and the other would be stored.
+            return token.map_or(Ok(consumed), |_| Err(Refusal::Malformed));
         }
-        let token = request.parameter(TOKEN).ok_or(Refusal::Missing)?;
+        let token = token.ok_or(Refusal::Missing)?;
         self.bearer.fits(token.as_bytes())?;
         Ok(Consumed::Parameter(TOKEN))
     }
@@ -239,6 +245,10 @@ mod tests {
         let both = Case::new(&[("authorization", "Bearer two")], "{}", 0);
         let both = both.at("/in/x?access_token=one").check(&known);
         assert_eq!(both, Err(Refusal::Wrong));
+        // Only one of them would be taken off.
+        let twice = Case::new(&[("authorization", "Bearer one")], "{}", 0);
+        let twice = twice.at("/in/x?access_token=one").check(&known);
+        assert_eq!(twice, Err(Refusal::Malformed));
     }
 
     #[test]
@@ -248,14 +258,17 @@ mod tests {
         let said = Case::new(&binary, "{}", 0).identity(&known);
         assert_eq!(said.dedup, ["/s", "1"]);
         assert_eq!(said.event_type.as_deref(), Some("a.b"));
-        let body = r#"{"source":"/s","id":"1","type":"a.b"}"#;
+        let body = r#"{"specversion":"1.0","source":"/s","id":"1","type":"a.b"}"#;
         assert_eq!(Case::new(&[], body, 0).identity(&known), said);
         assert_eq!(known.identify_item(body.as_bytes()), said);
         assert!(
-            Case::new(&[], r#"{"id":"1"}"#, 0)
+            Case::new(&[], r#"{"specversion":"1.0","id":"1"}"#, 0)
                 .identity(&known)
                 .dedup
                 .is_empty()
         );
+        // The ids of what is no CloudEvent are something else's.
+        let other = Case::new(&[], r#"{"source":"crm","id":"42","type":"a.b"}"#, 0);
+        assert_eq!(other.identity(&known), Identity::default());
     }
 }

@@ -60,6 +60,8 @@ impl Scheme for EventBridge {
 
     fn identify(&self, request: &Received<'_>) -> Identity {
         let [id, detail_type] = texts(request.body, ["id", "detail-type"]);
+        // Without a type it is not the envelope, but what a rule made of it.
+        let id = id.filter(|_| detail_type.is_some());
         Identity::of(id.as_deref(), detail_type.as_deref())
     }
 
@@ -105,5 +107,12 @@ mod tests {
         assert_eq!(case.check(&scheme("one")), Ok(Consumed::Header(header)));
         let said = Identity::of(Some("e1"), Some("EC2 Instance State-change Notification"));
         assert_eq!(case.identity(&scheme("one")), said);
+    }
+
+    /// A rule may send a part of the event, or another text made of it: its `id` is then an order's or a user's.
+    #[test]
+    fn what_is_no_envelope_has_no_id() {
+        let case = Case::new(&[], r#"{"id":"order-42","status":"paid"}"#, 0);
+        assert_eq!(case.identity(&scheme("one")), Identity::default());
     }
 }

@@ -1,6 +1,6 @@
 //! `github`: GitHub's webhooks (docs.github.com, "Validating webhook deliveries").
 //!
-//! No time is signed: a captured post stays valid for ever, and is recognised by its delivery.
+//! No time is signed, and neither is the delivery by which a repeat is recognised: a captured post stays valid for ever.
 
 use super::over_body::{Manner, OverBody};
 use super::signature::Encoding;

@@ -231,7 +231,9 @@ impl Scheme for Hmac {
     }
 
     fn hmac_of(&self, text: &[u8]) -> Option<Vec<u8>> {
-        Some(self.keys.sign(&[text]).as_ref().to_vec())
+        // Where more than the body is signed, the text could be the whole of what is signed of an event.
+        let body_alone = self.template == [Piece::Body];
+        body_alone.then(|| self.keys.sign(&[text]).as_ref().to_vec())
     }
 
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {

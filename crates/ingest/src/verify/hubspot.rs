@@ -3,11 +3,11 @@
 
 use domain::HumanDuration;
 
-use crate::json::text_at;
+use crate::json::{text_at, texts};
 
 use super::about::TIMED;
 use super::keys::TimedOptions;
-use super::signature::{Algorithm, Encoding, HmacKeys, given};
+use super::signature::{Algorithm, Encoding, HmacKeys, given, number};
 use super::{
     About, CannotSign, Consumed, Identity, Received, Refusal, Sample, Scheme, Sender, Signed,
     Split, Unsigned, text,
@@ -17,7 +17,7 @@ const SIGNATURE: &str = "x-hubspot-signature-v3";
 const TIMESTAMP: &str = "x-hubspot-request-timestamp";
 
 pub(super) const ABOUT: About = About {
-    dedup: "of an item, `eventId` and `subscriptionId`; with `split = \"scheme\"`",
+    dedup: "of an item, `eventId` with account, subscription, object, property and time; with `split = \"scheme\"`",
     sender: Sender::new(5, "up to 10 more tries over 24 hours", 86_400),
     keys: TIMED,
     signs_url: true,
@@ -41,6 +41,22 @@ const DECODED: [(&str, &str); 12] = [
     ("%2A", "*"),
     ("%2C", ","),
     ("%3B", ";"),
+];
+
+/// An item's type, and what tells it from others. `attemptNumber` is none of it: it is what sets a repeat apart.
+const TELLING: [&str; 12] = [
+    "subscriptionType",
+    "eventId",
+    "subscriptionId",
+    "portalId",
+    "occurredAt",
+    "objectId",
+    "propertyName",
+    "propertyValue",
+    "fromObjectId",
+    "toObjectId",
+    "associationType",
+    "messageId",
 ];
 
 fn decoded(url: &str) -> String {
@@ -79,7 +95,7 @@ impl Scheme for HubSpot {
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         let signature = given(request.headers, SIGNATURE, "", Encoding::Base64)?;
         let timestamp = text(request.headers, TIMESTAMP)?;
-        let sent: i64 = timestamp.parse().map_err(|_| Refusal::Malformed)?;
+        let sent = number(timestamp)?;
         let apart = request.now.as_millisecond().abs_diff(sent);
         if u128::from(apart) > self.tolerance.0.as_millis() {
             return Err(Refusal::Stale);
@@ -97,14 +113,17 @@ impl Scheme for HubSpot {
     }
 
     fn identify_item(&self, item: &[u8]) -> Identity {
-        let event_type = text_at(item, "/subscriptionType");
-        let mut identity =
-            Identity::of(text_at(item, "/eventId").as_deref(), event_type.as_deref());
-        if !identity.dedup.is_empty() {
-            // Ids of events are unique within a subscription.
-            identity.dedup.extend(text_at(item, "/subscriptionId"));
+        let [event_type, told @ ..] = texts(item, TELLING);
+        // HubSpot says of `eventId` that it is not sure to be unique.
+        let known = told[0].is_some();
+        Identity {
+            dedup: if known {
+                told.map(Option::unwrap_or_default).into()
+            } else {
+                Vec::new()
+            },
+            event_type,
         }
-        identity
     }
 
     fn split(&self) -> Option<Split> {
@@ -141,7 +160,7 @@ impl Scheme for HubSpot {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::{Case, secret, signs_what_it_takes};
+    use super::super::cases::{Case, URL, secret, signs_what_it_takes};
     use super::*;
 
     fn scheme(text: &str) -> HubSpot {
@@ -167,17 +186,42 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_body_cannot_be_taken_for_the_time() {
+        let known = scheme("s");
+        let signed = known
+            .keys
+            .sign(&[b"POST", URL.as_bytes(), b"sum=100", b"1693657560000"]);
+        let signature = Encoding::Base64.encode(signed);
+        let at = |time: &str, body: &str| {
+            let headers = [(SIGNATURE, &*signature), (TIMESTAMP, time)];
+            Case::new(&headers, body, 1_693_657_560).check(&known)
+        };
+        assert_eq!(at("1693657560000", "sum=100"), Ok(Consumed::Nothing));
+        assert_eq!(at("01693657560000", "sum=10"), Err(Refusal::Malformed));
+    }
+
+    #[test]
     fn the_url_is_decoded_as_hubspot_does_it_and_no_further() {
         assert_eq!(decoded("/a%2Fb%3a%20c?d=%40%26"), "/a/b:%20c?d=@%26");
     }
 
     #[test]
-    fn an_item_is_known_by_event_and_subscription() {
+    fn a_repeat_is_the_same_item_but_for_its_attempt_and_other_accounts_have_the_same_ids() {
         let known = scheme("s");
-        let body = br#"{"eventId":100,"subscriptionId":25,"subscriptionType":"contact.creation"}"#;
-        let said = known.identify_item(body);
-        assert_eq!(said.dedup, ["100", "25"]);
-        assert_eq!(said.event_type.as_deref(), Some("contact.creation"));
-        assert!(known.identify_item(b"{}").dedup.is_empty());
+        let of = |body: &str| known.identify_item(body.as_bytes());
+        let first = r#"{"eventId":100,"subscriptionId":25,"portalId":33,"occurredAt":1564113600000,"subscriptionType":"contact.creation","attemptNumber":0,"objectId":123}"#;
+        let key = of(first).dedup;
+        assert_eq!(of(first).event_type.as_deref(), Some("contact.creation"));
+        assert_eq!(of(&first.replace("Number\":0", "Number\":1")).dedup, key);
+        for (was, is) in [
+            ("\":33", "\":34"),
+            ("00000,", "00001,"),
+            ("\":123", "\":124"),
+            ("\":25", "\":26"),
+            ("objectId", "fromObjectId"),
+        ] {
+            assert_ne!(of(&first.replace(was, is)).dedup, key, "{is}");
+        }
+        assert!(of("{}").dedup.is_empty() && of(r#"{"portalId":33}"#).dedup.is_empty());
     }
 }

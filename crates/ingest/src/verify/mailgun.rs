@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::json::text_at;
 
-use super::signature::{Algorithm, Encoding, HmacKeys};
+use super::signature::{Algorithm, Encoding, HmacKeys, is_time};
 use super::{
     About, CannotSign, Consumed, Identity, Received, Refusal, Sample, Scheme, SecretOptions,
     Sender, Signed, Unsigned,
@@ -67,6 +67,10 @@ impl Scheme for Mailgun {
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         let body: Body<'_> = serde_json::from_slice(request.body).map_err(|_| Refusal::Missing)?;
         let proof = body.signature;
+        // Else whoever saw one post could move the line between the two, and each place would be another token.
+        if !is_time(&proof.timestamp) || proof.token.is_empty() {
+            return Err(Refusal::Malformed);
+        }
         let signature = Encoding::Hex.decode(&proof.signature)?;
         let parts = [proof.timestamp.as_bytes(), proof.token.as_bytes()];
         self.keys.check(&signature, &parts)?;
@@ -147,6 +151,15 @@ mod tests {
         );
         for none in ["", "[]", "{}", r#"{"signature":1}"#] {
             assert_eq!(check(none), Err(Refusal::Missing), "{none}");
+        }
+        // Time and token are signed one behind the other: what is the one's is not the other's.
+        for (time, token) in [
+            ("1529006854a8ce0edb", ""),
+            ("152900685", "4a8ce0edb"),
+            ("1529006854a", "8ce0edb"),
+            ("", "1529006854a8ce0edb"),
+        ] {
+            assert_eq!(check(&body(time, token)), Err(Refusal::Malformed), "{time}");
         }
         let said = Case::new(&[], &good, 0).identity(&known);
         assert_eq!(said, Identity::of(Some("a8ce0edb"), Some("opened")));

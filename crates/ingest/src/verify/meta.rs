@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
+use aws_lc_rs::digest;
 use domain::Secret;
 use http::Method;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::about::{SECRET, SECRET_FILE};
@@ -19,7 +21,7 @@ const HEADER: &str = "x-hub-signature-256";
 const PREFIX: &str = "sha256=";
 
 pub(super) const ABOUT: About = About {
-    dedup: "the ids of the messages and of the statuses that it tells of",
+    dedup: "the messages and the statuses that it tells of, each with all that is said of it",
     handshake: "a GET with `hub.mode=subscribe` and the `verify_token`: `hub.challenge` comes back",
     sender: Sender {
         timeout: None,
@@ -86,10 +88,14 @@ impl Meta {
 /// The parts of a body that tell one from another.
 #[derive(Deserialize)]
 struct Entry<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     changes: Vec<Change<'a>>,
-    #[serde(default)]
-    messaging: Vec<Messaging>,
+    #[serde(borrow, default)]
+    messaging: Vec<&'a RawValue>,
+    /// What another app of the page is told.
+    standby: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -122,30 +128,37 @@ struct Value {
 #[derive(Deserialize)]
 struct Told {
     id: String,
-    #[serde(default)]
-    status: String,
 }
 
-/// The ids that an entry tells of; `None` where anything in it has none: a part would stand for the whole.
-fn ids(entry: &Entry<'_>) -> Option<Vec<String>> {
-    let mut ids = Vec::new();
+/// What an entry tells of, each as a hash of all that is told; `None` where it tells nothing or anything in it has no
+/// id: a part would stand for the whole. The id alone is no key: a message that is taken back and what became of it in
+/// a group are told of under the id that it came with.
+fn told(entry: &Entry<'_>) -> Option<Vec<String>> {
+    let hash = |text: &RawValue| {
+        let hash = digest::digest(&digest::SHA256, text.get().as_bytes());
+        hex::encode(hash)
+    };
+    let of = entry.id.map(|id| id.get().to_owned());
+    let mut all = vec![of.unwrap_or_default()];
     for change in &entry.changes {
         let value: Value = serde_json::from_str(change.value?.get()).ok()?;
-        if value.messages.is_empty() && value.statuses.is_empty() {
+        let mut told = value.messages.iter().chain(&value.statuses).peekable();
+        told.peek()?;
+        if told.any(|told| told.id.is_empty()) {
             return None;
         }
-        for told in value.messages.into_iter().chain(value.statuses) {
-            ids.extend([told.id, told.status]);
-        }
+        all.extend([change.field.clone(), hash(change.value?)]);
     }
     for messaging in &entry.messaging {
-        ids.push(messaging.message.as_ref()?.mid.clone());
+        let told: Messaging = serde_json::from_str(messaging.get()).ok()?;
+        told.message.filter(|message| !message.mid.is_empty())?;
+        all.push(hash(messaging));
     }
-    Some(ids)
+    (all.len() > 1 && entry.standby.is_none()).then_some(all)
 }
 
 fn identity(entries: &[Entry<'_>]) -> Identity {
-    let ids: Option<Vec<_>> = entries.iter().map(ids).collect();
+    let told: Option<Vec<_>> = entries.iter().map(told).collect();
     let first = entries.first();
     let event_type = first.and_then(|entry| match entry.changes.first() {
         Some(change) => Some(change.field.clone()),
@@ -153,7 +166,7 @@ fn identity(entries: &[Entry<'_>]) -> Identity {
         None => Some("messaging".into()),
     });
     Identity {
-        dedup: ids.unwrap_or_default().concat(),
+        dedup: told.unwrap_or_default().concat(),
         event_type: event_type.filter(|text| !text.is_empty()),
     }
 }
@@ -282,21 +295,57 @@ mod tests {
         let known = scheme("s");
         let of = |body: &str| Case::new(&[], body, 0).identity(&known);
         let body = r#"{"object":"o","entry":[{"id":"1","changes":[{"field":"messages","value":{"statuses":[{"id":"w1","status":"read"}],"messages":[{"id":"w2"}]}}]}]}"#;
-        assert_eq!(of(body).dedup, ["w2", "", "w1", "read"]);
+        assert_eq!(of(body).dedup.len(), 3);
         assert_eq!(of(body).event_type.as_deref(), Some("messages"));
         let messenger = r#"{"entry":[{"id":"1","messaging":[{"message":{"mid":"m1"}}]}]}"#;
-        assert_eq!(of(messenger).dedup, ["m1"]);
+        let key = of(messenger).dedup;
+        assert!(
+            !key.is_empty() && of(&messenger.replace("\"1\"", "\"1\",\"time\":2")).dedup == key
+        );
         assert_eq!(of(messenger).event_type.as_deref(), Some("messaging"));
         for nameless in [
             r#"{"entry":[{"changes":[{"field":"feed","value":{"item":"like"}}]}]}"#,
             r#"{"entry":[{"messaging":[{"message":{"mid":"m1"}},{"read":{"watermark":1}}]}]}"#,
+            r#"{"entry":[{"messaging":[{"message":{"mid":"m1"}}]},{"standby":[{"message":{"mid":"m2"}}]}]}"#,
+            r#"{"entry":[{"messaging":[{"message":{"mid":"m1"}}],"standby":[{"message":{"mid":"m2"}}]}]}"#,
+            r#"{"entry":[{"messaging":[{"message":{"mid":""}}]}]}"#,
+            r#"{"entry":[{"changes":[{"value":{"messages":[{"id":""}]}}]}]}"#,
             r#"{"entry":[]}"#,
             "{}",
             "not json",
         ] {
             assert!(of(nameless).dedup.is_empty(), "{nameless}");
         }
-        let item = known.identify_item(br#"{"messaging":[{"message":{"mid":"m2"}}]}"#);
-        assert_eq!(item.dedup, ["m2"]);
+        let item = known.identify_item(br#"{"id":"1","messaging":[{"message":{"mid":"m1"}}]}"#);
+        assert_eq!(item.dedup, key);
+    }
+
+    #[test]
+    fn what_is_told_of_a_message_later_is_no_repeat_of_it() {
+        let known = scheme("s");
+        let of = |entry: &str| {
+            let body = format!(r#"{{"entry":[{entry}]}}"#);
+            Case::new(&[], &body, 0).identity(&known).dedup
+        };
+        for (one, next) in [
+            // Instagram tells of a message that was taken back under its own id.
+            (
+                r#"{"messaging":[{"message":{"mid":"m1","text":"hi"}}]}"#,
+                r#"{"messaging":[{"message":{"mid":"m1","is_deleted":true}}]}"#,
+            ),
+            // WhatsApp tells of a group's message once for each who got it.
+            (
+                r#"{"changes":[{"value":{"statuses":[{"id":"w1","status":"read","recipient_participant_id":"a"}]}}]}"#,
+                r#"{"changes":[{"value":{"statuses":[{"id":"w1","status":"read","recipient_participant_id":"b"}]}}]}"#,
+            ),
+            // One page's message is the other's, too.
+            (
+                r#"{"id":"1","messaging":[{"message":{"mid":"m1"}}]}"#,
+                r#"{"id":"2","messaging":[{"message":{"mid":"m1"}}]}"#,
+            ),
+        ] {
+            assert!(!of(one).is_empty(), "{one}");
+            assert_ne!(of(one), of(next), "{next}");
+        }
     }
 }

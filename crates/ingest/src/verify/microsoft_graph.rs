@@ -14,7 +14,7 @@ use super::{
 };
 
 pub(super) const ABOUT: About = About {
-    dedup: "`id` of every notification",
+    dedup: "`id`, subscription and change of every notification",
     handshake: "a POST with `?validationToken=`: the token comes back as text",
     sender: Sender::new(3, "for up to 4 hours, ever less often", 4 * 3600),
     guessable: false,
@@ -55,24 +55,32 @@ struct Notification<'a> {
     #[serde(borrow)]
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    subscription_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     change_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
     lifecycle_event: Option<Cow<'a, str>>,
 }
 
+impl Notification<'_> {
+    fn kind(&self) -> Option<&str> {
+        let kind = self.lifecycle_event.as_ref().or(self.change_type.as_ref());
+        kind.map(|kind| &**kind)
+    }
+}
+
 /// Known only if each of them has an id: a part would stand for the whole.
 fn identity(notifications: &[Notification<'_>]) -> Identity {
-    let id = |one: &Notification<'_>| {
-        let id = one.id.as_deref().filter(|id| !id.is_empty());
-        id.map(str::to_owned)
+    let known = |one: &Notification<'_>| {
+        let id = one.id.as_deref().filter(|id| !id.is_empty())?;
+        let parts = [Some(id), one.subscription_id.as_deref(), one.kind()];
+        Some(parts.map(|part| part.unwrap_or_default().to_owned()))
     };
-    let ids: Option<Vec<String>> = notifications.iter().map(id).collect();
+    let all: Option<Vec<_>> = notifications.iter().map(known).collect();
     let first = notifications.first();
-    let event_type =
-        first.and_then(|one| one.lifecycle_event.as_ref().or(one.change_type.as_ref()));
     Identity {
-        dedup: ids.unwrap_or_default(),
-        event_type: event_type.map(|text| text.clone().into_owned()),
+        dedup: all.unwrap_or_default().concat(),
+        event_type: first.and_then(Notification::kind).map(str::to_owned),
     }
 }
 
@@ -87,13 +95,7 @@ impl Scheme for Graph {
         if token.len() > LONGEST {
             return Some(Handshake::Refused(Refusal::Malformed));
         }
-        let mut reply = Reply::text(token.into_owned());
-        // No browser is to take it for anything else.
-        let no_guess = http::HeaderValue::from_static("nosniff");
-        reply
-            .headers
-            .insert(http::header::X_CONTENT_TYPE_OPTIONS, no_guess);
-        Some(Handshake::Answer(reply))
+        Some(Handshake::Answer(Reply::text(token.into_owned())))
     }
 
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
@@ -216,7 +218,7 @@ mod tests {
     fn a_body_is_known_by_all_its_ids_or_not_at_all() {
         let of = |body: &str| Case::new(&[], body, 0).identity(&scheme("s"));
         let two = of(r#"{"value":[{"id":"a","changeType":"created"},{"id":"b"}]}"#);
-        assert_eq!(two.dedup, ["a", "b"]);
+        assert_eq!(two.dedup, ["a", "", "created", "b", "", ""]);
         assert_eq!(two.event_type.as_deref(), Some("created"));
         assert!(
             of(r#"{"value":[{"id":"a"},{"changeType":"created"}]}"#)
@@ -224,6 +226,9 @@ mod tests {
                 .is_empty()
         );
         let item = scheme("s").identify_item(br#"{"id":"a","lifecycleEvent":"missed"}"#);
-        assert_eq!(item, Identity::of(Some("a"), Some("missed")));
+        assert_eq!(item.event_type.as_deref(), Some("missed"));
+        assert_eq!(item.dedup, ["a", "", "missed"]);
+        let other = scheme("s").identify_item(br#"{"id":"a","subscriptionId":"s1"}"#);
+        assert_eq!(other.dedup, ["a", "s1", ""]);
     }
 }

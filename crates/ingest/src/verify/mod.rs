@@ -100,7 +100,9 @@ pub trait Scheme: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// The HMAC-SHA256 of a text with the first secret, of a scheme whose challenge somebody else describes.
+    /// The HMAC of a text with the first secret, of a scheme that signs the body and no more and whose challenge
+    /// somebody else describes. It is what the scheme takes for the signature of a body of that text: see to it that
+    /// none is taken.
     fn hmac_of(&self, text: &[u8]) -> Option<Vec<u8>> {
         let _ = text;
         None

@@ -34,7 +34,7 @@ pub(super) const ABOUT: About = About {
     guessable: false,
     ..About::new(
         "paypal",
-        "PayPal: `PAYPAL-TRANSMISSION-SIG`, RSA with SHA-256 over transmission, webhook id and the body's CRC-32. Certificates are fetched from `api.paypal.com` and `api.sandbox.paypal.com` alone.",
+        "PayPal: `PAYPAL-TRANSMISSION-SIG`, RSA with SHA-256 over transmission, webhook id and the body's CRC-32. Certificates are fetched from hosts of `paypal.com` alone.",
     )
 };
 
@@ -56,7 +56,9 @@ impl Secrets for Options {
 fn is_certificate(url: &str) -> bool {
     place(url).is_some_and(|(host, path)| {
         let ours = host == "paypal.com" || host.ends_with(".paypal.com");
-        ours && path.starts_with("/v1/notifications/certs/")
+        let name = path.strip_prefix("/v1/notifications/certs/");
+        // One name a certificate, or it could be asked for under ever new ones.
+        ours && name.is_some_and(|name| !name.is_empty() && !name.contains(['/', '.']))
     })
 }
 
@@ -230,6 +232,10 @@ mod tests {
             "http://api.paypal.com/v1/notifications/certs/CERT-1",
             "https://api.paypal.com/v1/other/CERT-1",
             "https://api.paypal.com/v1/notifications/certs/../../x",
+            // The same certificate under ever new names.
+            "https://api.paypal.com/v1/notifications/certs//CERT-1",
+            "https://api.paypal.com/v1/notifications/certs/./CERT-1",
+            "https://api.paypal.com/v1/notifications/certs/",
         ] {
             assert!(!is_certificate(bad), "{bad}");
         }

@@ -99,6 +99,8 @@ pub enum Handshake {
     Refused(Refusal),
     /// It is answered 200 once this URL has been fetched.
     Confirm(String),
+    /// It is answered 200: the sender says that nothing more will come.
+    Ended,
 }
 
 /// An answer to a challenge.
@@ -117,6 +119,9 @@ impl Reply {
         let mut headers = HeaderMap::new();
         let content_type = http::HeaderValue::from_static(content_type);
         headers.insert(http::header::CONTENT_TYPE, content_type);
+        // It holds what somebody said: no browser is to take it for anything else.
+        let no_guess = http::HeaderValue::from_static("nosniff");
+        headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, no_guess);
         Self {
             status: StatusCode::OK,
             headers,

@@ -11,7 +11,7 @@ use domain::Secret;
 use crate::json::{text_at, texts};
 
 use super::keys::Keys;
-use super::signature::{Encoding, given};
+use super::signature::{Encoding, given, is_time};
 use super::{
     About, CannotSign, Consumed, Identity, Received, Refusal, Sample, Scheme, SecretOptions,
     Secrets, Sender, Signed, Split, Unsigned, text,
@@ -74,6 +74,10 @@ impl Scheme for SendGrid {
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         let signature = given(request.headers, SIGNATURE, "", Encoding::Base64)?;
         let timestamp = text(request.headers, TIMESTAMP)?;
+        // Nothing stands between the time and the body.
+        if !is_time(timestamp) {
+            return Err(Refusal::Malformed);
+        }
         let mut signed = Vec::with_capacity(timestamp.len() + request.body.len());
         signed.extend_from_slice(timestamp.as_bytes());
         signed.extend_from_slice(request.body);
@@ -146,6 +150,14 @@ mod tests {
         );
         assert_eq!(check("AAAA", "1600112502", BODY), Err(Refusal::Wrong));
         assert_eq!(check("?", "1600112502", BODY), Err(Refusal::Malformed));
+        // Time and body are signed one behind the other: what is the one's is not the other's.
+        let moved = [
+            ("160011250", format!("2{BODY}")),
+            ("1600112502[", BODY[1..].to_owned()),
+        ];
+        for (time, body) in moved {
+            assert_eq!(check(GOOD, time, &body), Err(Refusal::Malformed), "{time}");
+        }
         let without = Case::new(&[], BODY, 0).check(&SendGrid::new(&secret(KEY)).unwrap());
         assert_eq!(without, Err(Refusal::Missing));
     }

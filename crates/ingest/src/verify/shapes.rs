@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 
-use crate::json::text_at;
+use crate::json::{is_json, text_at};
 
 use super::{Handshake, Received, Reply, Scheme, field};
 
@@ -15,15 +15,18 @@ use super::{Handshake, Received, Reply, Scheme, field};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HandshakeShape {
-    /// Asana: a POST with `X-Hook-Secret`, which comes back in the same header.
+    /// Asana: a POST with `X-Hook-Secret` and nothing in its body, which comes back in the same header.
     Asana,
     /// monday.com: a POST of `{"challenge": …}`, which comes back.
     Monday,
-    /// RingCentral: a POST with `Validation-Token`, which comes back in the same header.
+    /// RingCentral: a POST with `Validation-Token` and nothing in its body, which comes back in the same header. Its
+    /// events may have that header, too.
     RingCentral,
     /// Trello: a HEAD.
     Trello,
-    /// X: a GET with `crc_token`, of which an HMAC comes back. The scheme must be `hmac`.
+    /// X: a GET with `crc_token`, of which an HMAC comes back. The scheme must be `hmac`, and signs the body alone.
+    /// Anybody may ask, and hears the signature of a body that is the token: so only a token is answered that is no
+    /// JSON, and only a body is taken that is.
     X,
 }
 
@@ -56,6 +59,9 @@ impl HandshakeShape {
             Self::Trello if is("HEAD") => Reply::text(""),
             Self::X if is("GET") => {
                 let token = request.parameter("crc_token")?;
+                if is_json(token.as_bytes()) {
+                    return None;
+                }
                 let signed = STANDARD.encode(scheme.hmac_of(token.as_bytes())?);
                 let answer = serde_json::json!({ "response_token": format!("sha256={signed}") });
                 Reply::json(&answer)
@@ -66,8 +72,15 @@ impl HandshakeShape {
     }
 }
 
-/// 200 with a header as it came.
+/// 200 with a header as it came, if nothing else was said: a request with a body is an event.
 fn echo(request: &Received<'_>, name: &'static str) -> Option<Reply> {
+    let said = request
+        .body
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace());
+    if !said.take(3).copied().all(|byte| b"{}".contains(&byte)) {
+        return None;
+    }
     let value = HeaderValue::from_str(field(request.headers, name)?).ok()?;
     let mut reply = Reply::text("");
     reply.headers.insert(name, value);
@@ -128,6 +141,48 @@ mod tests {
             r#"{"response_token":"sha256=UmUQbJ7v4QC0SmGNHP805/sdzbvRIn57nvinWo2JchU="}"#;
         assert_eq!(reply(asked.shape(HandshakeShape::X, &*hmac)), expected);
         assert_eq!(asked.shape(HandshakeShape::X, &*none()), None);
+    }
+
+    #[test]
+    fn nobody_is_told_the_signature_of_an_event() {
+        let options = |signed: &str| {
+            scheme(serde_json::json!({
+                "scheme": "hmac", "secrets": ["hush"], "header": "x-signature", "signed": signed,
+            }))
+        };
+        let asked = |token: &str, scheme: &dyn Scheme| {
+            let token: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
+            let path = format!("/in/x?crc_token={token}");
+            let asked = Case::new(&[], "", 0).by("GET").at(&path);
+            asked.shape(HandshakeShape::X, scheme)
+        };
+        for event in [
+            r#"{"tweet_create_events":[]}"#,
+            "[1]",
+            " 12 ",
+            "\"a\"",
+            "true",
+        ] {
+            assert_eq!(asked(event, &*options("{body}")), None, "{event}");
+        }
+        assert!(asked("9b4507b3-9040", &*options("{body}")).is_some());
+        // Of what is signed with something around it, the body is not all that an answer could be put to.
+        assert_eq!(asked("POST{}", &*options("{method}{body}")), None);
+    }
+
+    #[test]
+    fn what_has_a_body_is_an_event_whatever_its_headers_are() {
+        for (shape, name) in [
+            (HandshakeShape::Asana, "x-hook-secret"),
+            (HandshakeShape::RingCentral, "validation-token"),
+        ] {
+            let event = Case::new(&[(name, "b537207f")], r#"{"uuid":"1"}"#, 0);
+            assert_eq!(event.shape(shape, &*none()), None);
+            for nothing in [" ", "{}", "{ }\n"] {
+                let asked = Case::new(&[(name, "b537207f")], nothing, 0);
+                assert!(asked.shape(shape, &*none()).is_some(), "{nothing:?}");
+            }
+        }
     }
 
     #[test]

@@ -163,6 +163,25 @@ pub(super) fn given(
     encoding.decode(spelt)
 }
 
+/// A number as senders spell it: digits, and no zeros before them. In another spelling of the same number there is
+/// room for what stands beside it in the signed text.
+///
+/// # Errors
+/// [`Refusal::Malformed`].
+pub(super) fn number(text: &str) -> Result<i64, Refusal> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain || (text.starts_with('0') && text != "0") {
+        return Err(Refusal::Malformed);
+    }
+    text.parse().map_err(|_| Refusal::Malformed)
+}
+
+/// Whether this is a time in seconds since 1970, of ten digits as all are until 2286. Where a time is signed with
+/// nothing between it and what follows, its length is what keeps them apart.
+pub(super) fn is_time(text: &str) -> bool {
+    text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Whether the signed time, in seconds since 1970, is near enough to ours. To be asked before anything is
 /// computed: the rest goes over the whole body, for whoever asks.
 ///
@@ -173,7 +192,7 @@ pub(super) fn recent(
     seconds: &str,
     tolerance: HumanDuration,
 ) -> Result<(), Refusal> {
-    let second: i64 = seconds.parse().map_err(|_| Refusal::Malformed)?;
+    let second = number(seconds)?;
     if now.as_second().abs_diff(second) > tolerance.0.as_secs() {
         return Err(Refusal::Stale);
     }

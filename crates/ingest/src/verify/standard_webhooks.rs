@@ -59,11 +59,13 @@ fn parse(secret: &Secret) -> Result<Key, String> {
     match text.strip_prefix("whpk_") {
         Some(key) => {
             let key = decode(key)?;
-            if key.len() == 32 {
-                Ok(Key::Public(key))
-            } else {
-                Err("is not an ed25519 public key of 32 bytes".into())
+            if key.len() != 32 {
+                return Err("is not an ed25519 public key of 32 bytes".into());
             }
+            if is_small(&key) {
+                return Err("is a public key that anybody can sign for".into());
+            }
+            Ok(Key::Public(key))
         }
         None => {
             let key = decode(text.strip_prefix("whsec_").unwrap_or(text))?;
@@ -74,6 +76,36 @@ fn parse(secret: &Secret) -> Result<Key, String> {
             Ok(Key::Symmetric(Box::new(key)))
         }
     }
+}
+
+/// The points of ed25519 of an order below 9, less the sign of x: the first byte, all but the last of the others, the last.
+const SMALL: [(u8, u8, u8); 5] = [
+    (0x00, 0x00, 0x00),
+    (0x01, 0x00, 0x00),
+    (0xec, 0xff, 0x7f),
+    (0xed, 0xff, 0x7f),
+    (0xee, 0xff, 0x7f),
+];
+
+/// The two of order 8, whose bytes have no pattern.
+const OF_ORDER_EIGHT: [&str; 2] = [
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+];
+
+/// Whether a key of 32 bytes is of small order. One signature would fit one message in eight or more, and the library
+/// takes it. A key of zeros, as one fills in for lack of the real one, is among them.
+fn is_small(key: &[u8]) -> bool {
+    let [first, middle @ .., last] = key else {
+        return false;
+    };
+    let last = last & 0x7f;
+    let even = |(one, between, end): &(u8, u8, u8)| {
+        first == one && middle.iter().all(|byte| byte == between) && last == *end
+    };
+    let mut plain = key.to_vec();
+    plain[key.len() - 1] = last;
+    SMALL.iter().any(even) || OF_ORDER_EIGHT.contains(&hex::encode(plain).as_str())
 }
 
 /// The names of the three headers.
@@ -372,6 +404,32 @@ mod tests {
             case(&value, SECOND).check(&scheme(&other).unwrap()),
             Err(Refusal::Wrong)
         );
+    }
+
+    #[test]
+    fn a_public_key_that_anybody_can_sign_for_is_none() {
+        // The neutral element: this signature would fit every message.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let key = signature::UnparsedPublicKey::new(&signature::ED25519, neutral);
+        let mut forged = [0; 64];
+        forged[0] = 1;
+        assert!(key.verify(b"whatever", &forged).is_ok());
+        let mut minus_one = [0xff; 32];
+        (minus_one[0], minus_one[31]) = (0xec, 0x7f);
+        let of_eight = OF_ORDER_EIGHT.map(|key| hex::decode_to_array(key).unwrap());
+        for key in [neutral, [0; 32], minus_one].into_iter().chain(of_eight) {
+            let public = signature::UnparsedPublicKey::new(&signature::ED25519, key);
+            let fits = |message: u8| public.verify(&[message], &forged).is_ok();
+            assert!((0..=255).any(fits), "{key:?} is a key like any other");
+
+            for sign in [0, 0x80] {
+                let mut key = key;
+                key[31] |= sign;
+                let error = scheme(&format!("whpk_{}", STANDARD.encode(key))).unwrap_err();
+                assert!(error.contains("anybody"), "{error}");
+            }
+        }
     }
 
     #[test]

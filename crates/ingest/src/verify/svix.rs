@@ -10,8 +10,8 @@ use super::{
 
 pub(super) const ABOUT: About = About {
     dedup: "`svix-id`",
-    // docs.svix.com, "Retries": 15 s an attempt; 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
-    sender: Sender::new(15, "7 more tries, 5 s to 10 h apart", 99_305),
+    // docs.svix.com, "Retries": 15 s an attempt; 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h between them.
+    sender: Sender::new(15, "7 more tries, 5 s to 10 h apart", 99_425),
     keys: TIMED,
     least: "secrets = [\"whsec_c2VjcmV0\"]",
     guessable: false,

@@ -17,10 +17,10 @@ const HEADER: &str = "x-twilio-signature";
 const BODY_HASH: &str = "bodySHA256";
 
 pub(super) const ABOUT: About = About {
-    dedup: "`I-Twilio-Idempotency-Token`; else the message's or call's SID with its status",
+    dedup: "`I-Twilio-Idempotency-Token`; else, where a message, a recording or a sequence number is named, the signature of it all",
     sender: Sender::new(
         15,
-        "not by itself; by connection overrides (`#rc=`) up to 5 times within 15 s",
+        "once where it could not connect; by connection overrides (`#rc=`, `#rp=`) up to 5 times, all within 15 s",
         15,
     ),
     signs_url: true,
@@ -112,24 +112,21 @@ impl Scheme for Twilio {
     }
 
     fn identify(&self, request: &Received<'_>) -> Identity {
-        if let Some(token) = field(request.headers, "i-twilio-idempotency-token") {
-            return Identity::of(Some(token), None);
-        }
-        let value = |name: &str| {
-            form_urlencoded::parse(request.body)
-                .find(|(field, value)| field == name && !value.is_empty())
-                .map(|(_, value)| value)
-        };
-        // One message or call is told of several times, each time with another status.
-        for (sid, status) in [("MessageSid", "MessageStatus"), ("CallSid", "CallStatus")] {
-            if let Some(id) = value(sid) {
-                let status = value(status);
-                let mut identity = Identity::of(Some(&id), status.as_deref());
-                identity.dedup.extend(status.map(Cow::into_owned));
-                return identity;
+        let (mut status, mut told_once) = (None, false);
+        let fields = form_urlencoded::parse(request.body);
+        for (name, value) in fields.filter(|(_, value)| !value.is_empty()) {
+            match &*name {
+                "MessageStatus" | "CallStatus" => status = status.or(Some(value)),
+                "MessageSid" | "RecordingSid" | "SequenceNumber" => told_once = true,
+                _ => {}
             }
         }
-        Identity::default()
+        let of = |name| field(request.headers, name).filter(|text| !text.is_empty());
+        // Many requests tell of one message or call, so its SID is no key; the signature is one of all fields. A call
+        // alone has none: the same key may be pressed twice in it.
+        let whole = of(HEADER).filter(|_| told_once);
+        let repeat = of("i-twilio-idempotency-token").or(whole);
+        Identity::of(repeat, status.as_deref())
     }
 
     fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {
@@ -219,14 +216,56 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_no_repeat_of_the_status_before() {
-        let of = |form: &str| Case::new(&[], form, 0).identity(&scheme("s")).dedup;
-        assert_eq!(of("MessageSid=SM1&MessageStatus=sent"), ["SM1", "sent"]);
-        assert_eq!(of("CallSid=CA1&CallStatus=ringing"), ["CA1", "ringing"]);
-        assert_eq!(of("MessageSid=SM1"), ["SM1"]);
-        assert!(of("MessageSid=&x=1").is_empty() && of("{}").is_empty());
-        let token = Case::new(&[("i-twilio-idempotency-token", "t")], "MessageSid=SM1", 0);
-        assert_eq!(token.identity(&scheme("s")).dedup, ["t"]);
+    fn what_is_told_of_one_message_or_call_is_no_repeat_unless_it_is_the_same_to_the_last_field() {
+        let known = scheme("s");
+        let of = |form: &str| {
+            let signed = known.sign(&Unsigned::of(form.as_bytes())).unwrap();
+            Case::signed(&signed, form, 0).identity(&known)
+        };
+        for (one, next) in [
+            (
+                "MessageSid=SM1&MessageStatus=sent",
+                "MessageSid=SM1&MessageStatus=read",
+            ),
+            // Conversations tell of a message again and again.
+            (
+                "MessageSid=IM1&EventType=onMessageAdded",
+                "MessageSid=IM1&EventType=onMessageUpdated",
+            ),
+            (
+                "CallSid=CA1&SequenceNumber=0",
+                "CallSid=CA1&SequenceNumber=1",
+            ),
+            (
+                "CallSid=CA1&RecordingSid=RE1",
+                "CallSid=CA1&RecordingSid=RE2",
+            ),
+        ] {
+            let key = of(one).dedup;
+            assert!(!key.is_empty() && key == of(one).dedup, "{one}");
+            assert_ne!(of(next).dedup, key, "{next}");
+        }
+        // The same key may be pressed twice in one call.
+        assert!(
+            of("CallSid=CA1&CallStatus=in-progress&Digits=1")
+                .dedup
+                .is_empty()
+        );
+        assert!(of("MessageSid=&x=1").dedup.is_empty() && of("x=1").dedup.is_empty());
+        let sent = of("MessageSid=SM1&MessageStatus=sent");
+        assert_eq!(sent.event_type.as_deref(), Some("sent"));
+        let ringing = of("CallSid=CA1&CallStatus=ringing");
+        assert_eq!(ringing.event_type.as_deref(), Some("ringing"));
+        let token = Case::new(
+            &[("i-twilio-idempotency-token", "t")],
+            "MessageSid=SM1&MessageStatus=sent",
+            0,
+        );
+        let said = token.identity(&known);
+        assert_eq!(
+            (&*said.dedup, said.event_type.as_deref()),
+            (&["t".to_owned()][..], Some("sent"))
+        );
     }
 
     #[test]

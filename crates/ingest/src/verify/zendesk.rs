@@ -3,6 +3,8 @@
 //!
 //! The time is not held against ours: Zendesk says of none how old it may be, and a repeat may keep its first one.
 
+use domain::Timestamp;
+
 use crate::json::text_at;
 
 use super::signature::{Algorithm, Encoding, HmacKeys, given};
@@ -48,6 +50,10 @@ impl Scheme for Zendesk {
     fn verify(&self, request: &Received<'_>) -> Result<Consumed, Refusal> {
         let signature = given(request.headers, SIGNATURE, "", Encoding::Base64)?;
         let timestamp = text(request.headers, TIMESTAMP)?;
+        // Nothing stands between the time and the body but the time's end.
+        if !timestamp.ends_with('Z') || timestamp.parse::<Timestamp>().is_err() {
+            return Err(Refusal::Malformed);
+        }
         self.keys
             .check(&signature, &[timestamp.as_bytes(), request.body])?;
         Ok(Consumed::Nothing)
@@ -101,6 +107,15 @@ mod tests {
             |time| Case::new(&[(SIGNATURE, &signed), (TIMESTAMP, time)], "{}", 0).check(&known);
         assert_eq!(at(time), Ok(Consumed::Nothing));
         assert_eq!(at("2021-03-25T05:09:28Z"), Err(Refusal::Wrong));
+        // Time and body are signed one behind the other: what is the one's is not the other's.
+        for (time, body) in [
+            ("2021-03-25T05:09:27Z{", "}"),
+            ("2021-03-25T05:09:27", "Z{}"),
+            ("", "2021-03-25T05:09:27Z{}"),
+        ] {
+            let moved = Case::new(&[(SIGNATURE, &signed), (TIMESTAMP, time)], body, 0);
+            assert_eq!(moved.check(&known), Err(Refusal::Malformed), "{time}");
+        }
         let without = Case::new(&[(SIGNATURE, &signed)], "{}", 0);
         assert_eq!(without.check(&known), Err(Refusal::Missing));
     }

@@ -88,9 +88,44 @@ async fn challenges_are_answered_and_leave_nothing_behind() {
     assert!(door.close().await);
 }
 
+#[tokio::test]
+async fn what_x_s_challenge_answers_signs_no_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let verify = serde_json::json!({
+        "scheme": "hmac", "secrets": ["a-secret-of-many-letters"], "header": "x-signature",
+        "prefix": "sha256=", "encoding": "base64",
+    });
+    let source = serde_json::json!({ "type": "http", "handshake": "x", "verify": verify });
+    let configured = serde_json::json!({ "x": source });
+    let door = Door::open(&sources(&configured.to_string()), journal.clone(), |_| {}).await;
+    let ask = async |token: &str| {
+        let request = format!("GET /in/x?crc_token={token} HTTP/1.1\r\nhost: x\r\n\r\n");
+        door.say(request.as_bytes()).await
+    };
+    assert_eq!(ask("%7B%22a%22:1%7D").await.status, 405);
+    let token = ask("9b4507b3").await.json()["response_token"].clone();
+    let headers = [("x-signature", token.as_str().unwrap())];
+    let answered = door.post("/in/x", &headers, b"9b4507b3").await;
+    assert_eq!((answered.status, &*answered.code()), (400, "not-json"));
+    assert!(stored(&journal).await.is_empty());
+    assert!(door.close().await);
+
+    for other in [
+        serde_json::json!({ "scheme": "bearer", "secrets": ["a-secret"] }),
+        serde_json::json!({ "scheme": "hmac", "secrets": ["a-secret"], "header": "x-s", "signed": "{method}{body}" }),
+    ] {
+        let source = serde_json::json!({ "type": "http", "handshake": "x", "verify": other });
+        let source: ingest::SourceOptions = serde_json::from_value(source).unwrap();
+        let (key, reason) = source.validate().unwrap_err();
+        assert!(key == "handshake" && reason.contains("{body}"), "{reason}");
+    }
+}
+
 /// SNS's own place, as far as it is asked for: a certificate, and an address that confirms.
 #[derive(Default)]
 struct Published {
+    /// At `SimpleNotificationService-1.pem`, and nowhere else.
     certificate: Option<String>,
     asked: AtomicUsize,
     confirmed: AtomicUsize,
@@ -104,7 +139,8 @@ impl Fetch for Published {
             return Ok(Bytes::new());
         }
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let certificate = self.certificate.clone().map(Bytes::from);
+        let here = url.ends_with("/SimpleNotificationService-1.pem");
+        let certificate = self.certificate.clone().filter(|_| here).map(Bytes::from);
         certificate.ok_or_else(|| FetchError("not reached".into()))
     }
 }
@@ -191,8 +227,34 @@ async fn a_certificate_is_fetched_once_however_many_requests_name_it() {
     let answered = door.post("/in/sns", &[], confirm.as_bytes()).await;
     assert_eq!((answered.status, &*answered.body), (200, &b"confirmed"[..]));
     assert_eq!(published.confirmed.load(Ordering::Relaxed), 1);
+    let ended = sender.message("UnsubscribeConfirmation", "u1");
+    let answered = door.post("/in/sns", &[], ended.as_bytes()).await;
+    assert_eq!((answered.status, &*answered.body), (200, &b"ok"[..]));
     assert_eq!(stored(&journal).await.len(), 16);
     assert!(Arc::into_inner(door).unwrap().close().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_a_certificate_that_is_not_there_keeps_nobody_elses_from_being_fetched() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let sender = Sns::new();
+    let published = Arc::new(Published {
+        certificate: Some(sender.certificate.clone()),
+        ..Published::default()
+    });
+    let door = Door::open_fetching(&sns(), journal.clone(), published.clone()).await;
+    let good = sender.message("Notification", "m1");
+    let forged = good.replace("Service-1.pem", "Service-2.pem");
+    let answered = door.post("/in/sns", &[], forged.as_bytes()).await;
+    assert_eq!(
+        (answered.status, &*answered.code()),
+        (503, "no-certificate")
+    );
+    let answered = door.post("/in/sns", &[], good.as_bytes()).await;
+    assert_eq!(answered.json()["status"], "accepted");
+    assert_eq!(published.asked.load(Ordering::Relaxed), 2);
+    assert!(door.close().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,19 +109,11 @@ fn show(about: &About) -> Outcome {
     output::line(&format!("{}: {}", about.name, plain(about.about)))?;
     output::line("")?;
     output::line(&example(about))?;
-    output::line("")?;
-    let sender = &about.sender;
-    for (what, words) in [
-        ("a repeat is", plain(about.dedup)),
-        ("challenge", plain(about.handshake)),
-        ("the sender waits", seconds(sender.timeout)),
-        ("then tries again", plain(sender.retries)),
-        ("for in all", seconds(sender.window)),
-    ] {
-        if !words.is_empty() {
-            output::line(&format!("{what:<18}{words}"))?;
-        }
+    let facts = facts(about);
+    if !facts.is_empty() {
+        output::line("")?;
     }
+    facts.iter().try_for_each(|fact| output::line(fact))?;
     if !about.keys.is_empty() {
         output::line("")?;
     }
@@ -133,6 +125,23 @@ fn show(about: &About) -> Outcome {
         output::table(&["key", "value", "default", "limit", "effect"], rows)?;
     }
     Ok(())
+}
+
+/// What is known of the sender, a line each. Of one that tries once there is no time to say.
+fn facts(about: &About) -> Vec<String> {
+    let sender = &about.sender;
+    let window = sender.window.filter(|window| !window.is_zero());
+    let facts = [
+        ("a repeat is", plain(about.dedup)),
+        ("challenge", plain(about.handshake)),
+        ("the sender waits", seconds(sender.timeout)),
+        ("then tries again", plain(sender.retries)),
+        ("for in all", seconds(window)),
+    ];
+    let known = facts.iter().filter(|(_, words)| !words.is_empty());
+    known
+        .map(|(what, words)| format!("{what:<18}{words}"))
+        .collect()
 }
 
 /// A section to start from. Secrets come from the environment.
@@ -158,4 +167,20 @@ fn example(about: &About) -> String {
         about.name,
         options.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_of_a_sender_is_said() {
+        assert!(facts(find("hmac").unwrap()).is_empty());
+        let github = facts(find("github").unwrap());
+        assert_eq!(github[0], "a repeat is       X-GitHub-Delivery");
+        assert!(github.iter().all(|fact| !fact.starts_with("for in all")));
+        let slack = facts(find("slack").unwrap());
+        assert_eq!(slack.last().unwrap(), "for in all        6m 12s");
+        assert!(find("nobody").is_err());
+    }
 }

@@ -245,8 +245,8 @@ pub(super) const SECTIONS: &[Section] = &[
             key("paths", "list of strings", "start with `/`; no `?`, `#` or blank; no two sources share one",
                 "Paths it answers on, besides `/in/NAME`, which always works.")
                 .edges(&["[\"/webhook/gc\"]"], &["[\"webhook\"]", "[\"/a?b\"]", "[\"/healthz\"]"]),
-            key("handshake", "string", "`asana`, `monday`, `ringcentral`, `trello`, `x` (with scheme `hmac`)",
-                "A challenge of the sender that is answered where the scheme knows of none, and is not stored.")
+            key("handshake", "string", "`asana`, `monday`, `ringcentral`, `trello`, `x` (with scheme `hmac` that signs the body alone)",
+                "A challenge of the sender that is answered where the scheme knows of none, and is not stored. With `x` the body has to be JSON.")
                 .edges(&["\"asana\""], &["\"nobody\"", "\"x\""]),
             key("retry_window", "duration", "",
                 "From the sender's first try to its last. While events are refused, log, `status` and metrics say from when on they are lost. Default: what is known of the scheme's sender."),
