@@ -9,7 +9,7 @@ use domain::ports::{
     Archive, DeadLetters, Imports, Journal, Quarantine, Readiness, Releases, Routes, Sources,
     State, Subscriptions,
 };
-use domain::{Clock, RouteName};
+use domain::{Clock, RouteName, Timestamp};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
@@ -50,6 +50,8 @@ pub struct Ports {
     pub readiness: Arc<dyn Readiness>,
     /// What the journal takes of the disk. Must be quick: it is asked for every `status`.
     pub journal_usage: Arc<dyn Fn() -> JournalUsage + Send + Sync>,
+    /// The certificate of the ingest listener. Must be quick: it is asked for every `status`.
+    pub certificate: LookAtCertificate,
     /// The time shown in `status`.
     pub clock: Arc<dyn Clock>,
     /// Every metric of the process, for `/metrics`.
@@ -67,6 +69,18 @@ pub struct JournalUsage {
     pub damaged_events: u64,
     /// Free bytes of its file system; `None` while that is not known.
     pub disk_free_bytes: Option<u64>,
+}
+
+/// Looks at the certificate of the ingest listener; `None`: it does not speak TLS.
+pub type LookAtCertificate = Arc<dyn Fn() -> Option<Certificate> + Send + Sync>;
+
+/// The certificate that the ingest listener shows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Certificate {
+    /// When it expires, or the first of those sent with it; `None`: there is none yet.
+    pub expires_at: Option<Timestamp>,
+    /// What is to be said of it, if it has expired or soon will.
+    pub warning: Option<String>,
 }
 
 /// What the router hands to every handler.

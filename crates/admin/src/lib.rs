@@ -27,5 +27,5 @@ mod subscriptions;
 mod write_deadline;
 
 pub use access::{Access, AccessError};
-pub use context::{JournalUsage, Ports};
+pub use context::{Certificate, JournalUsage, LookAtCertificate, Ports};
 pub use server::{AdminServer, Limits, ServeError};

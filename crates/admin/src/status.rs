@@ -6,7 +6,7 @@ use domain::ports::{Durability, Import, ImportStatus, Refusing, RouteStatus, Sou
 use domain::{RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
-use crate::context::{Context, JournalUsage};
+use crate::context::{Certificate, Context, JournalUsage};
 use crate::routes::{self, RouteView};
 
 /// The answer. Scripts rely on the names.
@@ -23,6 +23,8 @@ pub(crate) struct Status {
     durability: Durability,
     journal: JournalUsage,
     state: StateUsage,
+    /// Of the ingest listener; `None`: it does not speak TLS.
+    certificate: Option<Certificate>,
     /// What is set up weaker at a destination than Forebay promises.
     findings: Vec<RouteFinding>,
     /// The sources that are queues.
@@ -79,6 +81,7 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<Status> {
         durability: ports.journal.durability(),
         journal: (ports.journal_usage)(),
         state,
+        certificate: (ports.certificate)(),
         findings: findings(&routes),
         queues: queues(&*ports.sources),
         refusing: refusing(&*ports.sources),

@@ -102,15 +102,7 @@ pub(crate) fn reply(reply: Reply) -> Answer {
 
 /// A refusal. `source` is the one that was asked for, if there is one.
 pub(crate) fn refused(source: Option<&Source>, refused: &Refused) -> Answer {
-    let status = refused.status();
-    let problem = serde_json::json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or_default(),
-        "status": status.as_u16(),
-        "detail": refused.to_string(),
-        "code": refused.code(),
-    });
-    let mut response = answer(status, PROBLEM, problem.to_string());
+    let mut response = problem(refused.status(), refused.code(), &refused.to_string());
     let headers = response.headers_mut();
     if let Some(seconds) = refused.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -140,10 +132,27 @@ pub(crate) fn refused(source: Option<&Source>, refused: &Refused) -> Answer {
     response
 }
 
+/// A problem of RFC 9457.
+pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
+    let problem = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or_default(),
+        "status": status.as_u16(),
+        "detail": detail,
+        "code": code,
+    });
+    answer(status, PROBLEM, problem.to_string())
+}
+
+/// Plain text.
+pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    answer(status, TEXT, text)
+}
+
 /// `/healthz` and `/readyz`.
 pub(crate) fn health(ready: Result<(), String>) -> Answer {
     match ready {
-        Ok(()) => answer(StatusCode::OK, TEXT, "ok\n"),
-        Err(reason) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, reason + "\n"),
+        Ok(()) => text(StatusCode::OK, "ok\n"),
+        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
     }
 }

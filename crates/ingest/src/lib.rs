@@ -72,8 +72,8 @@ pub use dedup::Window;
 pub use import::{Importer, Queues};
 pub use limits::{Limits, ListenerOptions};
 pub use listener::{
-    AcmeOptions, ClientAuth, Connection, ForwardedHeader, Front, Handler, Listener, Peer, Proxies,
-    Tls, TlsOptions, TlsVersion,
+    AcmeChallenge, AcmeOptions, ClientAuth, Connection, ForwardedHeader, Front, Handler, Listener,
+    Peer, Proxies, Tls, TlsOptions, TlsVersion,
 };
 pub use metrics::Metrics;
 pub use network::Network;

@@ -3,6 +3,7 @@
 //! Made anew for every server, in its own directory: nothing with a date in it is checked in.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -34,7 +35,16 @@ pub struct ClientFiles {
 /// # Errors
 /// When a file cannot be written.
 pub fn write(dir: &Path) -> Result<Files> {
-    write_with(dir, &authority()?)
+    write_with(dir, &authority()?, None)
+}
+
+/// The same, with a server's certificate that expires at `when`, to the second. That of [`write`] does not expire as long
+/// as anybody lives.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_expiring(dir: &Path, when: SystemTime) -> Result<Files> {
+    write_with(dir, &authority()?, Some(when))
 }
 
 /// The same, and the certificate of a client that is called `client`.
@@ -47,8 +57,9 @@ pub fn write_with_client(dir: &Path, client: &str) -> Result<(Files, ClientFiles
         certificate: dir.join("client.pem"),
         key: dir.join("client.key"),
     };
-    sign(&issuer, &[], client, &files.certificate, &files.key)?;
-    Ok((write_with(dir, &issuer)?, files))
+    let names = (client, [].as_slice());
+    sign(&issuer, names, &files.certificate, &files.key, None)?;
+    Ok((write_with(dir, &issuer, None)?, files))
 }
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -65,14 +76,14 @@ fn authority() -> Result<Authority> {
     )?)
 }
 
-fn write_with(dir: &Path, issuer: &Authority) -> Result<Files> {
+fn write_with(dir: &Path, issuer: &Authority, expires: Option<SystemTime>) -> Result<Files> {
     let files = Files {
         ca: dir.join("ca.pem"),
         certificate: dir.join("server.pem"),
         key: dir.join("server.key"),
     };
-    let names = ["localhost", "127.0.0.1"];
-    sign(issuer, &names, "localhost", &files.certificate, &files.key)?;
+    let names = ("localhost", ["localhost", "127.0.0.1"].as_slice());
+    sign(issuer, names, &files.certificate, &files.key, expires)?;
     put(&files.ca, &issuer.pem())?;
     Ok(files)
 }
@@ -80,15 +91,18 @@ fn write_with(dir: &Path, issuer: &Authority) -> Result<Files> {
 /// Writes a certificate for these names and its key.
 fn sign(
     issuer: &Authority,
-    names: &[&str],
-    common: &str,
+    (common, names): (&str, &[&str]),
     certificate: &Path,
     key_file: &Path,
+    expires: Option<SystemTime>,
 ) -> Result<()> {
     let key = KeyPair::generate()?;
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, common);
+    if let Some(expires) = expires {
+        params.not_after = expires.into();
+    }
     put(certificate, &params.signed_by(&key, issuer)?.pem())?;
     put(key_file, &key.serialize_pem())
 }

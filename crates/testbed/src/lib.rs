@@ -2,7 +2,7 @@
 //!
 //! Owns what a test needs around the code under test: a PostgreSQL, MariaDB, Redis, RabbitMQ or NATS of its own, moto's
 //! SQS and S3, providers' own libraries that sign, a faulty TCP proxy, a webhook receiver that answers as it is told, the real `forebay` binary, a sender that signs and keeps
-//! a record of what was acknowledged, and a disk that fills up. Each lives on free ports and in a
+//! a record of what was acknowledged, hostile clients, and a disk that fills up. Each lives on free ports and in a
 //! directory of its own, can be stopped, killed and started again by the test, and is gone when it is
 //! dropped.
 //! Never mocks: what is missing on the machine fails the test in words that say how to install it.
@@ -15,6 +15,7 @@ pub mod disk;
 pub mod endpoint;
 mod error;
 pub mod flask;
+pub mod hostile;
 pub mod http;
 mod installed;
 pub mod judge;

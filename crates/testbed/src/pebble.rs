@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -35,13 +36,14 @@ pub struct Pebble {
 }
 
 impl Pebble {
-    /// Starts one that looks at `port` of whoever wants a certificate, and waits until it answers.
+    /// Starts one that looks at `port` of whoever wants a certificate, whichever challenge is chosen, and gives
+    /// certificates for `life`, in seconds. Waits until it answers. It proves every order anew.
     ///
     /// # Errors
     ///
     /// [`Error::Missing`] with the package's name when Pebble is not installed; otherwise what it printed when it did
     /// not start.
-    pub async fn start(port: u16) -> Result<Self> {
+    pub async fn start(port: u16, life: Duration) -> Result<Self> {
         let dir = scratch::own("pebble")?;
         let (listen, management, dns) = (Lease::take()?, Lease::take()?, Lease::take()?);
         let dns_management = Lease::take()?;
@@ -51,8 +53,9 @@ impl Pebble {
             "managementListenAddress": management.addr().to_string(),
             "certificate": files.certificate,
             "privateKey": files.key,
-            "httpPort": 1,
+            "httpPort": port,
             "tlsPort": port,
+            "certificateValidityPeriod": life.as_secs(),
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
         } });
@@ -72,6 +75,7 @@ impl Pebble {
         pebble.arg("-config").arg(&config_file);
         pebble.arg("-dnsserver").arg(dns.addr().to_string());
         pebble.env("PEBBLE_VA_NOSLEEP", "1");
+        pebble.env("PEBBLE_AUTHZREUSE", "0");
         let pebble = spawn(pebble, dir.path())?;
 
         let started = Self {

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use serde_json::json;
 
 use crate::ask::Asker;
-use crate::fakes::{World, event, id, route};
+use crate::fakes::{World, at, event, id, route};
 
 fn world() -> Arc<World> {
     let world = World::default();
@@ -39,6 +39,10 @@ async fn the_status_has_the_names_that_scripts_rely_on() {
         json!({"bytes": 1000, "damaged_events": 2, "disk_free_bytes": 5000})
     );
     assert_eq!(status["state"], json!({"bytes": 77}));
+    assert_eq!(
+        status["certificate"],
+        json!({"expires_at": at(500), "warning": "expires soon"})
+    );
     assert_eq!(
         status["findings"][1],
         json!({"route": "s", "finding": "synchronous_commit is off"})

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use admin::{JournalUsage, Ports};
+use admin::{Certificate, JournalUsage, Ports};
 use async_trait::async_trait;
 use domain::clock::ManualClock;
 use domain::ports::{
@@ -151,6 +151,12 @@ impl World {
                 bytes: 1000,
                 damaged_events: 2,
                 disk_free_bytes: Some(5000),
+            }),
+            certificate: Arc::new(|| {
+                Some(Certificate {
+                    expires_at: Some(at(500)),
+                    warning: Some("expires soon".to_owned()),
+                })
             }),
             clock: Arc::new(ManualClock::new(at(100))),
             registry: Arc::new(registry),

@@ -22,6 +22,7 @@ pub fn print(config: &Config, running: &Running, subscribed: usize) {
             data_dir = %data_dir,
             durability,
             ingest,
+            challenges = running.challenges_address().map(tracing::field::display),
             admin = format!("http://{admin}"),
             routes = routes(config).join("; "),
             subscriptions = subscribed,
@@ -33,6 +34,9 @@ pub fn print(config: &Config, running: &Running, subscribed: usize) {
     eprintln!("  configuration  {file}");
     eprintln!("  data           {data_dir} ({durability})");
     eprintln!("  ingest         {ingest}");
+    if let Some(challenges) = running.challenges_address() {
+        eprintln!("  challenges     http://{challenges} (certificate authorities alone)");
+    }
     eprintln!("  admin          http://{admin}");
     for route in routes(config) {
         eprintln!("  route          {route}");

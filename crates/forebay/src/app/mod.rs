@@ -6,6 +6,7 @@
 
 mod banner;
 mod findings;
+mod front;
 pub mod lifecycle;
 mod readiness;
 pub mod retire;
@@ -26,11 +27,11 @@ use domain::ports::{Destination, State, SubscriptionRecords};
 use domain::{Clock, RouteName, SystemClock};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure, Outcome};
+use front::Front;
 use readiness::Gate;
 use running::Running;
 use stores::{OpenFlags, Stores};
@@ -56,47 +57,22 @@ pub async fn serve(config: Config, flags: OpenFlags) -> Outcome {
     running.until_stopped(signals, &config).await
 }
 
-struct Sockets {
-    ingest: TcpListener,
-    admin: TcpListener,
-}
-
-async fn bind(address: std::net::SocketAddr, key: &str) -> Outcome<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "another process has that port: stop it, or choose another"
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege: choose another"
-            }
-            _ => "choose an address of this machine",
-        };
-        Failure::say(
-            Exit::Failed,
-            format!("cannot listen on {address}: {error}; {remedy} with --{key} or server.{key}"),
-        )
-    })
-}
-
 async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     if flags.wait_for_lock {
         // Whoever has the data directory has the ports, too, as often as not.
         stores::wait_until_free(&config.server.data_dir).await;
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let tls = tls(config, &clock)?;
     // Before anything is opened: who is in the way is told first.
-    let sockets = Sockets {
-        ingest: bind(config.server.listen, "listen").await?,
-        admin: bind(config.server.admin, "admin").await?,
-    };
+    let front = Front::bind(config, &clock).await?;
+    let admin_socket = front::bind(config.server.admin, "--admin or server.admin").await?;
     let mut registry = Registry::default();
     registry.register(
         "forebay_build",
         "The running version",
         Info::new([("version", VERSION)]),
     );
+    front.register(&mut registry);
     let stores = Stores::open(config, flags, Arc::clone(&clock), &mut registry).await?;
     config.instance.is(stores.journal.installation());
     let subscribed = stores.state.subscriptions().await?;
@@ -138,12 +114,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     let subscriptions = subscriptions::start(config, &stores, &dispatch, maker, &clock);
     let returns = returns(&stores, &dispatch, &clock);
     let imports = importer(config, &ingest, returns.clone());
-    let (limits, handler) = (&config.server.limits, Arc::clone(&ingest));
-    let front = ingest::Front {
-        tls: tls.clone(),
-        proxies: Arc::new(config.server.proxies.clone()),
-    };
-    let listener = ingest::Listener::start(sockets.ingest, limits, front, &metrics, handler)?;
+    let front = front.serve(config, &metrics, Arc::clone(&ingest))?;
     let ports = admin::Ports {
         routes: dispatch.routes(),
         sources: Arc::clone(&ingest) as Arc<dyn domain::ports::Sources>,
@@ -159,6 +130,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         redrive_begun,
         readiness: gate.clone(),
         journal_usage: stores.usage(),
+        certificate: front.certificate(),
         clock,
         registry: Arc::new(registry),
         version: VERSION,
@@ -172,22 +144,13 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         stores,
         gate,
         ingest,
-        tls,
-        listener,
+        front,
         queues,
         dispatch,
         config.server.access.clone(),
         ports,
-        sockets.admin,
+        admin_socket,
     ))
-}
-
-fn tls(config: &Config, clock: &Arc<dyn Clock>) -> Outcome<Option<Arc<ingest::Tls>>> {
-    let data_dir = &config.server.data_dir;
-    let tls = config.server.tls.as_ref();
-    let tls = tls.map(|options| ingest::Tls::load(options, data_dir, Arc::clone(clock)));
-    tls.transpose()
-        .map_err(|(key, reason)| Failure::say(Exit::Usage, format!("server.tls.{key}: {reason}")))
 }
 
 fn returns(

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::front::Served;
 use super::readiness::Gate;
 use super::signals::{Asked, Signals};
 use super::stores::Stores;
@@ -25,8 +26,7 @@ pub struct Running {
     stores: Stores,
     gate: Arc<Gate>,
     ingest: Arc<ingest::Ingest>,
-    tls: Option<Arc<ingest::Tls>>,
-    listener: ingest::Listener,
+    front: Served,
     queues: ingest::QueueReaders,
     dispatch: dispatch::Dispatch,
     access: admin::Access,
@@ -42,8 +42,7 @@ impl Running {
         stores: Stores,
         gate: Arc<Gate>,
         ingest: Arc<ingest::Ingest>,
-        tls: Option<Arc<ingest::Tls>>,
-        listener: ingest::Listener,
+        front: Served,
         queues: ingest::QueueReaders,
         dispatch: dispatch::Dispatch,
         access: admin::Access,
@@ -62,8 +61,7 @@ impl Running {
             stores,
             gate,
             ingest,
-            tls,
-            listener,
+            front,
             queues,
             dispatch,
             access,
@@ -75,13 +73,17 @@ impl Running {
 
     /// Where ingest listens.
     pub(super) fn ingest_address(&self) -> SocketAddr {
-        self.listener.address()
+        self.front.address()
+    }
+
+    /// Where an authority is answered by plain HTTP, if it is.
+    pub(super) fn challenges_address(&self) -> Option<SocketAddr> {
+        self.front.challenges_address()
     }
 
     /// Where admin listens.
     pub(super) fn admin_address(&self) -> SocketAddr {
-        self.admin_address
-            .unwrap_or_else(|| self.listener.address())
+        self.admin_address.unwrap_or_else(|| self.front.address())
     }
 
     /// The journal.
@@ -116,7 +118,7 @@ impl Running {
             tracing::error!("{reason}; ending so that a restart reads what is on disk");
             self.gate.close();
             // Those who wait for the batch that failed are told 503, not cut off.
-            self.listener.stop(LAST_ANSWERS).await;
+            self.front.stop(LAST_ANSWERS).await;
             return Err(Failure::say(Exit::Failed, reason));
         }
         tokio::select! {
@@ -132,11 +134,7 @@ impl Running {
             Ok(()) => tracing::info!("secret files read again"),
             Err(failed) => failed.iter().for_each(|line| tracing::error!("{line}")),
         }
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            None => {}
-            Some(Ok(())) => tracing::info!("the files of server.tls were read again"),
-            Some(Err(error)) => tracing::error!("server.tls.{error}; the old certificate stays"),
-        }
+        self.front.reload();
         let Some(path) = &config.server.admin_token_file else {
             return;
         };
@@ -165,7 +163,7 @@ impl Running {
         // Queues lose nothing by it, and stop within a moment.
         self.queues.stop(left() / 10).await;
         // A third for the senders: they have their own timeouts, and repeat what they got no answer to.
-        if !self.listener.stop(left() / 3).await {
+        if !self.front.stop(left() / 3).await {
             tracing::warn!("connections were still open at their deadline and are cut");
         }
         self.dispatch.stop(left().mul_f64(0.7)).await;

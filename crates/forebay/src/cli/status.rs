@@ -79,9 +79,10 @@ fn show(status: &Value) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The queues that are not read, and the imports that run.
+/// The certificate, the queues that are not read, the sources that refuse, and the imports that run.
 fn beside_the_routes(status: &Value) -> Vec<String> {
     let mut lines = Vec::new();
+    lines.extend(certificate(&status["certificate"]));
     for queue in status["queues"].as_array().into_iter().flatten() {
         if let Some(error) = queue["last_error"].as_str() {
             lines.push(format!(
@@ -107,6 +108,21 @@ fn beside_the_routes(status: &Value) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// The certificate of the ingest listener, if it speaks TLS.
+fn certificate(certificate: &Value) -> Option<String> {
+    certificate.as_object()?;
+    Some(match certificate["warning"].as_str() {
+        Some(warning) => format!("CERTIFICATE: it {warning}"),
+        None if certificate["expires_at"].is_null() => {
+            "CERTIFICATE: there is none yet, and no handshake succeeds; the log says why".into()
+        }
+        None => format!(
+            "certificate: expires at {}",
+            output::time(certificate, "expires_at")
+        ),
+    })
 }
 
 /// A source that refuses, and what its sender makes of it.
@@ -299,6 +315,19 @@ mod tests {
         );
         let route = json!({ "subscription": "crm" });
         assert_eq!(notes(&route), ["the subscription \"crm\""]);
+    }
+
+    #[test]
+    fn the_certificate_is_told_of_where_there_is_tls() {
+        let told = |of: Value| beside_the_routes(&json!({ "certificate": of }));
+        assert_eq!(told(json!(null)), [""; 0]);
+        let at = "2026-11-24T03:41:12Z";
+        let good = told(json!({ "expires_at": at, "warning": null }));
+        assert_eq!(good, [format!("certificate: expires at {at}")]);
+        let bad = told(json!({ "expires_at": at, "warning": format!("expired at {at}") }));
+        assert_eq!(bad, [format!("CERTIFICATE: it expired at {at}")]);
+        let none = told(json!({ "expires_at": null, "warning": null }));
+        assert!(none[0].contains("none yet"), "{none:?}");
     }
 
     #[test]

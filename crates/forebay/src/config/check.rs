@@ -28,7 +28,7 @@ pub(super) fn check(
     build_destinations: bool,
 ) -> Result<Config, ConfigError> {
     let server = server(document, &file.server)?;
-    front::check(document, &file, build_destinations)?;
+    let of_the_front = front::check(document, &file, build_destinations)?;
     let at = |section: &'static str| {
         move |(key, reason): (&'static str, String)| document.error(&[section, key], reason)
     };
@@ -55,6 +55,7 @@ pub(super) fn check(
         build_destinations.then_some(&instance),
     )?;
     let mut warnings = weak_secrets(document, &file);
+    warnings.extend(of_the_front);
     warnings.extend(super::circles::circles(document, &file));
     Ok(Config {
         file: None,

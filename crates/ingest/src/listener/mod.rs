@@ -44,7 +44,7 @@ use arrival::Arrived;
 pub use arrival::Front;
 use guarded::{Activity, Guarded};
 pub use proxies::{ForwardedHeader, Proxies};
-pub use tls::{AcmeOptions, ClientAuth, Tls, TlsOptions, TlsVersion};
+pub use tls::{AcmeChallenge, AcmeOptions, ClientAuth, Tls, TlsOptions, TlsVersion};
 use transport::Transport;
 
 /// Said to a connection that is one too many.

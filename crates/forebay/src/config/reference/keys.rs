@@ -123,7 +123,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         title: "[server.tls.acme]",
         at: &["server", "tls", "acme"],
-        about: "A certificate that Forebay fetches, and renews after two thirds of its time: ACME with the challenge TLS-ALPN-01, for which the authority connects to port 443 of each domain. Account, certificate and key are in `data_dir`, below `acme`. What fails is logged, and tried again after two minutes and ever more rarely, on SIGHUP at once. Until the first certificate is there no handshake succeeds.",
+        about: "A certificate that Forebay fetches, and renews after two thirds of its time: ACME. The authority connects to port 443 of each domain, where the ingest listener answers its challenge (TLS-ALPN-01), or to port 80 (HTTP-01). Account, certificate and key are in `data_dir`, below `acme`. What fails is logged, and tried again after two minutes and ever more rarely, on SIGHUP at once. Until the first certificate is there no handshake succeeds.",
         keys: &[
             key("domains", "list of strings", "names in small letters, no wildcards; not with `cert_file`",
                 "What the certificate is for. None: no certificate is fetched.")
@@ -139,6 +139,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 .edges(&["\"https://ca.internal/acme/directory\""], &["\"http://ca.internal/directory\""]),
             key("directory_ca_file", "path", "PEM",
                 "Whom to trust to be that authority. Default: the machine's authorities."),
+            key("challenge", "string", "`\"tls-alpn-01\"`, `\"http-01\"`",
+                "How the authority is shown that the domains are yours. `tls-alpn-01` needs no other port than that of ingest; `http-01` is for where a proxy has port 443.")
+                .edges(&["\"http-01\""], &["\"dns-01\""]),
+            key("http_listen", "string", "an address and a port",
+                "Where `http-01` is answered: what port 80 of each domain leads to. Nothing listens there otherwise. It answers challenges of an order under way; all else is refused (400 `https-expected`). `trusted_proxies` and `proxy_protocol` hold here as well.")
+                .edges(&["\"127.0.0.1:8082\"", "\"[::]:80\""], &["\"80\"", "\"everywhere\""]),
         ],
     },
     Section {

@@ -1,10 +1,11 @@
 //! Connections that are opened and left alone, and bodies that are announced and held back.
 
+use testbed::hostile::{End, as_many_files_as_may_be, status, stranger};
 use testbed::{Result, until};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::{End, MIB, Siege, as_many_files_as_may_be, many, status, stranger};
+use super::{MIB, Siege, many};
 
 /// What an idle connection may cost.
 const IDLE: u64 = 8 << 10;
@@ -19,7 +20,7 @@ async fn open(siege: &Siege, count: usize) -> Vec<TcpStream> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_idle_connections_disturb_nobody() -> Result<()> {
-    as_many_files_as_may_be();
+    as_many_files_as_may_be()?;
     let count = many(2_000, 10_000);
     // They may all stay.
     let limits =
@@ -38,7 +39,7 @@ async fn thousands_of_idle_connections_disturb_nobody() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_cannot_take_all_connections() -> Result<()> {
-    as_many_files_as_may_be();
+    as_many_files_as_may_be()?;
     let siege = Siege::begin("max_connections = 1100\nheader_timeout = \"1h\"").await?;
     let mut held = open(&siege, 1_500).await;
     siege.the_honest_go_on(200).await?;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use testbed::Result;
+use testbed::hostile::{Attack, End, pester};
 
-use super::{Attack, End, MIB, Siege, pester};
+use super::{MIB, Siege};
 
 const POST: &str = "POST /in/other HTTP/1.1\r\nhost: x\r\n";
 const CHUNKED: &str = "POST /in/other HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -33,6 +34,7 @@ async fn attack(
         });
         siege.the_honest_go_on(200).await?;
         let ends = attack.end().await;
+        println!("{ends:?}");
         let told = |end: &End| statuses.iter().any(|status| *end == End::Told(*status));
         assert!(ends.keys().any(told), "{claim}: {ends:?}");
         assert!(

@@ -9,28 +9,19 @@ mod http1;
 mod http2;
 mod smuggling;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use testbed::Result;
 use testbed::judge::Judge;
 use testbed::postgres::{Options, Server};
 use testbed::process::{Forebay, Memory};
 use testbed::sender::Running;
-use testbed::{DEADLINE, Result};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::Duration;
 
 use crate::rig;
 use crate::wire::address;
 
 const MIB: u64 = 1 << 20;
-
-/// Between two attempts of a hostile client.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Besides the honest sender's source: one that anybody may post to, and of which nothing must be left.
 const OTHER: &str = r#"
@@ -107,113 +98,6 @@ impl Siege {
     }
 }
 
-/// A connection from elsewhere.
-async fn stranger(to: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(([127, 0, 0, 2], 0).into())?;
-    let stream = socket.connect(to).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// What became of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
-    /// The status of the answer.
-    Told(u16),
-    /// Closed or reset without one.
-    Cut,
-}
-
-/// Says `first`, then `more` again and again with pauses of `every`, until it is told something or cut off.
-async fn pester(
-    to: SocketAddr,
-    first: Vec<u8>,
-    more: Vec<u8>,
-    every: Duration,
-) -> std::io::Result<End> {
-    let (mut from, mut into) = stranger(to).await?.into_split();
-    let talking = async move {
-        into.write_all(&first).await?;
-        loop {
-            into.write_all(&more).await?;
-            tokio::time::sleep(every).await;
-        }
-    };
-    let talking = async {
-        let broken: std::io::Result<()> = talking.await;
-        drop(broken);
-        // Who can say no more still listens.
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = talking => unreachable!("it never ends by itself"),
-        end = tokio::time::timeout(DEADLINE, status(&mut from)) => {
-            Ok(end.expect("a hostile client is told something or cut off"))
-        }
-    }
-}
-
-/// The status of the first answer.
-async fn status(from: &mut (impl tokio::io::AsyncRead + Unpin)) -> End {
-    let mut said = [0; 12];
-    match from.read_exact(&mut said).await {
-        Ok(_) => {
-            let said = String::from_utf8_lossy(&said);
-            let status = said.strip_prefix("HTTP/1.1 ").map(str::parse);
-            let Some(Ok(status)) = status else {
-                panic!("{said:?}");
-            };
-            End::Told(status)
-        }
-        Err(_) => End::Cut,
-    }
-}
-
-/// Attempts that begin anew as soon as they end, so many beside each other.
-struct Attack {
-    stopped: Arc<AtomicBool>,
-    running: JoinSet<BTreeMap<End, u64>>,
-}
-
-impl Attack {
-    fn begin<A, F>(beside: usize, attempt: A) -> Self
-    where
-        A: Fn() -> F + Clone + Send + 'static,
-        F: Future<Output = std::io::Result<End>> + Send,
-    {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let mut running = JoinSet::new();
-        for _ in 0..beside {
-            let (stopped, attempt) = (Arc::clone(&stopped), attempt.clone());
-            running.spawn(async move {
-                let mut ends = BTreeMap::new();
-                while !stopped.load(Ordering::Relaxed) {
-                    let end = attempt().await.unwrap_or(End::Cut);
-                    *ends.entry(end).or_default() += 1;
-                    // All sides share the processors of one machine.
-                    tokio::time::sleep(PAUSE).await;
-                }
-                ends
-            });
-        }
-        Self { stopped, running }
-    }
-
-    /// How the attempts ended, after the last has.
-    async fn end(mut self) -> BTreeMap<End, u64> {
-        self.stopped.store(true, Ordering::Relaxed);
-        let mut ends = BTreeMap::new();
-        while let Some(one) = self.running.join_next().await {
-            for (end, count) in one.unwrap() {
-                *ends.entry(end).or_default() += count;
-            }
-        }
-        println!("{ends:?}");
-        ends
-    }
-}
-
 /// Under `FOREBAY_DEEP=1` there are more of them.
 fn many(usual: usize, deep: usize) -> usize {
     if std::env::var_os("FOREBAY_DEEP").is_some() {
@@ -221,12 +105,4 @@ fn many(usual: usize, deep: usize) -> usize {
     } else {
         usual
     }
-}
-
-/// Lets this process and those that it starts have as many files as they may.
-fn as_many_files_as_may_be() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).unwrap();
 }

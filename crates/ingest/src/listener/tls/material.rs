@@ -10,8 +10,9 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::Files;
+use super::expiry::Life;
 use super::options::{ClientAuth, TlsOptions, TlsVersion};
+use super::{Files, InForce};
 
 /// What is spoken within, by ALPN: HTTP/2 rather than HTTP/1.1.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -20,12 +21,10 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 ///
 /// # Errors
 /// The key and what is wrong with its file; never what is in it.
-pub(super) fn read(
-    options: &TlsOptions,
-    files: &Files,
-) -> Result<ServerConfig, (&'static str, String)> {
+pub(super) fn read(options: &TlsOptions, files: &Files) -> Result<InForce, (&'static str, String)> {
     let asked = asked(options)?;
     let certificates = certificates(&files.certificate).map_err(|reason| ("cert_file", reason))?;
+    let life = Life::of(&certificates);
     let key = key(&files.key).map_err(|reason| ("key_file", reason))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions: &[_] = match options.min_version {
@@ -68,7 +67,10 @@ pub(super) fn read(
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(config)
+    Ok(InForce {
+        config: Arc::new(config),
+        life,
+    })
 }
 
 /// The authorities of clients, if clients are asked.

@@ -4,6 +4,7 @@
 //! stays, and it is said once for each reason. Never says what is in a key.
 
 mod acme;
+mod expiry;
 mod material;
 mod options;
 mod validity;
@@ -13,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use domain::Clock;
+use domain::{Clock, Timestamp};
 use rustls::ServerConfig;
 
-use acme::Acme;
-pub use acme::AcmeOptions;
 pub(super) use acme::Challenges;
+use acme::{Acme, HttpChallenges};
+pub use acme::{AcmeChallenge, AcmeOptions};
+use expiry::{Life, Said};
 pub use options::{ClientAuth, TlsOptions, TlsVersion};
 
 /// How often it is looked whether the files have changed.
@@ -41,8 +43,17 @@ pub struct Tls {
     files: Files,
     acme: Option<Acme>,
     /// `None` until the first one has been fetched.
-    current: RwLock<Option<Arc<ServerConfig>>>,
+    current: RwLock<Option<InForce>>,
     read: Mutex<Read>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What connections are served with.
+#[derive(Debug, Clone)]
+struct InForce {
+    config: Arc<ServerConfig>,
+    /// `None`: it cannot be read from the certificates.
+    life: Option<Life>,
 }
 
 /// What was read last.
@@ -66,7 +77,7 @@ impl Tls {
     ) -> Result<Arc<Self>, (&'static str, String)> {
         options.validate()?;
         let acme = options.acme.is_on();
-        let acme = acme.then(|| Acme::new(&options.acme, data_dir, clock));
+        let acme = acme.then(|| Acme::new(&options.acme, data_dir, Arc::clone(&clock)));
         let acme = acme
             .transpose()
             .map_err(|reason| ("acme.domains", reason))?;
@@ -81,7 +92,7 @@ impl Tls {
         // Ahead of reading: what changes meanwhile is read once more.
         let stamps = stamps(options, &files);
         let config = match material::read(options, &files) {
-            Ok(config) => Some(Arc::new(config)),
+            Ok(read) => Some(read),
             // What of it is the operator's is in order; the rest will be fetched.
             Err(_) if acme.is_some() => {
                 material::asked(options)?;
@@ -95,18 +106,41 @@ impl Tls {
             acme,
             current: RwLock::new(config),
             read: Mutex::new(Read { stamps, said: None }),
+            clock,
         }))
     }
 
     /// What a connection that comes now is served with; `None`: there is no certificate yet.
     pub(super) fn current(&self) -> Option<Arc<ServerConfig>> {
+        self.in_force(|current| Arc::clone(&current.config))
+    }
+
+    /// When the certificate in force expires, or the first of those sent with it; `None`: there is none yet.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.in_force(|current| current.life)??.last())
+    }
+
+    /// What is to be said of the certificate in force, if it has expired or soon will.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let life = self.in_force(|current| current.life)??;
+        life.warning(self.clock.now())
+    }
+
+    fn in_force<T>(&self, of: impl Fn(&InForce) -> T) -> Option<T> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.clone()
+        current.as_ref().map(of)
     }
 
     /// What the authority is answered that a certificate is fetched from, if one is.
     pub(super) fn challenges(&self) -> Option<&Challenges> {
-        self.acme.as_ref().map(Acme::challenges)
+        self.acme.as_ref().and_then(Acme::challenges)
+    }
+
+    /// What an authority is answered by plain HTTP, if it asks that way.
+    fn http_challenges(&self) -> Option<&HttpChallenges> {
+        self.acme.as_ref().and_then(Acme::http_challenges)
     }
 
     /// Reads the files again.
@@ -145,9 +179,9 @@ impl Tls {
     }
 
     fn replace(&self, read: &mut Read, stamps: Stamps) -> Result<(), String> {
-        let config = material::read(&self.options, &self.files);
-        let config = config.map_err(|(key, reason)| format!("{key}: {reason}"))?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
+        let current = material::read(&self.options, &self.files);
+        let current = current.map_err(|(key, reason)| format!("{key}: {reason}"))?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(current);
         *read = Read { stamps, said: None };
         Ok(())
     }
@@ -166,9 +200,14 @@ impl Tls {
         tokio::join!(fetching, Arc::clone(&self).watch_files());
     }
 
-    /// Looks every now and then whether the files have changed.
+    /// Looks every now and then whether the files have changed, and whether what is in force ends soon.
     async fn watch_files(self: Arc<Self>) {
+        let mut said = Said::None;
         loop {
+            let life = self.in_force(|current| current.life).flatten();
+            if let Some(warning) = expiry::due(life, self.clock.now(), &mut said) {
+                tracing::warn!("the certificate of server.tls {warning}");
+            }
             tokio::time::sleep(LOOK).await;
             let tls = Arc::clone(&self);
             if let Err(error) = tokio::task::spawn_blocking(move || tls.look()).await {

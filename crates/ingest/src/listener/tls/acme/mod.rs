@@ -1,11 +1,13 @@
-//! A certificate that Forebay fetches and renews itself: ACME (RFC 8555) with TLS-ALPN-01 (RFC 8737).
+//! A certificate that Forebay fetches and renews itself: ACME (RFC 8555) with TLS-ALPN-01 (RFC 8737) or HTTP-01.
 //!
 //! The certificate lies in a file of the data directory and is in force like any other file of TLS. It is renewed after
 //! two thirds of its time. What fails is said and tried again, ever more rarely; the certificate in force stays.
 
 mod challenge;
+mod http_challenge;
 mod options;
 mod order;
+mod proof;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -19,9 +21,11 @@ use tokio::sync::Notify;
 use webpki::EndEntityCert;
 
 pub(in crate::listener) use challenge::Challenges;
-pub use options::AcmeOptions;
+pub(super) use http_challenge::HttpChallenges;
+pub use options::{AcmeChallenge, AcmeOptions};
 
 use super::validity::validity;
+use proof::Proof;
 use store::Store;
 
 /// The longest that it is slept without looking at the clock, which may jump.
@@ -40,7 +44,7 @@ pub(super) struct Acme {
     options: AcmeOptions,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
-    challenges: Arc<Challenges>,
+    proof: Proof,
     asked: Notify,
 }
 
@@ -58,7 +62,7 @@ impl Acme {
             options: options.clone(),
             store: Arc::new(Store::new(data_dir, &options.directory)),
             clock,
-            challenges: Arc::new(Challenges::new().map_err(|error| error.to_string())?),
+            proof: Proof::new(options.challenge).map_err(|error| error.to_string())?,
             asked: Notify::new(),
         })
     }
@@ -68,8 +72,20 @@ impl Acme {
         self.store.certificate()
     }
 
-    pub(super) fn challenges(&self) -> &Challenges {
-        &self.challenges
+    /// What is answered in a handshake, if that is the challenge.
+    pub(super) const fn challenges(&self) -> Option<&Challenges> {
+        match &self.proof {
+            Proof::Tls(challenges) => Some(challenges),
+            Proof::Http(_) => None,
+        }
+    }
+
+    /// What is answered by plain HTTP, if that is the challenge.
+    pub(super) const fn http_challenges(&self) -> Option<&HttpChallenges> {
+        match &self.proof {
+            Proof::Http(challenges) => Some(challenges),
+            Proof::Tls(_) => None,
+        }
     }
 
     /// Does not rest any longer if something is to be done.
@@ -93,9 +109,9 @@ impl Acme {
             if !self.until_due().is_zero() {
                 continue;
             }
-            let order = order::certificate(&self.options, &self.store, &self.challenges);
+            let order = order::certificate(&self.options, &self.store, &self.proof);
             let outcome = tokio::time::timeout(ORDER, order).await;
-            self.challenges.clear();
+            self.proof.clear();
             match outcome.unwrap_or(Err(order::Error::TooSlow)) {
                 Ok(()) => {
                     failures = 0;

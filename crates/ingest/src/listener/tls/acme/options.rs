@@ -1,5 +1,6 @@
 //! What an operator can set of ACME: the `[server.tls.acme]` section.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcmeOptions {
-    /// What the certificate is for. The authority connects to port 443 of each.
+    /// What the certificate is for. The authority connects to port 443 of each, or to port 80 for HTTP-01.
     pub domains: Vec<String>,
     /// Whether the terms of the authority are accepted. They must be.
     pub accept_terms: bool,
@@ -18,6 +19,22 @@ pub struct AcmeOptions {
     pub directory: String,
     /// Whom to trust to be it, if not the machine's authorities.
     pub directory_ca_file: Option<PathBuf>,
+    /// How the authority is shown that the domains are ours. Default `"tls-alpn-01"`.
+    pub challenge: AcmeChallenge,
+    /// Where HTTP-01 is answered: what port 80 of each domain leads to. Default `"0.0.0.0:80"`.
+    pub http_listen: String,
+}
+
+/// How an authority is shown that a domain is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AcmeChallenge {
+    /// In a handshake at the ingest listener, which port 443 leads to.
+    #[default]
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// By plain HTTP, at a port of its own, which port 80 leads to.
+    #[serde(rename = "http-01")]
+    Http01,
 }
 
 impl Default for AcmeOptions {
@@ -28,6 +45,8 @@ impl Default for AcmeOptions {
             email: None,
             directory: "https://acme-v02.api.letsencrypt.org/directory".into(),
             directory_ca_file: None,
+            challenge: AcmeChallenge::default(),
+            http_listen: "0.0.0.0:80".into(),
         }
     }
 }
@@ -37,6 +56,13 @@ impl AcmeOptions {
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.domains.is_empty()
+    }
+
+    /// Where HTTP-01 is answered, if it is.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        let answered = self.is_on() && self.challenge == AcmeChallenge::Http01;
+        answered.then(|| self.http_listen.parse().ok()).flatten()
     }
 
     /// Checks the values.
@@ -60,6 +86,10 @@ impl AcmeOptions {
                 "acme.email",
                 "must be an address, as in \"ops@example.com\"".into(),
             ));
+        }
+        if self.http_listen.parse::<SocketAddr>().is_err() {
+            let reason = "must be an address and a port, as in \"0.0.0.0:80\" or \"[::]:80\"";
+            return Err(("acme.http_listen", reason.into()));
         }
         if self.is_on() && !self.accept_terms {
             let reason = "must be true: the authority gives certificates only to who accepts its terms of service";

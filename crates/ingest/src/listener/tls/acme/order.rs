@@ -9,16 +9,16 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{
-    Account, AccountBuilder, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier,
-    NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AccountBuilder, AccountCredentials, AuthorizationStatus, Identifier, NewAccount,
+    NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::challenge::Challenges;
 use super::options::AcmeOptions;
+use super::proof::Proof;
 use super::store::Store;
 
 /// How long the authority may take for each step.
@@ -29,10 +29,10 @@ const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_mins(2))
 pub(super) enum Error {
     #[error("the authority: {0}")]
     Authority(#[from] instant_acme::Error),
-    #[error("the authority does not offer tls-alpn-01 for {0}")]
-    NoChallenge(String),
-    #[error("the authority did not find that {0} are ours: does port 443 of each lead here?")]
-    NotOurs(String),
+    #[error("the authority does not offer {0} for {1}; server.tls.acme.challenge chooses another")]
+    NoChallenge(&'static str, String),
+    #[error("the authority did not find that {0} are ours: does port {1} of each lead here?")]
+    NotOurs(String, u16),
     #[error("the authority did not come to an end in time")]
     TooSlow,
     #[error("a certificate could not be made: {0}")]
@@ -52,7 +52,7 @@ pub(super) enum Error {
 pub(super) async fn certificate(
     options: &AcmeOptions,
     store: &Arc<Store>,
-    challenges: &Challenges,
+    proof: &Proof,
 ) -> Result<(), Error> {
     let account = account(options, store).await?;
     let domains: Vec<_> = options
@@ -62,9 +62,10 @@ pub(super) async fn certificate(
         .map(Identifier::Dns)
         .collect();
     let mut order = account.new_order(&NewOrder::new(&domains)).await?;
-    prove(&mut order, challenges).await?;
+    prove(&mut order, proof).await?;
     if order.poll_ready(&PATIENCE).await? != OrderStatus::Ready {
-        return Err(Error::NotOurs(options.domains.join(", ")));
+        let (_, port) = proof.name_and_port();
+        return Err(Error::NotOurs(options.domains.join(", "), port));
     }
     let key = Secret::new(order.finalize().await?);
     let chain = order.poll_certificate(&PATIENCE).await?;
@@ -72,7 +73,7 @@ pub(super) async fn certificate(
 }
 
 /// Says for each domain that it may be looked at, once it is answered for.
-async fn prove(order: &mut Order, challenges: &Challenges) -> Result<(), Error> {
+async fn prove(order: &mut Order, proof: &Proof) -> Result<(), Error> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
@@ -80,9 +81,10 @@ async fn prove(order: &mut Order, challenges: &Challenges) -> Result<(), Error> 
             continue;
         }
         let domain = authorization.identifier().to_string();
-        let challenge = authorization.challenge(ChallengeType::TlsAlpn01);
-        let mut challenge = challenge.ok_or_else(|| Error::NoChallenge(domain.clone()))?;
-        challenges.answer(&domain, challenge.key_authorization().digest().as_ref())?;
+        let challenge = authorization.challenge(proof.kind());
+        let none = || Error::NoChallenge(proof.name_and_port().0, domain.clone());
+        let mut challenge = challenge.ok_or_else(none)?;
+        proof.answer(&domain, &challenge.token, &challenge.key_authorization())?;
         challenge.set_ready().await?;
     }
     Ok(())
