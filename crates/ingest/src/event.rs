@@ -92,7 +92,8 @@ impl<'r> Unverified<'r> {
             body: self.body.clone(),
             only: None,
         };
-        let events = match &self.source.split {
+        let split = self.source.split.as_ref();
+        let events = match split.filter(|split| split.is_for(&self.head.headers)) {
             None => vec![whole],
             Some(split) => self.items(&whole, &identity, split)?,
         };

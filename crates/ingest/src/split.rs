@@ -34,6 +34,7 @@ pub(crate) fn items(body: &Bytes, split: &Split) -> Result<Vec<Bytes>, NotSplit>
     let items = match split {
         Split::Lines => lines(body)?,
         Split::Array(pointer) => array(body, pointer)?,
+        Split::Batch(_) => array(body, "")?,
     };
     if items.len() > MOST {
         return Err(NotSplit::TooMany);
