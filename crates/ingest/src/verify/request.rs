@@ -54,6 +54,12 @@ pub enum Refusal {
     /// The signed time is too far from ours.
     #[error("timestamp outside the tolerance")]
     Stale,
+    /// The signed time is in milliseconds where the scheme has seconds.
+    #[error("timestamp in milliseconds, and not in seconds since 1970")]
+    Milliseconds,
+    /// A challenge came without the token that we agreed on, or with another.
+    #[error("verify_token wrong")]
+    Token,
     /// It is signed, but not for us: another account, topic or webhook.
     #[error("signed for somebody else")]
     Foreign,

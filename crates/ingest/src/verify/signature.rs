@@ -174,8 +174,10 @@ pub(super) fn recent(
     tolerance: HumanDuration,
 ) -> Result<(), Refusal> {
     let second: i64 = seconds.parse().map_err(|_| Refusal::Malformed)?;
-    if now.as_second().abs_diff(second) > tolerance.0.as_secs() {
-        return Err(Refusal::Stale);
+    let near = |second: i64| now.as_second().abs_diff(second) <= tolerance.0.as_secs();
+    match near(second) {
+        true => Ok(()),
+        false if near(second / 1000) => Err(Refusal::Milliseconds),
+        false => Err(Refusal::Stale),
     }
-    Ok(())
 }
