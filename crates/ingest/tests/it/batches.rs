@@ -86,17 +86,17 @@ async fn one_bad_item_refuses_the_request_whole_and_says_which() {
             r#"{"entries":[{"id":"a"},null]}"#,
             400,
             "bad-item",
-            "item 1",
+            "item 2, counted from 1, is null",
         ),
-        ("lines", "{}\n{}\n{,}", 400, "bad-item", "item 2"),
+        ("lines", "{}\n\n{,}", 400, "bad-item", "line 3"),
         (
             "entries",
             r#"{"entries":{}}"#,
             400,
             "not-a-batch",
-            "no array",
+            "no array at \"/entries\"",
         ),
-        ("whole", "not json", 400, "not-a-batch", "no array"),
+        ("whole", "not json", 400, "not-a-batch", "not JSON"),
         ("hubspot", "[]", 401, "not-verified", "does not prove"),
     ] {
         let answer = door
