@@ -89,7 +89,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "forebay_source_retry_window_left",
-            "How long the sender of a source that refuses for trouble of Forebay's own will still try again what was refused first; not there while nothing is refused",
+            "How long the sender of the source will still try again what was refused first, and not there while nothing is refused",
             Unit::Seconds,
             metrics.window_left.clone(),
         );

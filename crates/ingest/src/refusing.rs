@@ -12,9 +12,6 @@ use crate::refusal::Refused;
 use crate::service::Ingest;
 use crate::source::Source;
 
-/// Letters of a path that the log shows.
-const PATH_SHOWN: usize = 200;
-
 /// How often it is looked at what time alone brings.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -52,8 +49,7 @@ impl Ingest {
     ) -> Answer {
         self.note_refused(source, refused);
         if tracing::enabled!(tracing::Level::DEBUG) {
-            let name = source.map_or(UNKNOWN_SOURCE, |source| source.name.as_str());
-            tell(name, refused, head, peer);
+            tell(source, refused, head, peer);
         }
         answer::refused(source, refused)
     }
@@ -73,11 +69,12 @@ impl Ingest {
 }
 
 /// A line of the log for those who look for one request: where it came from, and on which path.
-fn tell(name: &str, refused: &Refused, head: &Parts, peer: &Peer) {
+fn tell(source: Option<&Source>, refused: &Refused, head: &Parts, peer: &Peer) {
+    let name = source.map_or(UNKNOWN_SOURCE, |source| source.name.as_str());
     // A request that was verified has given its headers to its events, and a proxy's word with them.
     let client = (!head.headers.is_empty()).then(|| peer.origin_text(&head.headers));
-    // The query may hold a credential, and a path of no source is as long as somebody likes.
-    let path: String = head.uri.path().chars().take(PATH_SHOWN).collect();
+    // The configuration's words. A path of no source is the sender's, and so is a query.
+    let path = source.map(|_| head.uri.path());
     let reason = refused.reason().unwrap_or_else(|| refused.in_words());
     tracing::debug!(source = %name, code = refused.code(), reason, client, path, "refused");
 }

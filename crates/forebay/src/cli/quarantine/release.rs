@@ -49,6 +49,11 @@ pub fn run(args: &Args) -> Outcome {
     if args.json {
         output::json_lines([&answer])?;
     } else {
+        if let Some(source) = args.select.source.as_ref().filter(|_| is_nothing(&answer)) {
+            return Ok(output::line(&format!(
+                "nothing is in quarantine of source {source}"
+            ))?);
+        }
         for line in lines(&answer, args.dry_run) {
             output::line(&line)?;
         }
@@ -82,6 +87,12 @@ async fn all(client: &Client, mut request: Value) -> Outcome<Value> {
             _ => return Ok(sums),
         }
     }
+}
+
+/// Whether there was nothing to be released.
+fn is_nothing(answer: &Value) -> bool {
+    let none = |name: &&str| answer[*name].as_u64().is_none_or(|count| count == 0);
+    COUNTS.iter().all(none) && answer["not_taken"].as_array().is_none_or(Vec::is_empty)
 }
 
 /// What it came to, then what became of each, as far as that is readable.
