@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::ports::{Durability, Import, ImportStatus, Refusing, RouteStatus, Sources};
+use domain::ports::{Durability, Import, ImportStatus, Refusing, RouteStatus, Sources, TurnedAway};
 use domain::{RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
@@ -31,6 +31,8 @@ pub(crate) struct Status {
     queues: Vec<Queue>,
     /// The sources that refuse events for trouble of our own, and what that means for their senders.
     refusing: Vec<RefusingSource>,
+    /// What sources turned away of late for reasons of their own.
+    turned_away: Vec<OfSource>,
     /// The imports that run.
     imports: Vec<Import>,
     routes: Vec<RouteView>,
@@ -51,6 +53,13 @@ struct RefusingSource {
     source: SourceName,
     #[serde(flatten)]
     refusing: Refusing,
+}
+
+#[derive(Debug, Serialize)]
+struct OfSource {
+    source: SourceName,
+    #[serde(flatten)]
+    turned_away: TurnedAway,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +94,7 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<Status> {
         findings: findings(&routes),
         queues: queues(&*ports.sources),
         refusing: refusing(&*ports.sources),
+        turned_away: turned_away(&*ports.sources),
         imports: ports.imports.list().into_iter().filter(runs).collect(),
         routes: routes::views(ports, routes).await,
     })
@@ -112,6 +122,19 @@ fn refusing(sources: &dyn Sources) -> Vec<RefusingSource> {
         })
     });
     refusing.collect()
+}
+
+fn turned_away(sources: &dyn Sources) -> Vec<OfSource> {
+    let sources = sources.statuses().into_iter();
+    let runs = sources.flat_map(|status| {
+        let source = status.name;
+        let of = move |turned_away| OfSource {
+            source: source.clone(),
+            turned_away,
+        };
+        status.turned_away.into_iter().map(of)
+    });
+    runs.collect()
 }
 
 fn runs(import: &Import) -> bool {

@@ -13,6 +13,8 @@ use cel::{Context, ExecutionError, IdedExpr, Program, Value};
 use domain::ports::RouteRecord;
 use domain::{Event, RouteId, SourceName};
 
+use crate::mistakes;
+
 /// What an expression may speak of.
 const VARIABLES: [&str; 6] = ["source", "type", "method", "path", "headers", "body"];
 
@@ -54,6 +56,7 @@ impl Filter {
             let known = VARIABLES.join(", ");
             return Err(format!("speaks of {variable:?}, and there is only {known}"));
         }
+        mistakes::none_in(program.expression(), &own)?;
         let speaks_of = VARIABLES.map(|name| references.has_variable(name));
         let filter = Self {
             text: text.to_owned(),
@@ -108,31 +111,12 @@ impl Filter {
 
 /// The names that `exists`, `map` and the like give to items.
 fn loop_variables<'e>(expression: &'e IdedExpr, names: &mut Vec<&'e str>) {
-    match &expression.expr {
-        Expr::Call(call) => {
-            for part in call.target.as_deref().into_iter().chain(&call.args) {
-                loop_variables(part, names);
-            }
-        }
-        Expr::Comprehension(over) => {
-            names.push(&over.iter_var);
-            names.extend(over.iter_var2.as_deref());
-            for part in [
-                &over.iter_range,
-                &over.loop_cond,
-                &over.loop_step,
-                &over.result,
-            ] {
-                loop_variables(part, names);
-            }
-        }
-        Expr::List(list) => {
-            for part in &list.elements {
-                loop_variables(part, names);
-            }
-        }
-        Expr::Select(select) => loop_variables(&select.operand, names),
-        _ => {}
+    if let Expr::Comprehension(over) = &expression.expr {
+        names.push(&over.iter_var);
+        names.extend(over.iter_var2.as_deref());
+    }
+    for part in mistakes::parts(expression) {
+        loop_variables(part, names);
     }
 }
 

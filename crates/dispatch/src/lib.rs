@@ -19,6 +19,7 @@ mod control;
 mod export;
 mod filter;
 pub mod metrics;
+mod mistakes;
 pub mod options;
 mod outbox;
 mod recovery;

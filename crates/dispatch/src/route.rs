@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::backlog::Backlog;
 use crate::board::Board;
-use crate::burials::Burials;
+use crate::burials::{Burials, Line};
 use crate::export::{Target, TargetSpec};
 use crate::filter::{Filter, Wanted};
 use crate::metrics::RouteMetrics;
@@ -224,7 +224,17 @@ impl Route {
     /// Tells the log of dead letters that it has not told of, if a line is due.
     pub(crate) fn tell_burials(&self) {
         let due = self.burials().due(Instant::now());
-        for line in due {
+        self.log_burials(due);
+    }
+
+    /// Tells all of them, before nobody does any more.
+    pub(crate) fn tell_last_burials(&self) {
+        let rest = self.burials().rest(Instant::now());
+        self.log_burials(rest);
+    }
+
+    fn log_burials(&self, lines: Vec<Line>) {
+        for line in lines {
             tracing::warn!(route = %self.name, reason = line.reason.as_str(), count = line.count, code = line.code,
                 "events were given up on, and are dead letters now");
         }
@@ -235,8 +245,10 @@ impl Route {
         if !buries.is_empty() {
             self.buried
                 .send_modify(|count| *count += buries.len() as u64);
-            self.burials().add(buries);
-            self.tell_burials();
+            let (mut burials, now) = (self.burials(), Instant::now());
+            for bury in buries {
+                burials.add(bury.reason, &bury.cause.code, now);
+            }
         }
         for bury in buries {
             match bury.reason {

@@ -111,6 +111,9 @@ impl Settler {
         }
         self.rows_again = None;
         let _ = self.commit().await;
+        for part in &self.parts {
+            part.route.tell_last_burials();
+        }
     }
 
     fn change(&mut self, change: Change) {
@@ -123,7 +126,9 @@ impl Settler {
     /// After a commit: what state did not take of a route that goes is as if the process had ended before it.
     fn let_go(&mut self) {
         for (name, done) in self.leaving.drain(..) {
-            self.parts.retain(|part| part.route.name != name);
+            for gone in self.parts.extract_if(.., |part| part.route.name == name) {
+                gone.route.tell_last_burials();
+            }
             // Whoever asked may have gone.
             let _ = done.send(());
         }

@@ -12,6 +12,7 @@ use http::request;
 
 use crate::json;
 use crate::refusal::Refused;
+use crate::release::QUARANTINE_ID;
 use crate::source::{Dedup, Source};
 use crate::split;
 use crate::verify::{ClientCertificate, Consumed, Handshake, Identity, Received, Refusal, Split};
@@ -92,7 +93,8 @@ impl<'r> Unverified<'r> {
             body: self.body.clone(),
             only: None,
         };
-        let events = match &self.source.split {
+        let split = self.source.split.as_ref();
+        let events = match split.filter(|split| split.is_for(&self.head.headers)) {
             None => vec![whole],
             Some(split) => self.items(&whole, &identity, split)?,
         };
@@ -242,13 +244,26 @@ impl<'r> Verified<'r> {
             .sum()
     }
 
-    /// Gives a key to each that has none: that of its place in the request, which was kept under this id.
-    pub(crate) fn keyed_by(mut self, kept: EventId) -> Self {
+    /// Puts the id that the request was kept under to each, and gives a key to each that has none: that of its place in
+    /// the request.
+    pub(crate) fn out_of_quarantine(mut self, kept: EventId) -> Self {
         let source = self.source.name.as_str();
+        let text = kept.to_string();
+        let headers = self.events.first().map(|event| {
+            let others = event
+                .headers
+                .iter()
+                .filter(|header| header.name != QUARANTINE_ID);
+            let others = others.map(|header| (header.name, header.value));
+            others
+                .chain([(QUARANTINE_ID, text.as_bytes())])
+                .collect::<Headers>()
+        });
         for (at, event) in self.events.iter_mut().enumerate() {
             let place = (at as u64).to_le_bytes();
             let own = || key(source, [&b"quarantine"[..], kept.as_bytes(), &place]);
             event.dedup.get_or_insert_with(own);
+            event.headers = headers.clone().unwrap_or_default();
         }
         self
     }

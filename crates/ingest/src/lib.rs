@@ -32,12 +32,14 @@ mod quarantine;
 mod queue;
 mod rate;
 mod refusal;
+mod refusing;
 mod release;
 mod returning;
 mod sender_patience;
 mod service;
 mod source;
 mod split;
+mod turned_away;
 pub mod verify;
 
 /// What the fuzz targets reach into.
@@ -77,7 +79,7 @@ pub use listener::{
 };
 pub use metrics::Metrics;
 pub use network::Network;
-pub use options::{SourceOptions, check_paths};
+pub use options::{SourceOptions, SplitOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
 pub use rate::RateLimitOptions;
 pub use returning::ReturnPorts;

@@ -89,19 +89,26 @@ impl Metrics {
         );
         registry.register_with_unit(
             "forebay_source_retry_window_left",
-            "How long the sender of the source will still try again what was refused first, or its whole window while nothing is",
+            "How long the sender of the source will still try again what was refused first, and not there while nothing is refused",
             Unit::Seconds,
             metrics.window_left.clone(),
         );
         metrics
     }
 
-    /// Shows how long a source's sender will still try.
-    pub(crate) fn show_window_left(&self, source: &SourceName, seconds: f64) {
+    /// Shows how long a source's sender will still try; `None`: nothing of it is refused, and there is nothing to show.
+    pub(crate) fn show_window_left(&self, source: &SourceName, seconds: Option<f64>) {
         let label = SourceLabel {
             source: source.to_string(),
         };
-        self.window_left.get_or_create(&label).set(seconds);
+        match seconds {
+            Some(seconds) => {
+                self.window_left.get_or_create(&label).set(seconds);
+            }
+            None => {
+                self.window_left.remove(&label);
+            }
+        }
     }
 
     /// The counters of what never becomes a request, shown from the start.

@@ -101,6 +101,7 @@ impl Ingest {
         let kept = pin!(self.keep(request, place));
         let waited = peer.patience.wait(self.ack_timeout(), kept).await;
         waited.unwrap_or_else(|| Err(Refused::NotKept("not in time".into())))?;
+        source.note_quarantined(refusal, received_at);
         tracing::debug!(source = %source.name, reason = %refusal, "quarantined");
         Ok(answer::quarantined(id))
     }

@@ -102,8 +102,8 @@ impl Refused {
             Self::BodyTooSlow => "body-too-slow",
             Self::BodyUnreadable => "body-unreadable",
             Self::NotJson => "not-json",
-            Self::NotSplit(NotSplit::NoArray) => "not-a-batch",
-            Self::NotSplit(NotSplit::Bad(_)) => "bad-item",
+            Self::NotSplit(NotSplit::NotJson | NotSplit::NoArray(_)) => "not-a-batch",
+            Self::NotSplit(NotSplit::Bad { .. }) => "bad-item",
             Self::NotSplit(NotSplit::TooMany) => "too-many-items",
             Self::NotVerified(_) => "not-verified",
             Self::NoCertificate => "no-certificate",
@@ -115,6 +115,16 @@ impl Refused {
             Self::Append(error) => error.code(),
             Self::NoRoom(_) => "no-room",
             Self::NotKept(_) => "not-kept",
+        }
+    }
+
+    /// What was wrong with the request itself, for our own log and `status`: what its sender is not told of a proof,
+    /// and where in a body something is that is no event. Nothing of the request.
+    pub(crate) fn reason(&self) -> Option<String> {
+        match self {
+            Self::NotVerified(refusal) => Some(refusal.to_string()),
+            Self::NotSplit(why) => Some(why.to_string()),
+            _ => None,
         }
     }
 

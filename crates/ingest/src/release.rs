@@ -3,19 +3,21 @@
 //! A release goes a request's whole way again, certificate, scheme, splitting, admission, as of when it was received. A
 //! request leaves the quarantine only after its events are durable; a crash between the two is harmless, since each of
 //! its events has a key, if only that of its place in quarantine, and is known as a repeat the next time.
+//!
+//! The id that its sender was told goes with its events, as a header, so that each of the two leads to the other.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::ports::{
-    AppendError, QuarantineCount, QuarantineQuery, QuarantineSelection, Quarantined, ReleaseError,
-    ReleaseSpan, Released, Releases,
+    AppendError, NotReleased, QuarantineCount, QuarantineQuery, QuarantineSelection, Quarantined,
+    ReleaseError, ReleaseSpan, Released, ReleasedAs, Releases,
 };
 use domain::{EventId, SourceName};
 use futures_util::future::join_all;
 use http::request::Parts;
 use http::uri::{self, PathAndQuery};
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 
 use crate::answer::Admitted;
 use crate::event::{Unverified, Verified};
@@ -32,6 +34,9 @@ const AT_ONCE: usize = 32;
 
 /// Bytes of them, unless one alone is larger.
 const BYTES_AT_ONCE: usize = 8 << 20;
+
+/// The header of a released event that has the id its sender was told.
+pub(crate) const QUARANTINE_ID: &str = "forebay-quarantine-id";
 
 /// A request as it came, built from what was kept of it.
 struct Rebuilt {
@@ -76,7 +81,7 @@ impl Rebuilt {
             // A challenge, which is over. It was none that its scheme knew when it came.
             return Err(Refusal::Stale.into());
         }
-        Ok(request.verify()?.keyed_by(self.kept.id))
+        Ok(request.verify()?.out_of_quarantine(self.kept.id))
     }
 }
 
@@ -89,6 +94,7 @@ impl Releases for Ingest {
         dry_run: bool,
     ) -> Result<Released, ReleaseError> {
         let _one_at_a_time = self.releasing.lock().await;
+        let asked_for = matches!(selection, QuarantineSelection::Ids(_));
         let (ids, next) = match selection {
             QuarantineSelection::Ids(ids) => (ids, None),
             QuarantineSelection::Source(name) => {
@@ -105,6 +111,7 @@ impl Releases for Ingest {
         let (mut some, mut bytes) = (Vec::new(), 0);
         for id in ids {
             let Some(kept) = self.ports.quarantine.get(id).await? else {
+                released.unknown += u64::from(asked_for);
                 continue;
             };
             bytes += kept.event.weight();
@@ -117,14 +124,10 @@ impl Releases for Ingest {
         }
         self.release_some(some, dry_run, &mut released).await?;
         if !dry_run {
-            let Released {
-                verified,
-                still_invalid,
-                ..
-            } = released;
             tracing::info!(
-                verified,
-                still_invalid,
+                verified = released.verified,
+                still_invalid = released.still_invalid,
+                not_taken = released.not_taken.len(),
                 "an operator released from quarantine"
             );
         }
@@ -226,54 +229,74 @@ impl Ingest {
         dry_run: bool,
         released: &mut Released,
     ) -> Result<(), ReleaseError> {
-        let all = some.len() as u64;
-        let rebuilt = some.into_iter().filter_map(|kept| Rebuilt::of(self, kept));
-        let mut rebuilt: Vec<Rebuilt> = rebuilt.collect();
-        let mut verified = Vec::with_capacity(rebuilt.len());
-        for request in &mut rebuilt {
+        let (mut requests, mut reasons) = (Vec::with_capacity(some.len()), Vec::new());
+        for kept in some {
+            let id = kept.id;
+            match Rebuilt::of(self, kept) {
+                Some(request) => requests.push(request),
+                None => released
+                    .not_taken
+                    .push(not_taken(id, &Refused::SourceRemoved)),
+            }
+        }
+        let mut verified = Vec::with_capacity(requests.len());
+        for request in &mut requests {
             let (id, name) = (request.kept.id, request.source.name.clone());
+            let before = request.kept.reason.clone();
             match request.verify(self).await {
                 Ok(events) => verified.push((id, name, events)),
                 Err(refused) => {
                     tracing::debug!(%id, source = %name, code = refused.code(), "it stays in quarantine");
+                    let reason = reason(&refused).filter(|reason| *reason != before);
+                    reasons.extend(reason.map(|reason| (id, reason)));
+                    match refused {
+                        Refused::NotVerified(_) => released.still_invalid += 1,
+                        other => released.not_taken.push(not_taken(id, &other)),
+                    }
                 }
             }
         }
         if dry_run {
             released.verified += verified.len() as u64;
-            released.still_invalid += all - verified.len() as u64;
             return Ok(());
         }
         let admissions = verified.into_iter().map(|(id, name, events)| async move {
-            (id, self.admit_released(&name, events).await)
+            let admitted = self.admit_released(&name, events).await;
+            (id, name, admitted)
         });
         let (mut done, mut trouble) = (Vec::new(), None);
-        for (id, admitted) in join_all(admissions).await {
+        for (id, source, admitted) in join_all(admissions).await {
             match admitted {
                 Ok(admitted) => {
                     let known = |one: &Admitted| matches!(one, Admitted::Duplicate(_));
                     released.repeats +=
                         u64::from(!admitted.is_empty() && admitted.iter().all(known));
+                    if let Some(first) = admitted.first() {
+                        let (event, events) = (first.id(), admitted.len() as u64);
+                        tracing::info!(%source, %id, %event, events, "released from quarantine");
+                        released.events.push(ReleasedAs { id, event, events });
+                    }
                     done.push(id);
                 }
                 // It never will be taken, and the others should be.
-                Err(Refused::Append(AppendError::TooLarge { .. })) => {}
+                Err(refused @ Refused::Append(AppendError::TooLarge { .. })) => {
+                    released.not_taken.push(not_taken(id, &refused));
+                }
                 Err(refused) => trouble = Some(refused),
             }
         }
-        let so_many = done.len() as u64;
         self.take_out(&done).await?;
-        released.verified += so_many;
+        released.verified += done.len() as u64;
+        if !reasons.is_empty() {
+            self.ports.quarantine.set_reasons(reasons).await?;
+        }
         match trouble {
             Some(refused) => Err(ReleaseError::Refused {
                 code: refused.code(),
                 words: refused.in_words(),
                 before: released.verified,
             }),
-            None => {
-                released.still_invalid += all - so_many;
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
@@ -307,5 +330,26 @@ impl Ingest {
             }
         }
         Ok(all)
+    }
+}
+
+fn not_taken(id: EventId, refused: &Refused) -> NotReleased {
+    NotReleased {
+        id,
+        code: refused.code().into(),
+        reason: refused.in_words(),
+    }
+}
+
+/// Why it stays, for the list; `None`: it is our own trouble, which passes and says nothing of the request.
+fn reason(refused: &Refused) -> Option<String> {
+    match refused {
+        Refused::NotVerified(refusal) => Some(refusal.to_string()),
+        ours if ours.status() == StatusCode::SERVICE_UNAVAILABLE => None,
+        other => Some(format!(
+            "verified, but {}: {}",
+            other.code(),
+            other.in_words()
+        )),
     }
 }

@@ -23,10 +23,21 @@ pub(crate) struct SenderPatience {
 #[derive(Debug)]
 struct Since {
     at: Timestamp,
+    last_at: Timestamp,
     code: &'static str,
     /// The log has said that events are lost.
     told: bool,
+    /// It would take events again from then on, and none has come.
+    takes_since: Option<Timestamp>,
+    /// The log has said that.
+    told_takes: bool,
 }
+
+/// So long after the last refusal it is believed that the source takes events again.
+const CALM: SignedDuration = SignedDuration::from_secs(2);
+
+/// Refusals whose cause is elsewhere, so that only an event that comes through shows it to be over.
+const UNSEEN: [&str; 2] = ["no-certificate", "not-confirmed"];
 
 impl SenderPatience {
     pub(crate) fn new(window: Option<Duration>) -> Self {
@@ -47,31 +58,62 @@ impl SenderPatience {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = since.get_or_insert_with(|| {
             self.refuses.store(true, Ordering::Relaxed);
-            match self.lost_from(now) {
+            let lost_from = self.lost_from(now);
+            match lost_from {
+                Some(lost_from) if lost_from <= now => tracing::error!(%source, code,
+                    "events of this source are refused and lost for good: its sender does not try again"),
                 Some(lost_from) => tracing::warn!(%source, code, %lost_from,
-                    "events of this source are refused; its sender tries again, and what it sends now is lost for good from then on"),
+                    "events of this source are refused; its sender goes on trying, and what it sent first is lost for good at lost_from"),
                 None => tracing::warn!(%source, code,
-                    "events of this source are refused; how long its sender tries again is not known: retry_window says it"),
+                    "events of this source are refused; how long its sender goes on trying is not known: set its `retry_window`"),
             }
             Since {
                 at: now,
+                last_at: now,
                 code,
-                told: false,
+                told: lost_from.is_some_and(|lost_from| lost_from <= now),
+                takes_since: None,
+                told_takes: false,
             }
         });
-        begun.code = code;
-        let lost_from = self.lost_from(begun.at);
-        if !begun.told && lost_from.is_some_and(|lost_from| now >= lost_from) {
+        (begun.code, begun.last_at) = (code, now);
+        begun.takes_since = None;
+    }
+
+    /// Whether anything was refused since the last event was accepted.
+    pub(crate) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// Tells what has come true since: nobody else need come to say it. `takes`: an event would be taken now.
+    pub(crate) fn tend(&self, source: &SourceName, takes: bool, now: Timestamp) {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(begun) = since.as_mut() else {
+            return;
+        };
+        let lost_since = self.lost_from(begun.at).filter(|lost| *lost <= now);
+        if let Some(lost_since) = lost_since.filter(|_| !begun.told) {
             begun.told = true;
-            tracing::error!(%source, code, since = %begun.at,
-                "events of this source are being lost for good: its sender has given up on what was refused first");
+            tracing::error!(%source, code = begun.code, refused_since = %begun.at, %lost_since,
+                "events of this source are lost for good: its sender has given up on what was refused first");
+        }
+        let calm = now.duration_since(begun.last_at).abs() >= CALM;
+        if !takes || UNSEEN.contains(&begun.code) {
+            begun.takes_since = None;
+        } else if calm && begun.takes_since.is_none() {
+            begun.takes_since = Some(now);
+            if !begun.told_takes {
+                begun.told_takes = true;
+                tracing::info!(%source, refused_since = %begun.at, refused_until = %begun.last_at,
+                    "events of this source can be accepted again; none has come yet");
+            }
         }
     }
 
     /// An event was accepted that was received then. One from before anything was refused, as it comes out of quarantine,
     /// says nothing of what is accepted now.
     pub(crate) fn accepted(&self, source: &SourceName, now: Timestamp) {
-        if !self.refuses.load(Ordering::Relaxed) {
+        if !self.refuses() {
             return;
         }
         let begun = {
@@ -85,16 +127,16 @@ impl SenderPatience {
         let Some(begun) = begun else {
             return;
         };
+        let (refused_since, refused_until) = (begun.at, begun.last_at);
         match self.lost_from(begun.at) {
-            Some(lost_from) if now >= lost_from => {
-                tracing::error!(%source, since = %begun.at, through = %now,
+            Some(lost_since) if now >= lost_since => {
+                tracing::warn!(%source, %refused_since, %refused_until, %lost_since,
                 "events of this source are accepted again; some of those that were refused are lost, as its sender gave up on them");
             }
-            Some(_) => tracing::info!(%source, since = %begun.at,
+            Some(_) => tracing::info!(%source, %refused_since, %refused_until,
                 "events of this source are accepted again, in time for its sender"),
-            None => {
-                tracing::info!(%source, since = %begun.at, "events of this source are accepted again");
-            }
+            None => tracing::info!(%source, %refused_since, %refused_until,
+                "events of this source are accepted again"),
         }
     }
 
@@ -111,6 +153,8 @@ impl SenderPatience {
         let left = lost_from.map(|lost_from| lost_from.duration_since(now).as_secs_f64().max(0.0));
         Some(Refusing {
             since: begun.at,
+            until: begun.last_at,
+            takes_since: begun.takes_since,
             code: begun.code.to_owned(),
             window_seconds: self.window.map(|window| window.as_secs_f64()),
             left_seconds: left,
@@ -154,6 +198,33 @@ mod tests {
         assert_eq!(left(&patience, 200), Some(85.0));
         patience.accepted(&source, at(201));
         assert_eq!(patience.status(at(201)), None);
+    }
+
+    #[test]
+    fn that_events_would_be_taken_again_is_said_though_none_comes() {
+        let source = SourceName::new("github").unwrap();
+        let patience = SenderPatience::new(Some(Duration::from_secs(60)));
+        patience.refused(&source, "no-room", at(0));
+        patience.refused(&source, "no-room", at(10));
+        let takes_since = |second| patience.status(at(second)).unwrap().takes_since;
+        patience.tend(&source, false, at(15));
+        assert_eq!(takes_since(15), None);
+        patience.tend(&source, true, at(20));
+        patience.tend(&source, true, at(70));
+        assert_eq!(takes_since(70), Some(at(20)));
+        let status = patience.status(at(70)).unwrap();
+        assert_eq!((status.since, status.until), (at(0), at(10)));
+        assert!(
+            patience.since.lock().unwrap().as_ref().unwrap().told,
+            "without another request"
+        );
+        patience.refused(&source, "no-room", at(80));
+        patience.tend(&source, true, at(81));
+        assert_eq!(takes_since(81), None, "too soon to say");
+        // Nobody but the sender's next request can tell.
+        patience.refused(&source, "not-confirmed", at(82));
+        patience.tend(&source, true, at(100));
+        assert_eq!(takes_since(100), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::dedup::Window;
 use crate::event::Unverified;
 use crate::limits::Limits;
 use crate::listener::{Connection, Handler, Peer};
-use crate::metrics::{Metrics, RefusedLabel, UNKNOWN_SOURCE};
+use crate::metrics::Metrics;
 use crate::options::SourceOptions;
 use crate::pace::Pace;
 use crate::quarantine::Keeper;
@@ -123,7 +123,7 @@ pub struct Ingest {
     budget: Budget,
     pub(crate) admission: Admission,
     pub(crate) ports: Ports,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
     pub(crate) keeper: Keeper,
     /// One release at a time.
     pub(crate) releasing: tokio::sync::Mutex<()>,
@@ -285,13 +285,10 @@ impl Ingest {
     /// The source's status, with its gauge brought up to date.
     fn shown(&self, source: &Source) -> SourceStatus {
         let status = source.status(self.ports.clock.now());
-        let left = match &status.refusing {
-            Some(refusing) => refusing.left_seconds,
-            None => status.retry_window_seconds,
-        };
-        if let Some(left) = left {
-            self.metrics.show_window_left(&source.name, left);
-        }
+        let refusing = status.refusing.as_ref();
+        let refusing = refusing.filter(|refusing| refusing.takes_since.is_none());
+        let left = refusing.and_then(|refusing| refusing.left_seconds);
+        self.metrics.show_window_left(&source.name, left);
         status
     }
 
@@ -391,34 +388,12 @@ impl Ingest {
         match self.targets.get(head.uri.path()) {
             Some(Target::Source(source)) => {
                 let accepted = self.accept(source, head, body, peer).await;
-                accepted.unwrap_or_else(|refused| self.refuse(Some(source), &refused))
+                accepted.unwrap_or_else(|refused| self.refuse(Some(source), &refused, head, peer))
             }
-            Some(Target::Removed) => self.refuse(None, &Refused::SourceRemoved),
+            Some(Target::Removed) => self.refuse(None, &Refused::SourceRemoved, head, peer),
             Some(Target::Alive) => answer::health(Ok(())),
             Some(Target::Ready) => answer::health(self.ports.readiness.ready()),
-            None => self.refuse(None, &Refused::NoSuchSource),
-        }
-    }
-
-    fn refuse(&self, source: Option<&Source>, refused: &Refused) -> Answer {
-        self.note_refused(source, refused);
-        answer::refused(source, refused)
-    }
-
-    fn note_refused(&self, source: Option<&Source>, refused: &Refused) {
-        if let Some(source) = source {
-            source.note_refused(refused, self.ports.clock.now());
-        }
-        let name = source.map_or(UNKNOWN_SOURCE, |source| source.name.as_str());
-        let label = RefusedLabel {
-            source: name.to_owned(),
-            code: refused.code(),
-        };
-        self.metrics.refused.get_or_create(&label).inc();
-        match refused {
-            Refused::NotVerified(reason) => tracing::debug!(source = name, %reason, "refused"),
-            Refused::Append(error) => tracing::debug!(source = name, %error, "refused"),
-            _ => tracing::debug!(source = name, code = refused.code(), "refused"),
+            None => self.refuse(None, &Refused::NoSuchSource, head, peer),
         }
     }
 }

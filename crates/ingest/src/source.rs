@@ -22,7 +22,8 @@ use crate::queue::QueueSource;
 use crate::rate::{Over, RateLimit};
 use crate::refusal::Refused;
 use crate::sender_patience::SenderPatience;
-use crate::verify::{self, HandshakeShape, Scheme, Split, VerifyOptions};
+use crate::turned_away::{self, Runs};
+use crate::verify::{self, HandshakeShape, Refusal, Scheme, Split, VerifyOptions};
 
 /// Where the deduplication key comes from.
 #[derive(Debug)]
@@ -74,7 +75,8 @@ pub(crate) struct Source {
     discarded: Counter,
     duplicate: Counter,
     refused: AtomicU64,
-    last_refusal: Mutex<Option<&'static str>>,
+    last_refusal: Mutex<Option<(&'static str, Timestamp)>>,
+    turned_away: Runs,
     /// Microseconds since the Unix epoch; 0 before the first.
     last_accepted_at: AtomicI64,
 }
@@ -154,6 +156,7 @@ impl Source {
             duplicate,
             refused: AtomicU64::new(0),
             last_refusal: Mutex::new(None),
+            turned_away: Runs::default(),
             last_accepted_at: AtomicI64::new(0),
         })
     }
@@ -188,6 +191,7 @@ impl Source {
             duplicate,
             refused: AtomicU64::new(0),
             last_refusal: Mutex::new(None),
+            turned_away: Runs::default(),
             last_accepted_at: AtomicI64::new(0),
         }
     }
@@ -271,7 +275,31 @@ impl Source {
         *self
             .last_refusal
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(refused.code());
+            .unwrap_or_else(PoisonError::into_inner) = Some((refused.code(), now));
+        if refused.status().is_client_error() && self.reads.is_none() {
+            let (reason, accepted) = (refused.reason(), self.accepted.get());
+            self.turned_away
+                .note(&self.name, refused.code(), reason, accepted, now);
+        }
+    }
+
+    /// A request was put into quarantine for this.
+    pub(crate) fn note_quarantined(&self, why: Refusal, now: Timestamp) {
+        let accepted = self.accepted.get();
+        let code = turned_away::QUARANTINED;
+        self.turned_away
+            .note(&self.name, code, Some(why.to_string()), accepted, now);
+    }
+
+    /// Whether it has refused, for trouble of our own, what came last.
+    pub(crate) fn refuses(&self) -> bool {
+        self.patience.refuses()
+    }
+
+    /// Tells what has come true with time. `takes`: an event of it would be taken now.
+    pub(crate) fn tend(&self, takes: bool, now: Timestamp) {
+        self.patience.tend(&self.name, takes, now);
+        self.turned_away.tend(&self.name, self.accepted.get(), now);
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> SourceStatus {
@@ -296,7 +324,9 @@ impl Source {
             duplicates: self.duplicate.get(),
             refused: self.refused.load(Ordering::Relaxed),
             quarantined: self.holding.requests(),
-            last_refusal: last_refusal.map(Into::into),
+            last_refusal: last_refusal.map(|(code, _)| code.into()),
+            last_refusal_at: last_refusal.map(|(_, at)| at),
+            turned_away: self.turned_away.status(self.accepted.get()),
             retry_window_seconds: self.patience.window().map(|window| window.as_secs_f64()),
             refusing: self.patience.status(now),
             last_accepted_at: (last_accepted != 0)

@@ -12,19 +12,37 @@ use crate::verify::Split;
 /// The most events of one request: each is answered for, and all of them are in memory at once.
 pub(crate) const MOST: usize = 10_000;
 
-/// Why a body was not taken apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a body was not taken apart. Holds places and nothing of the body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotSplit {
-    /// There is no array where the items should be, or the body is not JSON.
-    #[error("the body holds no array of events where this source has them")]
-    NoArray,
-    /// This one, counted from 0, is no event.
-    #[error("item {0} is not an event; nothing of the request was stored")]
-    Bad(usize),
+    /// The body is not JSON.
+    #[error("the body is not JSON, and this source takes an array of events out of it")]
+    NotJson,
+    /// There is no array at this JSON pointer.
+    #[error(
+        "there is no array at {0:?} of the body (\"\" is the whole), where this source has its events"
+    )]
+    NoArray(String),
+    /// Something is no event.
+    #[error(
+        "{place} {at}, counted from 1, is {what} and no event; nothing of the request was stored"
+    )]
+    Bad {
+        /// What is counted.
+        place: &'static str,
+        /// Its place, from 1.
+        at: usize,
+        /// What it is.
+        what: &'static str,
+    },
     /// More than [`MOST`].
     #[error("the body holds more than {MOST} events")]
     TooMany,
 }
+
+const NULL: &str = "null";
+const NOT_JSON: &str = "not JSON";
+const NOT_TEXT: &str = "not UTF-8";
 
 /// The items of a body, in order.
 ///
@@ -34,6 +52,7 @@ pub(crate) fn items(body: &Bytes, split: &Split) -> Result<Vec<Bytes>, NotSplit>
     let items = match split {
         Split::Lines => lines(body)?,
         Split::Array(pointer) => array(body, pointer)?,
+        Split::Batch(_) => array(body, "")?,
     };
     if items.len() > MOST {
         return Err(NotSplit::TooMany);
@@ -41,32 +60,49 @@ pub(crate) fn items(body: &Bytes, split: &Split) -> Result<Vec<Bytes>, NotSplit>
     Ok(items)
 }
 
-/// White space is trimmed and empty lines are passed over, as the last one is in most files of this kind.
+/// White space is trimmed and empty lines are passed over, as the last one is in most files of this kind. Lines are
+/// counted as an editor does.
 fn lines(body: &Bytes) -> Result<Vec<Bytes>, NotSplit> {
     let mut items = Vec::new();
-    for line in body.split(|byte| *byte == b'\n') {
+    for (before, line) in body.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
-        if line == b"null" || !json::is_json(line) {
-            return Err(NotSplit::Bad(items.len()));
-        }
-        items.push(body.slice_ref(line));
+        let what = match line {
+            b"null" => NULL,
+            line if !json::is_json(line) => NOT_JSON,
+            line => {
+                items.push(body.slice_ref(line));
+                continue;
+            }
+        };
+        let (place, at) = ("line", before + 1);
+        return Err(NotSplit::Bad { place, at, what });
     }
     Ok(items)
 }
 
 fn array(body: &Bytes, pointer: &str) -> Result<Vec<Bytes>, NotSplit> {
-    let found = Pointer::new(pointer).raw(body).ok_or(NotSplit::NoArray)?;
-    let found: Vec<&RawValue> = serde_json::from_str(found.get()).map_err(|_| NotSplit::NoArray)?;
+    let none = || match json::is_json(body) {
+        true => NotSplit::NoArray(pointer.to_owned()),
+        false => NotSplit::NotJson,
+    };
+    let found = Pointer::new(pointer).raw(body).ok_or_else(none)?;
+    let found: Vec<&RawValue> = serde_json::from_str(found.get()).map_err(|_| none())?;
     let mut items = Vec::with_capacity(found.len());
-    for (at, item) in found.into_iter().enumerate() {
+    for (before, item) in found.into_iter().enumerate() {
         let text = item.get().as_bytes();
-        if text == b"null" || std::str::from_utf8(text).is_err() {
-            return Err(NotSplit::Bad(at));
-        }
-        items.push(body.slice_ref(text));
+        let what = match text {
+            b"null" => NULL,
+            text if std::str::from_utf8(text).is_err() => NOT_TEXT,
+            text => {
+                items.push(body.slice_ref(text));
+                continue;
+            }
+        };
+        let (place, at) = ("item", before + 1);
+        return Err(NotSplit::Bad { place, at, what });
     }
     Ok(items)
 }
@@ -100,16 +136,26 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_named_by_its_place() {
-        assert_eq!(split("[1,null,2]", &array_at("")), Err(NotSplit::Bad(1)));
-        assert_eq!(split("{}\n{\n{}", &Split::Lines), Err(NotSplit::Bad(1)));
-        for none in ["", "{}", "{\"a\":{}}", "[1,]", "[1] x", "1"] {
-            assert_eq!(
-                split(none, &array_at("/a")),
-                Err(NotSplit::NoArray),
-                "{none}"
-            );
+        let said = |body: &str, by: &Split| split(body, by).unwrap_err().to_string();
+        let item = said("[1,null,2]", &array_at(""));
+        assert!(
+            item.starts_with("item 2, counted from 1, is null"),
+            "{item}"
+        );
+        let line = said("{}\n\n{\n{}", &Split::Lines);
+        assert!(
+            line.starts_with("line 3, counted from 1, is not JSON"),
+            "{line}"
+        );
+        for none in ["{}", "{\"a\":{}}", "1", "[1]"] {
+            let none = said(none, &array_at("/a"));
+            assert!(none.starts_with("there is no array at \"/a\""), "{none}");
         }
-        assert_eq!(split("{}", &array_at("")), Err(NotSplit::NoArray));
+        for odd in ["", "[1,]", "[1] x", "{\"a\":[1],}"] {
+            assert_eq!(split(odd, &array_at("/a")), Err(NotSplit::NotJson), "{odd}");
+        }
+        let whole = said("{}", &array_at(""));
+        assert!(whole.contains("is the whole"), "{whole}");
         let many = format!("[{}0]", "0,".repeat(MOST));
         assert_eq!(split(&many, &array_at("")), Err(NotSplit::TooMany));
     }

@@ -37,6 +37,11 @@ impl Quarantine for SqliteState {
             .await
     }
 
+    async fn set_reasons(&self, reasons: Vec<(EventId, String)>) -> Result<(), StateError> {
+        self.changes(move |connection| set_reasons(connection, &reasons))
+            .await
+    }
+
     async fn counts(&self) -> Result<Vec<QuarantineCount>, StateError> {
         self.looks(counts).await
     }
@@ -129,6 +134,22 @@ fn remove(connection: &mut Connection, ids: &[EventId]) -> Result<Vec<Quarantine
         bytes,
     };
     Ok(removed.into_iter().map(of).collect())
+}
+
+fn set_reasons(
+    connection: &mut Connection,
+    reasons: &[(EventId, String)],
+) -> Result<(), CallError> {
+    let transaction = connection.transaction()?;
+    {
+        let mut update =
+            transaction.prepare_cached("UPDATE quarantine SET reason = ?2 WHERE id = ?1")?;
+        for (id, reason) in reasons {
+            update.execute(params![id.as_bytes(), reason])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 fn counts(connection: &Connection) -> Result<Vec<QuarantineCount>, CallError> {

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use domain::ports::{QuarantineSelection, ReleaseError, ReleaseSpan, Released};
+use domain::ports::{
+    NotReleased, QuarantineSelection, ReleaseError, ReleaseSpan, Released, ReleasedAs,
+};
 use domain::{EventId, SourceName};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,10 @@ pub(crate) enum ReleaseAnswer {
     Would {
         verified: u64,
         still_invalid: u64,
+        /// Those that stay for another reason.
+        not_taken: Vec<NotReleased>,
+        /// Ids that are not in quarantine.
+        unknown: u64,
         next_cursor: Option<String>,
     },
     Did {
@@ -56,6 +62,10 @@ pub(crate) enum ReleaseAnswer {
         /// Of those, the ones whose events were known already.
         repeats: u64,
         still_invalid: u64,
+        not_taken: Vec<NotReleased>,
+        unknown: u64,
+        /// The requests that are events now, each with the id of its first one.
+        events: Vec<ReleasedAs>,
         next_cursor: Option<String>,
     },
 }
@@ -85,6 +95,9 @@ pub(crate) async fn release(
         verified,
         repeats,
         still_invalid,
+        not_taken,
+        unknown,
+        events,
         next,
     } = released;
     let next_cursor = next.map(cursor);
@@ -92,12 +105,17 @@ pub(crate) async fn release(
         true => ReleaseAnswer::Would {
             verified,
             still_invalid,
+            not_taken,
+            unknown,
             next_cursor,
         },
         false => ReleaseAnswer::Did {
             released: verified,
             repeats,
             still_invalid,
+            not_taken,
+            unknown,
+            events,
             next_cursor,
         },
     }))

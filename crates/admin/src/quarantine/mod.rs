@@ -40,10 +40,8 @@ pub(crate) async fn list(
     if let Some(name) = &query.source {
         let known = is_known(&context.ports, name).await?;
         known.then_some(()).ok_or_else(|| {
-            Problem::parameter(
-                "source",
-                "a source, or one that something is in quarantine of",
-            )
+            let detail = format!("there is no source {name}, and nothing is in quarantine of it; GET /api/v1/sources lists those there are");
+            Problem::new(StatusCode::BAD_REQUEST, "bad-parameter", detail)
         })?;
     }
     let wanted = query.limit;

@@ -15,7 +15,7 @@ use domain::ports::{
     Append, AppendError, Archive, BatchLimit, BreakerState, Durability, EventPage, EventQuery,
     Fate, Import, ImportError, ImportRequest, ImportStatus, Imports, Journal, JournalError,
     KnownSource, LastError, Parked, Reader, Readiness, RetireFate, RouteControlError, RouteRecord,
-    RouteStatus, Routes, Settlement, SourceStatus, Sources, State, StateError,
+    RouteStatus, Routes, Settlement, SourceStatus, Sources, State, StateError, TurnedAway,
 };
 use domain::{
     Cause, DedupKey, DestinationName, Event, EventId, InstallationId, Ledger, OrderKey, RouteName,
@@ -242,6 +242,15 @@ impl Sources for World {
             refused: 3,
             quarantined: 4,
             last_refusal: Some("not-verified".into()),
+            last_refusal_at: Some(at(1)),
+            turned_away: vec![TurnedAway {
+                code: "not-verified".into(),
+                reason: Some("signature wrong".into()),
+                since: at(1),
+                last_at: at(1),
+                requests: 3,
+                accepted_meanwhile: 0,
+            }],
             last_accepted_at: Some(at(1)),
         };
         let queue = SourceStatus {
@@ -251,6 +260,7 @@ impl Sources for World {
             last_error: Some("queue: there is no such queue".into()),
             paths: Vec::new(),
             scheme: "queue".into(),
+            turned_away: Vec::new(),
             ..http.clone()
         };
         vec![http, queue]

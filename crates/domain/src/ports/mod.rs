@@ -32,14 +32,14 @@ pub use journal::{
     Reader,
 };
 pub use quarantine::{
-    NoQuarantine, Quarantine, QuarantineCount, QuarantineEntry, QuarantineQuery,
-    QuarantineSelection, Quarantined, ReleaseError, ReleaseSpan, Released, Releases,
+    NoQuarantine, NotReleased, Quarantine, QuarantineCount, QuarantineEntry, QuarantineQuery,
+    QuarantineSelection, Quarantined, ReleaseError, ReleaseSpan, Released, ReleasedAs, Releases,
 };
 pub use routes::{
     Backlogs, BreakerState, LastError, OnItsWay, RouteControlError, RouteFull, RouteStatus, Routes,
     Unlimited,
 };
-pub use sources::{Refusing, SourceStatus, Sources};
+pub use sources::{Refusing, SourceStatus, Sources, TurnedAway};
 pub use state::{
     Bury, Counters, DeliveredRange, DueOrder, Fate, KnownSource, Park, Parked, Resolution,
     RetireFate, RouteRecord, SettledRange, Settlement, State, StateError, TakeBack,

@@ -92,6 +92,12 @@ pub trait Quarantine: Send + Sync {
     /// What state says; then all are there still.
     async fn remove(&self, ids: &[EventId]) -> Result<Vec<QuarantineCount>, StateError>;
 
+    /// Puts other reasons to them, as they were found anew. Those that are not there are passed over.
+    ///
+    /// # Errors
+    /// What state says; then all have the reasons they had.
+    async fn set_reasons(&self, reasons: Vec<(EventId, String)>) -> Result<(), StateError>;
+
     /// How much of each source is in it.
     ///
     /// # Errors
@@ -121,6 +127,10 @@ impl Quarantine for NoQuarantine {
         Ok(Vec::new())
     }
 
+    async fn set_reasons(&self, _: Vec<(EventId, String)>) -> Result<(), StateError> {
+        Ok(())
+    }
+
     async fn counts(&self) -> Result<Vec<QuarantineCount>, StateError> {
         Ok(Vec::new())
     }
@@ -144,15 +154,43 @@ pub struct ReleaseSpan {
     pub through: u64,
 }
 
+/// A request that was released, and what its events are known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedAs {
+    /// What its sender was told.
+    pub id: EventId,
+    /// Its event, or the first of them.
+    pub event: EventId,
+    /// How many events it is.
+    pub events: u64,
+}
+
+/// A request that stays for another reason than its proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotReleased {
+    /// What its sender was told.
+    pub id: EventId,
+    /// The code that a sender would be told.
+    pub code: String,
+    /// The reason.
+    pub reason: String,
+}
+
 /// What a release came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Released {
     /// Requests that are verified now. Their events are durable, unless it was only a look.
     pub verified: u64,
     /// Of those, the ones whose events were all known: their senders had repeated them.
     pub repeats: u64,
-    /// Requests that are still not verified, or hold what the source does not take. They stay.
+    /// Requests that are still not verified. They stay.
     pub still_invalid: u64,
+    /// Requests that stay for another reason: what they hold is nothing that the source takes, for one.
+    pub not_taken: Vec<NotReleased>,
+    /// Ids that were asked for and are not in quarantine.
+    pub unknown: u64,
+    /// What became of those that were released and are events.
+    pub events: Vec<ReleasedAs>,
     /// There are more of them: from here it goes on.
     pub next: Option<ReleaseSpan>,
 }

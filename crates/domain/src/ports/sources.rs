@@ -10,6 +10,11 @@ use crate::SourceName;
 pub struct Refusing {
     /// Since when.
     pub since: Timestamp,
+    /// The last refusal.
+    pub until: Timestamp,
+    /// It could take events again from then on, and none has come yet; `None`: it still refuses, as far as is known.
+    #[serde(default)]
+    pub takes_since: Option<Timestamp>,
     /// The code of the last refusal.
     pub code: String,
     /// How long its sender tries, in seconds.
@@ -18,6 +23,23 @@ pub struct Refusing {
     pub left_seconds: Option<f64>,
     /// When events begin to be lost for good.
     pub lost_from: Option<Timestamp>,
+}
+
+/// Requests that a source turned away for a reason of its own, as a wrong secret, until an hour after the last of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnedAway {
+    /// The code that they were told; `quarantined` where they were told 200 and are kept apart.
+    pub code: String,
+    /// What was wrong with the last one's proof, or where in its body; nothing of the request.
+    pub reason: Option<String>,
+    /// The first of them.
+    pub since: Timestamp,
+    /// The last of them.
+    pub last_at: Timestamp,
+    /// How many there were.
+    pub requests: u64,
+    /// Events of the source that were accepted meanwhile.
+    pub accepted_meanwhile: u64,
 }
 
 /// A source, now. The counts are since the process started.
@@ -52,6 +74,12 @@ pub struct SourceStatus {
     pub quarantined: u64,
     /// The last refusal's code.
     pub last_refusal: Option<String>,
+    /// And when it was.
+    #[serde(default)]
+    pub last_refusal_at: Option<Timestamp>,
+    /// What it turned away of late for reasons of its own.
+    #[serde(default)]
+    pub turned_away: Vec<TurnedAway>,
     /// From its sender's first try to its last, in seconds, where that is known.
     #[serde(default)]
     pub retry_window_seconds: Option<f64>,

@@ -106,6 +106,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     let ingest = build_ingest(config, &stores, ports, metrics.clone()).await?;
     findings::look(config, &dispatch);
 
+    tokio::spawn(ingest::Ingest::watch(Arc::downgrade(&ingest)));
     tokio::spawn(upkeep::run(
         stores.clone(),
         Arc::clone(&clock),

@@ -33,6 +33,17 @@ pub fn event_id(text: &str) -> Result<EventId, String> {
     text.parse().map_err(wrong)
 }
 
+/// The id of a request in quarantine.
+///
+/// # Errors
+/// What would be right.
+pub fn request_id(text: &str) -> Result<EventId, String> {
+    let wrong = |_| {
+        "the id of a request in quarantine is a UUID, as its sender was told and `forebay quarantine list` shows".into()
+    };
+    text.parse().map_err(wrong)
+}
+
 /// A whole number of at least 1.
 ///
 /// # Errors

@@ -154,7 +154,11 @@ impl Sender {
                     format!("sources.{}.verify: {reason}", args.source),
                 )
             })?,
-            bodies: Bodies::new(args.file.as_deref(), args.body_bytes as usize)?,
+            bodies: Bodies::new(
+                args.file.as_deref(),
+                args.body_bytes as usize,
+                options.split.clone(),
+            )?,
         })
     }
 

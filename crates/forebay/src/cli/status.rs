@@ -94,6 +94,8 @@ fn beside_the_routes(status: &Value) -> Vec<String> {
     for source in status["refusing"].as_array().into_iter().flatten() {
         lines.push(refusing(source));
     }
+    let turned_away = status["turned_away"].as_array().into_iter().flatten();
+    lines.extend(turned_away.map(self::turned_away));
     for import in status["imports"].as_array().into_iter().flatten() {
         let counts = ["redriven", "known", "fresh"].map(|name| import[name].as_u64().unwrap_or(0));
         let taken: u64 = counts.iter().sum();
@@ -127,14 +129,26 @@ fn certificate(certificate: &Value) -> Option<String> {
 
 /// A source that refuses, and what its sender makes of it.
 fn refusing(source: &Value) -> String {
-    let begun = format!(
-        "source {} has refused events since {} ({})",
-        output::text(source, "source"),
-        output::time(source, "since"),
-        output::text(source, "code"),
-    );
-    let lost_from = output::time(source, "lost_from");
-    match source["left_seconds"].as_f64() {
+    let (name, code) = (output::text(source, "source"), output::text(source, "code"));
+    let [since, until, lost_from] =
+        ["since", "until", "lost_from"].map(|field| output::time(source, field));
+    let left = source["left_seconds"].as_f64();
+    if source["takes_since"].is_string() {
+        let takes_since = output::time(source, "takes_since");
+        let lost = match left {
+            Some(left) if left > 0.0 => format!(
+                "its sender gives up on the first of them in {}, at {lost_from}",
+                output::seconds(left)
+            ),
+            Some(_) => format!("its sender gave up on the first of them at {lost_from}"),
+            None => UNKNOWN_WINDOW.to_owned(),
+        };
+        return format!(
+            "source {name} refused events from {since} to {until} ({code}); they can be accepted again since {takes_since}, and none has come yet: {lost}"
+        );
+    }
+    let begun = format!("source {name} has refused events since {since} ({code})");
+    match left {
         Some(left) if left > 0.0 => format!(
             "{begun}: its sender gives up on the first of them in {}, at {lost_from}",
             output::seconds(left)
@@ -142,8 +156,39 @@ fn refusing(source: &Value) -> String {
         Some(_) => format!(
             "{begun}: events are lost for good since {lost_from}, when its sender gave up on the first"
         ),
-        None => format!("{begun}: how long its sender tries is not known; `retry_window` says it"),
+        None => format!("{begun}: {UNKNOWN_WINDOW}"),
     }
+}
+
+const UNKNOWN_WINDOW: &str = "how long its sender tries is not known: set its `retry_window`";
+
+/// What a source turned away for one reason, and whether it may be its sender's.
+fn turned_away(run: &Value) -> String {
+    let count = |field: &str| run[field].as_u64().unwrap_or_default();
+    let (name, code) = (output::text(run, "source"), output::text(run, "code"));
+    let reason = match run["reason"].as_str() {
+        Some(reason) => format!("{code}: {reason}"),
+        None => code.clone(),
+    };
+    let requests = match count("requests") {
+        1 => "1 request".to_owned(),
+        more => format!("{more} requests"),
+    };
+    let [since, last_at] = ["since", "last_at"].map(|field| output::time(run, field));
+    let when = match since == last_at {
+        true => format!("at {since}"),
+        false => format!("since {since}, the last at {last_at}"),
+    };
+    let done = match &*code {
+        "quarantined" => "has put into quarantine",
+        _ => "has refused",
+    };
+    let beside = match count("accepted_meanwhile") {
+        0 => "nothing of it was accepted meanwhile".to_owned(),
+        1 => "1 event of it was accepted meanwhile".to_owned(),
+        more => format!("{more} events of it were accepted meanwhile"),
+    };
+    format!("source {name} {done} {requests} {when} ({reason}); {beside}")
 }
 
 fn row(route: &Value) -> Vec<String> {
@@ -328,6 +373,41 @@ mod tests {
         assert_eq!(bad, [format!("CERTIFICATE: it expired at {at}")]);
         let none = told(json!({ "expires_at": null, "warning": null }));
         assert!(none[0].contains("none yet"), "{none:?}");
+    }
+
+    #[test]
+    fn a_loss_that_is_over_is_not_announced_as_if_it_went_on() {
+        let mut source = json!({
+            "source": "gh", "code": "no-room", "since": "2026-11-24T03:41:12Z", "until": "2026-11-24T03:42:00Z",
+            "takes_since": "2026-11-24T03:42:08Z", "left_seconds": 0.0, "lost_from": "2026-11-24T03:41:22Z",
+        });
+        assert_eq!(
+            refusing(&source),
+            "source gh refused events from 2026-11-24T03:41:12Z to 2026-11-24T03:42:00Z (no-room); they can be accepted again since 2026-11-24T03:42:08Z, and none has come yet: its sender gave up on the first of them at 2026-11-24T03:41:22Z"
+        );
+        source["left_seconds"] = json!(5.0);
+        assert!(refusing(&source).contains("gives up on the first of them in 5s"));
+    }
+
+    #[test]
+    fn what_a_wrong_secret_turns_away_is_said() {
+        let at = "2026-11-24T03:41:12Z";
+        let mut run = json!({
+            "source": "gh", "code": "not-verified", "reason": "signature wrong", "since": at,
+            "last_at": "2026-11-24T03:42:00Z", "requests": 50, "accepted_meanwhile": 0,
+        });
+        assert_eq!(
+            turned_away(&run),
+            "source gh has refused 50 requests since 2026-11-24T03:41:12Z, the last at 2026-11-24T03:42:00Z (not-verified: signature wrong); nothing of it was accepted meanwhile"
+        );
+        run["code"] = json!("quarantined");
+        run["last_at"] = json!(at);
+        run["requests"] = json!(1);
+        run["accepted_meanwhile"] = json!(1);
+        assert_eq!(
+            turned_away(&run),
+            "source gh has put into quarantine 1 request at 2026-11-24T03:41:12Z (quarantined: signature wrong); 1 event of it was accepted meanwhile"
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(super) enum Failed {
     Gone,
     #[error("it took too long")]
     TooSlow,
-    #[error("a proxy that is believed did not begin with a PROXY header")]
+    #[error("a proxy that is believed began without a PROXY header, or with a malformed one")]
     NoProxyHeader,
     #[error("it does not speak TLS but HTTP")]
     PlainHttp,

@@ -46,7 +46,7 @@ pub(super) const ABOUT: About = About {
     guessable: false,
     ..About::new(
         "cloudevents",
-        "CloudEvents webhooks: `Authorization: Bearer TOKEN`, or `access_token` in the query; neither is stored. Binary, structured and batched; `split = \"scheme\"` makes each event of a batch one of its own.",
+        "CloudEvents webhooks: `Authorization: Bearer TOKEN`, or `access_token` in the query; neither is stored. Binary, structured and batched; with `split = \"scheme\"` each event of a batch (`application/cloudevents-batch+json`) is one of its own, and any other request is one event.",
     )
 };
 
@@ -170,7 +170,7 @@ impl Scheme for CloudEvents {
     }
 
     fn split(&self) -> Option<Split> {
-        Some(Split::Array(String::new()))
+        Some(Split::Batch("application/cloudevents-batch+json"))
     }
 
     fn sign(&self, request: &Unsigned<'_>) -> Result<Signed, CannotSign> {

@@ -95,7 +95,10 @@ pub struct Options {
     /// `{timestamp}`.
     timestamp_header: Option<String>,
     /// How far that time may be from ours. Default `"5m"`.
-    #[serde(default = "default_tolerance")]
+    #[serde(
+        default = "default_tolerance",
+        deserialize_with = "super::keys::at_least_a_second"
+    )]
     tolerance: HumanDuration,
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use domain::{HumanDuration, Secret};
 use serde::Deserialize;
@@ -38,8 +39,28 @@ pub struct TimedOptions<const SECONDS: u64 = 300> {
     #[serde(default)]
     pub(super) secret_files: Vec<PathBuf>,
     /// How far the signed time may be from ours.
-    #[serde(default = "tolerance::<SECONDS>")]
+    #[serde(
+        default = "tolerance::<SECONDS>",
+        deserialize_with = "at_least_a_second"
+    )]
     pub(super) tolerance: HumanDuration,
+}
+
+/// A tolerance. What is signed takes its time to come, and clocks differ.
+///
+/// # Errors
+/// It is no duration, or one in which hardly anything arrives.
+pub(super) fn at_least_a_second<'de, D>(deserializer: D) -> Result<HumanDuration, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let tolerance = HumanDuration::deserialize(deserializer)?;
+    if tolerance.0 < Duration::from_secs(1) {
+        let reason =
+            "must be at least \"1s\", and is better minutes: what was signed longer ago is refused";
+        return Err(serde::de::Error::custom(reason));
+    }
+    Ok(tolerance)
 }
 
 fn tolerance<const SECONDS: u64>() -> HumanDuration {
@@ -132,8 +153,13 @@ fn read<K>(secrets: &[Secret], files: &[PathBuf], parse: Parse<K>) -> Result<Arc
 }
 
 fn check<K>(secret: &Secret, parse: Parse<K>) -> Result<K, String> {
-    if secret.is_empty() {
+    let text = secret.expose();
+    if text.is_empty() {
         Err("is empty".into())
+    } else if text.contains(['\r', '\n']) {
+        Err("has more than one line: a secret is one line, and each has a file of its own".into())
+    } else if text.trim() != text {
+        Err("begins or ends with a blank: take it off".into())
     } else {
         parse(secret)
     }
@@ -163,6 +189,41 @@ mod tests {
         assert!(keys.reload().unwrap_err().contains("cannot read"));
         assert_eq!(keys.current()[0].expose(), "second");
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_is_more_than_one_line_or_has_a_blank_around_it_is_no_secret() {
+        let path = std::env::temp_dir().join(format!("forebay-lines-{}", std::process::id()));
+        for (text, words) in [
+            ("new-secret\nold-secret\n", "more than one line"),
+            ("new-secret\r\nold-secret", "more than one line"),
+            ("new-secret \n", "blank"),
+            ("\tnew-secret", "blank"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let files = std::slice::from_ref(&path);
+            let error = Keys::load(&[], files, super::super::plain).unwrap_err();
+            assert!(error.contains(words), "{error}");
+            assert!(!error.contains("-secret"), "{error}");
+            let inline = [Secret::new(text.into())];
+            assert!(Keys::load(&inline, &[], super::super::plain).is_err());
+        }
+        std::fs::write(&path, "one secret\r\n").unwrap();
+        Keys::load(&[], std::slice::from_ref(&path), super::super::plain).unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_tolerance_of_nothing_is_refused() {
+        let read = |tolerance: &str| {
+            let options = serde_json::json!({ "secrets": ["s"], "tolerance": tolerance });
+            serde_json::from_value::<TimedOptions>(options)
+        };
+        assert!(read("1s").is_ok());
+        for none in ["0s", "999ms"] {
+            let error = read(none).unwrap_err().to_string();
+            assert!(error.contains("at least \"1s\""), "{error}");
+        }
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl Scheme for Meta {
         Some(if fits {
             Handshake::Answer(Reply::text(challenge.into_owned()))
         } else {
-            Handshake::Refused(Refusal::Wrong)
+            Handshake::Refused(Refusal::Token)
         })
     }
 
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(reply(get(asked)), "1158201444");
         for wrong in ["meatyham", "", "MEATYHAMHOCK"] {
             let refused = get(&asked.replace("meatyhamhock", wrong));
-            assert_eq!(refused, Some(Handshake::Refused(Refusal::Wrong)), "{wrong}");
+            assert_eq!(refused, Some(Handshake::Refused(Refusal::Token)), "{wrong}");
         }
         assert_eq!(get("hub.mode=unsubscribe&hub.challenge=1"), None);
         assert_eq!(get(""), None);
@@ -286,7 +286,7 @@ mod tests {
         let get = Case::new(&[], "", 0)
             .by("GET")
             .at("/in/x?hub.mode=subscribe&hub.challenge=1&hub.verify_token=");
-        let refused = Some(Handshake::Refused(Refusal::Wrong));
+        let refused = Some(Handshake::Refused(Refusal::Token));
         assert_eq!(get.handshake(&known), refused);
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use domain::Timestamp;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::client::ClientCertificate;
@@ -53,6 +54,12 @@ pub enum Refusal {
     /// The signed time is too far from ours.
     #[error("timestamp outside the tolerance")]
     Stale,
+    /// The signed time is in milliseconds where the scheme has seconds.
+    #[error("timestamp in milliseconds, and not in seconds since 1970")]
+    Milliseconds,
+    /// A challenge came without the token that we agreed on, or with another.
+    #[error("verify_token wrong")]
+    Token,
     /// It is signed, but not for us: another account, topic or webhook.
     #[error("signed for somebody else")]
     Foreign,
@@ -118,7 +125,7 @@ impl Reply {
     fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         let content_type = http::HeaderValue::from_static(content_type);
-        headers.insert(http::header::CONTENT_TYPE, content_type);
+        headers.insert(CONTENT_TYPE, content_type);
         // It holds what somebody said: no browser is to take it for anything else.
         let no_guess = http::HeaderValue::from_static("nosniff");
         headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, no_guess);
@@ -147,6 +154,20 @@ pub enum Split {
     Array(String),
     /// One JSON value a line (NDJSON).
     Lines,
+    /// The items of the body, an array, of a request with this content type; any other request is one event.
+    Batch(&'static str),
+}
+
+impl Split {
+    /// Whether a request with these headers is taken apart.
+    pub(crate) fn is_for(&self, headers: &HeaderMap) -> bool {
+        let Self::Batch(batch) = self else {
+            return true;
+        };
+        let said = field(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
+        let said = said.split(';').next().unwrap_or_default();
+        said.trim().eq_ignore_ascii_case(batch)
+    }
 }
 
 /// A POST that is to be signed.

@@ -193,8 +193,10 @@ pub(super) fn recent(
     tolerance: HumanDuration,
 ) -> Result<(), Refusal> {
     let second = number(seconds)?;
-    if now.as_second().abs_diff(second) > tolerance.0.as_secs() {
-        return Err(Refusal::Stale);
+    let near = |second: i64| now.as_second().abs_diff(second) <= tolerance.0.as_secs();
+    match near(second) {
+        true => Ok(()),
+        false if near(second / 1000) => Err(Refusal::Milliseconds),
+        false => Err(Refusal::Stale),
     }
-    Ok(())
 }

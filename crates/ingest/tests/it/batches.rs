@@ -17,6 +17,10 @@ fn configured() -> String {
             "type": "http", "split": "scheme", "public_url": "https://h",
             "verify": { "scheme": "hubspot", "secrets": ["a-secret-of-many-letters"] },
         },
+        "ce": {
+            "type": "http", "split": "scheme",
+            "verify": { "scheme": "cloudevents", "secrets": ["a-token-of-many-letters"] },
+        },
     })
     .to_string()
 }
@@ -82,17 +86,17 @@ async fn one_bad_item_refuses_the_request_whole_and_says_which() {
             r#"{"entries":[{"id":"a"},null]}"#,
             400,
             "bad-item",
-            "item 1",
+            "item 2, counted from 1, is null",
         ),
-        ("lines", "{}\n{}\n{,}", 400, "bad-item", "item 2"),
+        ("lines", "{}\n\n{,}", 400, "bad-item", "line 3"),
         (
             "entries",
             r#"{"entries":{}}"#,
             400,
             "not-a-batch",
-            "no array",
+            "no array at \"/entries\"",
         ),
-        ("whole", "not json", 400, "not-a-batch", "no array"),
+        ("whole", "not json", 400, "not-a-batch", "not JSON"),
         ("hubspot", "[]", 401, "not-verified", "does not prove"),
     ] {
         let answer = door
@@ -106,6 +110,53 @@ async fn one_bad_item_refuses_the_request_whole_and_says_which() {
     let answer = door.post("/in/whole", &[], many.as_bytes()).await;
     assert_eq!((answer.status, &*answer.code()), (413, "too-many-items"));
     assert!(stored(&journal).await.is_empty());
+    assert!(door.close().await);
+}
+
+/// A 400 is never repeated: only what says that it is a batch may be refused for not being one.
+#[tokio::test]
+async fn of_cloudevents_only_batches_are_taken_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let door = Door::open(&sources(&configured()), journal.clone(), |_| {}).await;
+    let event =
+        |id: &str| format!(r#"{{"specversion":"1.0","source":"/s","id":"{id}","type":"t"}}"#);
+    let batch = format!("[{},{}]", event("3"), event("1"));
+    let token = ("authorization", "Bearer a-token-of-many-letters");
+    let post = async |headers: &[(&str, &str)], body: &str| {
+        let headers = [&[token], headers].concat();
+        let answer = door.post("/in/ce", &headers, body.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        words(&answer.json())
+    };
+    let structured = "application/cloudevents+json; charset=utf-8";
+    let structured = post(&[("content-type", structured)], &event("1")).await;
+    assert_eq!(structured, ["accepted"]);
+    let binary = [
+        ("ce-source", "/s"),
+        ("ce-id", "2"),
+        ("content-type", "application/json"),
+    ];
+    assert_eq!(post(&binary, "[1,null]").await, ["accepted"]);
+    let typed = "Application/CloudEvents-Batch+JSON; charset=utf-8";
+    let batched = post(&[("content-type", typed)], &batch).await;
+    assert_eq!(batched, ["accepted", "duplicate"]);
+    let events = stored(&journal).await;
+    let kept = |at: usize| {
+        (
+            events[at].event.body.to_vec(),
+            events[at].event.content_type().map(str::to_owned),
+        )
+    };
+    assert_eq!(
+        kept(0).1.unwrap(),
+        "application/cloudevents+json; charset=utf-8"
+    );
+    assert_eq!(
+        kept(1),
+        (b"[1,null]".to_vec(), Some("application/json".into()))
+    );
+    assert_eq!(kept(2).0, event("3").into_bytes());
     assert!(door.close().await);
 }
 

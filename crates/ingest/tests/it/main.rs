@@ -23,5 +23,6 @@ mod quarantine;
 mod queue;
 mod stalled;
 mod tls;
+mod turned_away;
 mod unrouted;
 mod verifiers;

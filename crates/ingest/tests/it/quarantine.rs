@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use domain::ports::{
     Backlogs, Quarantine, QuarantineCount, QuarantineEntry, QuarantineQuery, QuarantineSelection,
-    Quarantined, ReleaseError, Released, Releases, RouteFull, StateError, Unlimited,
+    Quarantined, ReleaseError, Released, ReleasedAs, Releases, RouteFull, StateError, Unlimited,
 };
 use domain::{ByteSize, Event, EventId, SourceName, Timestamp};
 use ingest::verify::{Signed, Unsigned, VerifyOptions};
@@ -110,7 +110,8 @@ impl Rig {
     }
 
     async fn release(&self) -> Result<Released, ReleaseError> {
-        self.door.ingest.release(of("s"), None, false).await
+        let released = self.door.ingest.release(of("s"), None, false).await;
+        released.map(sums)
     }
 
     async fn left(&self) -> usize {
@@ -149,7 +150,18 @@ const fn came_to(verified: u64, repeats: u64, still_invalid: u64) -> Released {
         verified,
         repeats,
         still_invalid,
+        not_taken: Vec::new(),
+        unknown: 0,
+        events: Vec::new(),
         next: None,
+    }
+}
+
+/// The sums alone.
+fn sums(released: Released) -> Released {
+    Released {
+        events: Vec::new(),
+        ..released
     }
 }
 
@@ -183,11 +195,14 @@ async fn what_is_not_verified_is_no_event_until_it_was_released_and_then_it_is_o
     let looked = rig.door.ingest.release(by_id, None, true).await.unwrap();
     assert_eq!(looked, came_to(1, 0, 0));
     assert!(stored(&rig.journal).await.is_empty(), "it was only a look");
-    assert_eq!(rig.release().await.unwrap(), came_to(1, 0, 0));
+    let released = rig.door.ingest.release(of("s"), None, false).await.unwrap();
     let events = stored(&rig.journal).await;
     let [one] = &*events else {
         panic!("{events:?}")
     };
+    let (event, events) = (one.id, 1);
+    assert_eq!(released.events, [ReleasedAs { id, event, events }]);
+    assert_eq!(sums(released), came_to(1, 0, 0));
     let event = &one.event;
     assert_eq!(
         (&event.body[..], &*event.path),
@@ -195,7 +210,15 @@ async fn what_is_not_verified_is_no_event_until_it_was_released_and_then_it_is_o
     );
     assert_eq!(event.event_type.as_deref(), Some("push"));
     assert_eq!(event.received_at, kept.event.received_at);
-    assert_eq!(event.headers, kept.event.headers);
+    // Each id leads to the other.
+    let link = event.header("forebay-quarantine-id");
+    assert_eq!(link, Some(id.to_string().as_bytes()));
+    let all = event.headers.iter();
+    let came: domain::Headers = all
+        .filter(|header| header.name != "forebay-quarantine-id")
+        .map(|header| (header.name, header.value))
+        .collect();
+    assert_eq!(came, kept.event.headers);
     assert_eq!((rig.left().await, rig.held()), (0, 0));
     assert_eq!(rig.release().await.unwrap(), came_to(0, 0, 0));
     // Its sender's repeat is known, and what it signs is taken at once.
@@ -225,6 +248,31 @@ async fn a_credential_is_kept_in_quarantine_and_taken_off_when_it_is_released() 
             .iter()
             .all(|stored| stored.event.header("authorization").is_none())
     );
+}
+
+#[tokio::test]
+async fn what_is_verified_and_cannot_be_taken_is_not_said_to_be_unverified() {
+    let rig = Rig::new("github", r#", "split": "/items""#).await;
+    let bad = rig.quarantined(r#"{"items":[1,null]}"#).await;
+    let none = rig.quarantined("{}").await;
+    let good = rig.quarantined(r#"{"items":[1,2]}"#).await;
+    rig.mend();
+    let stranger = EventId::from_bytes([9; 16]);
+    let ids = QuarantineSelection::Ids(vec![bad, none, good, stranger]);
+    for dry_run in [true, false] {
+        let released = rig.door.ingest.release(ids.clone(), None, dry_run).await;
+        let released = released.unwrap();
+        let stay = released.not_taken.iter();
+        let stay: Vec<_> = stay.map(|one| (one.id, &*one.code)).collect();
+        assert_eq!(stay, [(bad, "bad-item"), (none, "not-a-batch")]);
+        assert_eq!((released.verified, released.still_invalid), (1, 0));
+        assert_eq!(released.unknown, 1);
+    }
+    let reason = async |id| rig.state.get(id).await.unwrap().unwrap().reason;
+    assert!(reason(bad).await.starts_with("verified, but bad-item: "));
+    let none = reason(none).await;
+    assert!(none.starts_with("verified, but not-a-batch: "), "{none}");
+    assert_eq!(rig.left().await, 2);
 }
 
 #[tokio::test]
@@ -304,6 +352,10 @@ impl Quarantine for DiesOnce {
             true => self.0.remove(ids).await,
             false => Err(StateError::Failed("as the test asked".into())),
         }
+    }
+
+    async fn set_reasons(&self, reasons: Vec<(EventId, String)>) -> Result<(), StateError> {
+        self.0.set_reasons(reasons).await
     }
 
     async fn counts(&self) -> Result<Vec<QuarantineCount>, StateError> {

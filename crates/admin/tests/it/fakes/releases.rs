@@ -65,6 +65,9 @@ impl Releases for FakeReleases {
             verified: u64::from(verified),
             repeats: 0,
             still_invalid: u64::from(!verified),
+            not_taken: Vec::new(),
+            unknown: 0,
+            events: Vec::new(),
             next: left.next().map(|_| ReleaseSpan {
                 after: *number,
                 through: 1000,

@@ -74,20 +74,23 @@ pub fn run(args: &Args) -> Outcome {
     let selection = args.select.selection("redrive")?;
     let more = [
         ("rate_per_second", json!(args.rate)),
-        ("dry_run", json!(args.dry_run)),
+        ("dry_run", true.into()),
     ];
-    let request = request(&selection, more)?;
-    let begun = runtime.block_on(client.post_json(REDRIVES, &request))?;
-    let matched = begun["matched"].as_u64().unwrap_or_default();
-    if matched == 0 {
+    let mut request = request(&selection, more)?;
+    // Asked first: a redrive of nothing is none, and should not stand among the jobs.
+    let count = runtime.block_on(client.post_json(REDRIVES, &request))?;
+    let none = count["matched"] == 0;
+    if none {
         runtime.block_on(must_be_a_group(&client, &selection))?;
     }
     if args.dry_run {
-        return counted(&begun, args.json);
+        return counted(&count, args.json);
     }
-    if matched == 0 {
+    if none {
         return nothing(&selection, args.json);
     }
+    request["dry_run"] = false.into();
+    let begun = runtime.block_on(client.post_json(REDRIVES, &request))?;
     if args.no_wait {
         return tell(&begun, args.json);
     }

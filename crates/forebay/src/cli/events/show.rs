@@ -130,6 +130,10 @@ fn edited(event: &Value) -> Option<String> {
 
 /// What a parked event or a dead letter has to say for itself.
 fn why(fate: &Value, route: Option<&Value>, now: Timestamp) -> String {
+    if fate["state"] == "discarded" {
+        // What is settled leaves no row, so that no more is known of it by itself.
+        return DISCARDED.into();
+    }
     let mut why = match fate["attempts"].as_u64() {
         None => return String::new(),
         Some(0) => " with no attempt spent".to_owned(),
@@ -152,6 +156,8 @@ fn why(fate: &Value, route: Option<&Value>, now: Timestamp) -> String {
     }
     why
 }
+
+const DISCARDED: &str = ": the route's `when` did not want it or could not be asked of it (`forebay status` shows the last error of `when`), or it was purged or has expired";
 
 /// When a parked event is tried again.
 fn next(fate: &Value, route: Option<&Value>, now: Timestamp) -> String {

@@ -8,7 +8,7 @@ mod show;
 use domain::{EventId, SourceName};
 use serde_json::{Value, json};
 
-use super::parse::event_id;
+use super::parse::request_id;
 use crate::exit::{Exit, Failure, Outcome};
 
 const QUARANTINE: &str = "/api/v1/quarantine";
@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Outcome {
 #[derive(Debug, clap::Args)]
 struct SelectArgs {
     /// These requests, by the ids that `quarantine list` shows
-    #[arg(value_name = "ID", value_parser = event_id)]
+    #[arg(value_name = "ID", value_parser = request_id)]
     ids: Vec<EventId>,
     /// All of this source
     #[arg(long, value_name = "NAME", conflicts_with = "ids")]
@@ -74,6 +74,23 @@ impl SelectArgs {
             }
             None => Ok(json!({ "ids": self.ids })),
         }
+    }
+
+    /// That what was named is there.
+    ///
+    /// # Errors
+    /// Exit code 1 when so many of the ids are not in quarantine, whatever was done to the others.
+    fn none_is_unknown(&self, unknown: u64) -> Outcome {
+        let error = match (unknown, &*self.ids) {
+            (0, _) => return Ok(()),
+            (_, [id]) => format!(
+                "there is no request {id} in quarantine: it never was, or it was released or purged"
+            ),
+            (unknown, _) => format!(
+                "{unknown} of these ids name nothing in quarantine: it never was, or it was released or purged"
+            ),
+        };
+        Err(Failure::say(Exit::Failed, error))
     }
 }
 

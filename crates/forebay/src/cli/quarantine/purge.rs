@@ -1,5 +1,7 @@
 //! `forebay quarantine purge`
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{QUARANTINE, SelectArgs, requests};
@@ -40,9 +42,12 @@ pub fn run(args: &Args) -> Outcome {
     request["dry_run"] = json!(true);
     let counted = runtime.block_on(client.post_json(&path, &request))?;
     let matched = counted["matched"].as_u64().unwrap_or_default();
+    let asked_for: BTreeSet<_> = args.select.ids.iter().collect();
+    let unknown = (asked_for.len() as u64).saturating_sub(matched);
     if args.dry_run {
         let line = format!("{} would be discarded", requests(matched));
-        return output::told(&counted, &line, args.json);
+        output::told(&counted, &line, args.json)?;
+        return args.select.none_is_unknown(unknown);
     }
     let question = format!("Discard {} for good?", requests(matched));
     if matched > 0 && asks && !ask::agreed(&question)? {
@@ -52,5 +57,6 @@ pub fn run(args: &Args) -> Outcome {
     let answer = runtime.block_on(client.post_json(&path, &request))?;
     let purged = answer["purged"].as_u64().unwrap_or_default();
     let line = format!("{} discarded", requests(purged));
-    output::told(&answer, &line, args.json)
+    output::told(&answer, &line, args.json)?;
+    args.select.none_is_unknown(unknown)
 }

@@ -26,7 +26,19 @@ pub struct Args {
 }
 
 /// The counts of an answer.
-const COUNTS: [&str; 4] = ["verified", "released", "repeats", "still_invalid"];
+const COUNTS: [&str; 5] = [
+    "verified",
+    "released",
+    "repeats",
+    "still_invalid",
+    "unknown",
+];
+
+/// The lists of an answer.
+const LISTS: [&str; 2] = ["not_taken", "events"];
+
+/// So many of each list are shown; the rest is counted.
+const SHOWN: usize = 20;
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
@@ -34,11 +46,20 @@ pub fn run(args: &Args) -> Outcome {
     let mut request = args.select.request("release")?;
     request["dry_run"] = json!(args.dry_run);
     let answer = crate::cli::runtime()?.block_on(all(&client, request))?;
-    match args.json {
-        true => output::json_lines([&answer])?,
-        false => output::line(&line(&answer, args.dry_run))?,
+    if args.json {
+        output::json_lines([&answer])?;
+    } else {
+        if let Some(source) = args.select.source.as_ref().filter(|_| is_nothing(&answer)) {
+            return Ok(output::line(&format!(
+                "nothing is in quarantine of source {source}"
+            ))?);
+        }
+        for line in lines(&answer, args.dry_run) {
+            output::line(&line)?;
+        }
     }
-    Ok(())
+    let unknown = answer["unknown"].as_u64().unwrap_or_default();
+    args.select.none_is_unknown(unknown)
 }
 
 /// One call after the other, until there are no more of them.
@@ -46,11 +67,19 @@ async fn all(client: &Client, mut request: Value) -> Outcome<Value> {
     let path = format!("{QUARANTINE}/release");
     let mut sums = json!({});
     loop {
-        let answer = client.post_json(&path, &request).await?;
+        let mut answer = client.post_json(&path, &request).await?;
         for name in COUNTS {
             if let Some(count) = answer[name].as_u64() {
                 let before = sums[name].as_u64().unwrap_or_default();
                 sums[name] = json!(before + count);
+            }
+        }
+        for name in LISTS {
+            if let Value::Array(some) = answer[name].take() {
+                match &mut sums[name] {
+                    Value::Array(list) => list.extend(some),
+                    none => *none = Value::Array(some),
+                }
             }
         }
         match &answer["next_cursor"] {
@@ -60,13 +89,46 @@ async fn all(client: &Client, mut request: Value) -> Outcome<Value> {
     }
 }
 
-fn line(answer: &Value, dry_run: bool) -> String {
+/// Whether there was nothing to be released.
+fn is_nothing(answer: &Value) -> bool {
+    let none = |name: &&str| answer[*name].as_u64().is_none_or(|count| count == 0);
+    COUNTS.iter().all(none) && answer["not_taken"].as_array().is_none_or(Vec::is_empty)
+}
+
+/// What it came to, then what became of each, as far as that is readable.
+fn lines(answer: &Value, dry_run: bool) -> Vec<String> {
+    let mut lines = vec![sum(answer, dry_run)];
+    let events = answer["events"].as_array().into_iter().flatten();
+    let events = events.map(|one| {
+        let [id, event] = ["id", "event"].map(|name| output::text(one, name));
+        match one["events"].as_u64() {
+            Some(more) if more > 1 => format!("{id} is {more} events, the first is {event}"),
+            _ => format!("{id} is event {event}"),
+        }
+    });
+    lines.extend(shortened(events.collect()));
+    lines
+}
+
+fn sum(answer: &Value, dry_run: bool) -> String {
     let count = |name: &str| answer[name].as_u64().unwrap_or_default();
-    let stays = match count("still_invalid") {
+    let mut stays = match count("still_invalid") {
         0 => String::new(),
         1 => "; 1 still cannot be verified and stays".into(),
         more => format!("; {more} still cannot be verified and stay"),
     };
+    let not_taken = answer["not_taken"].as_array().into_iter().flatten();
+    let not_taken =
+        not_taken.map(|one| format!("{} {}", output::text(one, "id"), output::text(one, "code")));
+    let not_taken: Vec<String> = not_taken.collect();
+    if !not_taken.is_empty() {
+        let so_many = match not_taken.len() {
+            1 => "1 cannot be taken and stays, not for its proof".to_owned(),
+            more => format!("{more} cannot be taken and stay, not for their proof"),
+        };
+        let which = shortened(not_taken).join(", ");
+        stays = format!("{stays}; {so_many}: {which}");
+    }
     if dry_run {
         return format!("{} would be released{stays}", requests(count("verified")));
     }
@@ -75,6 +137,14 @@ fn line(answer: &Value, dry_run: bool) -> String {
         known => format!(", {known} of them known already as repeats"),
     };
     format!("{} released{repeats}{stays}", requests(count("released")))
+}
+
+/// The first ones, and how many more there are.
+fn shortened(mut list: Vec<String>) -> Vec<String> {
+    let more = list.len().saturating_sub(SHOWN);
+    list.truncate(SHOWN);
+    list.extend((more > 0).then(|| format!("and {more} more, which --json shows")));
+    list
 }
 
 #[cfg(test)]
@@ -86,7 +156,7 @@ mod tests {
         let line = |released: u64, repeats: u64, still_invalid: u64| {
             let answer =
                 json!({ "released": released, "repeats": repeats, "still_invalid": still_invalid });
-            line(&answer, false)
+            sum(&answer, false)
         };
         assert_eq!(line(1, 0, 0), "1 request released");
         assert_eq!(
@@ -95,8 +165,31 @@ mod tests {
         );
         let looked = json!({ "verified": 2, "still_invalid": 1 });
         assert_eq!(
-            super::line(&looked, true),
+            sum(&looked, true),
             "2 requests would be released; 1 still cannot be verified and stays"
+        );
+    }
+
+    #[test]
+    fn which_event_a_request_has_become_and_why_others_stay_is_said() {
+        let answer = json!({
+            "released": 2, "still_invalid": 0, "unknown": 0,
+            "not_taken": [{ "id": "a", "code": "bad-item" }, { "id": "b", "code": "not-a-batch" }],
+            "events": [{ "id": "c", "event": "e", "events": 1 }, { "id": "d", "event": "f", "events": 3 }],
+        });
+        assert_eq!(
+            lines(&answer, false),
+            [
+                "2 requests released; 2 cannot be taken and stay, not for their proof: a bad-item, b not-a-batch",
+                "c is event e",
+                "d is 3 events, the first is f",
+            ]
+        );
+        let many = (0..25).map(|number| number.to_string());
+        let shown = shortened(many.collect());
+        assert_eq!(
+            (shown.len(), &*shown[20]),
+            (21, "and 5 more, which --json shows")
         );
     }
 }

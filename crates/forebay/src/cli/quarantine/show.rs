@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::QUARANTINE;
 use crate::cli::client::AdminArgs;
-use crate::cli::parse::event_id;
+use crate::cli::parse::request_id;
 use crate::cli::{events, output};
 use crate::exit::Outcome;
 
@@ -15,7 +15,7 @@ pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     /// The id that its sender was told
-    #[arg(value_parser = event_id)]
+    #[arg(value_parser = request_id)]
     id: EventId,
     /// One JSON object
     #[arg(long)]

@@ -46,7 +46,14 @@ pub fn run(args: &Args) -> Outcome {
             output::text(source, "duplicates"),
             output::text(source, "refused"),
             output::text(source, "quarantined"),
-            output::text(source, "last_refusal"),
+            match source["last_refusal_at"].is_string() {
+                true => format!(
+                    "{} {}",
+                    output::time(source, "last_refusal_at"),
+                    output::text(source, "last_refusal")
+                ),
+                false => output::text(source, "last_refusal"),
+            },
             output::time(source, "last_accepted_at"),
         ]
     });

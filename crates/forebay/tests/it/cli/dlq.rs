@@ -258,6 +258,12 @@ async fn a_redrive_is_counted_begun_looked_at_and_cancelled() -> Result<()> {
     let nothing = ["dlq", "redrive", "--reason", "outage"];
     let nothing = data(&forebay, &nothing).await?;
     assert!(nothing.contains("nothing to put back"), "{nothing}");
+    let stranger = ["dlq", "redrive", "--group", "no such group"];
+    let stranger = forebay.cli(&stranger).await?;
+    assert!(stranger.stderr.contains("nothing was done"), "{stranger:?}");
+    // What does nothing is no job.
+    let jobs = json(&forebay, &["dlq", "redrive", "--status"]).await?;
+    assert!(jobs.is_empty(), "{jobs:?}");
     let slow = ["dlq", "redrive", "--all", "--rate", "1", "--no-wait"];
     let begun = json(&forebay, &slow).await?;
     assert_eq!(
