@@ -51,7 +51,7 @@ impl SenderPatience {
                 Some(lost_from) => tracing::warn!(%source, code, %lost_from,
                     "events of this source are refused; its sender tries again, and what it sends now is lost for good from then on"),
                 None => tracing::warn!(%source, code,
-                    "events of this source are refused; how long its sender tries again is not known: retry_window says it"),
+                    "events of this source are refused; how long its sender tries again is not known: set the source's retry_window"),
             }
             Since {
                 at: now,

@@ -60,9 +60,17 @@ fn file(config: &Config) -> String {
     }
 }
 
+/// So many sources of a route are named at most.
+const NAMED: usize = 6;
+
 fn routes(config: &Config) -> Vec<String> {
     let routes = config.routes.iter().map(|(name, route)| {
-        let from: Vec<&str> = route.from.iter().map(SourceName::as_str).collect();
+        let from = route.from.iter().map(SourceName::as_str);
+        let mut from: Vec<String> = from.map(str::to_owned).collect();
+        if from.len() > NAMED {
+            let more = from.split_off(NAMED - 1).len();
+            from.push(format!("{more} more"));
+        }
         let kind = config.destinations.get(&route.to);
         let kind = kind.map_or("", |destination| destination.port.kind());
         let letters = &route.policies.dead_letters.to;
