@@ -126,7 +126,9 @@ fn refusing(source: &Value) -> String {
         Some(_) => format!(
             "{begun}: events are lost for good since {lost_from}, when its sender gave up on the first"
         ),
-        None => format!("{begun}: how long its sender tries is not known; `retry_window` says it"),
+        None => format!(
+            "{begun}: how long its sender tries is not known; set the source's `retry_window`"
+        ),
     }
 }
 
