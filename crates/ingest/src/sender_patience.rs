@@ -87,7 +87,7 @@ impl SenderPatience {
         };
         match self.lost_from(begun.at) {
             Some(lost_from) if now >= lost_from => {
-                tracing::error!(%source, since = %begun.at, through = %now,
+                tracing::warn!(%source, since = %begun.at, through = %now,
                 "events of this source are accepted again; some of those that were refused are lost, as its sender gave up on them");
             }
             Some(_) => tracing::info!(%source, since = %begun.at,

@@ -103,10 +103,10 @@ fn unless_subscribed(config: &Config, source: &SourceName) -> &'static str {
 /// A command that posts an event: `curl` where nothing is to be signed, else our own.
 fn to_try(config: &Config, listen: SocketAddr) -> Option<String> {
     let unsigned = config.sources.iter().find(|(_, source)| {
-        source
-            .verify
-            .as_ref()
-            .is_none_or(|verify| *verify == ingest::verify::VerifyOptions::none())
+        // One that takes bodies apart would refuse the one below.
+        let verify = source.verify.as_ref();
+        source.split.is_none()
+            && verify.is_none_or(|verify| *verify == ingest::verify::VerifyOptions::none())
     });
     let scheme = config.server.ingest_scheme();
     let address = format!("{scheme}://{}", reachable(listen));
@@ -222,6 +222,14 @@ mod tests {
         assert_eq!(
             told,
             "curl -i -d '{\"hello\":\"world\"}' http://127.0.0.1:8080/webhook"
+        );
+        let split = SIGNED.replace(
+            "verify = { scheme = \"bearer\", secrets = [\"a-secret\"] }",
+            "split = \"/events\"",
+        );
+        assert_eq!(
+            self::told(&split, None, None, "127.0.0.1:9000"),
+            "forebay send --config f.toml --source a"
         );
     }
 }

@@ -212,3 +212,35 @@ impl Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::tls;
+
+    #[test]
+    fn what_tls_did_not_like_is_told_with_what_to_do() {
+        for (said, told) in [
+            ("invalid peer certificate: UnknownIssuer", Some("--ca")),
+            (
+                "invalid peer certificate: certificate expired: verification time 1796130000 (UNIX), but certificate is not valid after 1580515200 (215549868 seconds ago)",
+                Some("renew it there"),
+            ),
+            (
+                "received fatal alert: CertificateRequired",
+                Some("--cert and --key"),
+            ),
+            (
+                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                Some("that of an authority"),
+            ),
+            ("Connection refused (os error 111)", None),
+        ] {
+            let found = tls(said);
+            assert_eq!(found.is_some(), told.is_some(), "{said}");
+            assert!(
+                found.unwrap_or_default().contains(told.unwrap_or_default()),
+                "{said}"
+            );
+        }
+    }
+}
