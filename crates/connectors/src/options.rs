@@ -25,6 +25,20 @@ macro_rules! backends {
         }
 
         impl DestinationOptions {
+            /// Reads the options of this type, the section without `type`: so whoever reads them knows where a mistake
+            /// is. `None`: there is no such type.
+            pub fn read<'de, D: serde::Deserializer<'de>>(
+                kind: &str,
+                options: D,
+            ) -> Option<Result<Self, D::Error>> {
+                match kind {
+                    $(crate::$module::KIND => {
+                        Some(crate::$module::Options::deserialize(options).map(Self::$variant))
+                    })+
+                    _ => None,
+                }
+            }
+
             /// The word for its type: `postgres`, `sqlite`.
             #[must_use]
             pub const fn kind(&self) -> &'static str {

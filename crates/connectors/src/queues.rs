@@ -46,6 +46,21 @@ pub const QUEUE_REFERENCES: &[(&str, &[OptionDoc])] = &[
 ];
 
 impl QueueOptions {
+    /// Reads the options of this type, the section without `type`: so whoever reads them knows where a mistake is.
+    /// `None`: there is no such type.
+    pub fn read<'de, D: serde::Deserializer<'de>>(
+        kind: &str,
+        options: D,
+    ) -> Option<Result<Self, D::Error>> {
+        let read = match kind {
+            crate::sqs::KIND => Deserialize::deserialize(options).map(Self::Sqs),
+            crate::redis::KIND => Deserialize::deserialize(options).map(Self::Redis),
+            crate::rabbitmq::KIND => Deserialize::deserialize(options).map(Self::Rabbitmq),
+            _ => return None,
+        };
+        Some(read)
+    }
+
     /// Checks every value and how they go together. Reads nothing but what is given.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 //! An expression that fails on an event, for a field that is not there for one, does not want it; that is counted and
 //! shown, as the words for it may be wrong. Errors name fields and never values: those are the sender's.
 
+mod words;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -46,8 +48,7 @@ impl Filter {
         // The parser is another's, and is given what somebody typed.
         let compiled = catch_unwind(|| Program::compile(text));
         let compiled = compiled.map_err(|_| "is not an expression of CEL".to_owned())?;
-        let program =
-            compiled.map_err(|errors| format!("is not an expression of CEL: {errors}"))?;
+        let program = compiled.map_err(|errors| words::of_errors(text, &errors))?;
         let references = program.references();
         let mut own = Vec::new();
         loop_variables(program.expression(), &mut own);
@@ -270,7 +271,7 @@ mod tests {
     #[test]
     fn mistakes_are_found_when_it_is_read() {
         for (text, words) in [
-            ("", "not an expression"),
+            ("", "leave `when` out"),
             ("type ==", "not an expression"),
             (
                 "tpye == \"a\"",

@@ -13,7 +13,9 @@ pub struct Pointer(Vec<String>);
 
 /// A text that is no JSON pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a JSON pointer begins with \"/\", as in \"/conversationId\" or \"/items/0/id\"")]
+#[error(
+    "a JSON pointer begins with \"/\", as in \"/conversationId\" or \"/items/0/id\"; in a name, ~ is written ~0, and / is ~1"
+)]
 pub struct PointerError;
 
 /// A body, or a part of the pointed-to value, that is not JSON.
@@ -24,7 +26,7 @@ impl Pointer {
     /// Reads a pointer; the empty one points to the whole body.
     ///
     /// # Errors
-    /// [`PointerError`] when it does not begin with a slash.
+    /// [`PointerError`] when it does not begin with a slash, or has a `~` that stands for nothing.
     pub fn parse(text: &str) -> Result<Self, PointerError> {
         if text.is_empty() {
             return Ok(Self(Vec::new()));
@@ -32,6 +34,10 @@ impl Pointer {
         let Some(path) = text.strip_prefix('/') else {
             return Err(PointerError);
         };
+        let mut escapes = path.split('~').skip(1);
+        if !escapes.all(|rest| rest.starts_with(['0', '1'])) {
+            return Err(PointerError);
+        }
         let parts = path.split('/');
         Ok(Self(
             parts

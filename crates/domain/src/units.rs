@@ -38,10 +38,9 @@ impl fmt::Debug for HumanDuration {
 impl std::str::FromStr for HumanDuration {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text).map(Self).map_err(|reason| {
-            format!(
-                "{reason}; write a number with a unit, as in \"10s\", \"2.5s\", \"15m\" or \"30d\""
-            )
+        let parsed = humantime::parse_duration(text).map(Self);
+        parsed.map_err(|_| {
+            "is no duration: write a number with a unit, as in \"10s\", \"2.5s\", \"15m\" or \"30d\"".into()
         })
     }
 }
@@ -94,8 +93,8 @@ impl std::str::FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, String> {
         text.parse::<bytesize::ByteSize>()
             .map(|size| Self(size.as_u64()))
-            .map_err(|reason| {
-                format!("{reason}; write a number with a unit, as in \"64MiB\" or \"20GiB\"")
+            .map_err(|_| {
+                "is no size: write a number with a unit, as in \"64MiB\" or \"20GiB\"".into()
             })
     }
 }

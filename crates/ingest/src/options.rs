@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::pointer::{Pointer, PointerError};
 use domain::{ByteSize, HumanDuration};
 use serde::{Deserialize, Serialize};
 
@@ -105,9 +106,8 @@ impl<'de> Deserialize<'de> for SplitOptions {
         match String::deserialize(deserializer)?.as_str() {
             "scheme" => Ok(Self::Scheme),
             "lines" => Ok(Self::Lines),
-            pointer if pointer.is_empty() || pointer.starts_with('/') => {
-                Ok(Self::Pointer(pointer.to_owned()))
-            }
+            pointer if Pointer::parse(pointer).is_ok() => Ok(Self::Pointer(pointer.to_owned())),
+            text if text.starts_with('/') => Err(serde::de::Error::custom(PointerError)),
             _ => Err(serde::de::Error::custom(
                 "must be \"scheme\", \"lines\", or a JSON pointer to the array, as \"/entries\"; \"\" is the whole body",
             )),
@@ -267,12 +267,9 @@ impl SourceOptions {
             return Err(("max_body", "must be at least 1 byte".into()));
         }
         if let DedupOptions::Pointer(pointer) = &self.dedup
-            && !pointer.starts_with('/')
+            && (pointer.is_empty() || Pointer::parse(pointer).is_err())
         {
-            return Err((
-                "dedup",
-                "a JSON pointer starts with '/', as in \"/id\"".into(),
-            ));
+            return Err(("dedup", PointerError.to_string()));
         }
         if let DedupOptions::Header(name) = &self.dedup
             && name.parse::<http::HeaderName>().is_err()
@@ -309,7 +306,7 @@ impl SourceOptions {
         if let Some(verify) = &self.verify {
             let scheme = verify.build().map_err(|reason| ("verify", reason))?;
             if scheme.signs_url() && self.public_url.is_none() {
-                let reason = "must be said: the sender signs the URL that it posts to, as in \"https://hooks.example.com\"";
+                let reason = "is missing: the sender signs the URL that it posts to: add it, as public_url = \"https://hooks.example.com\"";
                 return Err(("public_url", reason.into()));
             }
         }
@@ -330,6 +327,14 @@ impl SourceOptions {
     }
 }
 
+/// A path without the slash at its end, which makes no other path: some senders add one.
+pub(crate) fn without_slash(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        None | Some("") => path,
+        Some(rest) => rest,
+    }
+}
+
 /// All sources, by name, with paths that no two of them share.
 ///
 /// # Errors
@@ -341,18 +346,20 @@ pub fn check_paths(
     for path in ["/healthz", "/readyz"] {
         if let Some((name, _)) = sources
             .iter()
-            .find(|(_, source)| source.paths.iter().any(|own| own == path))
+            .find(|(_, source)| source.paths.iter().any(|own| without_slash(own) == path))
         {
             return Err((name.clone(), format!("path {path} is the listener's own")));
         }
     }
     for (name, source) in sources {
         for path in std::iter::once(format!("/in/{name}")).chain(source.paths.iter().cloned()) {
-            match taken.insert(path.clone(), name) {
+            match taken.insert(without_slash(&path).to_owned(), name) {
                 Some(other) if other != name => {
                     return Err((
                         name.clone(),
-                        format!("path {path} belongs to source {other} already"),
+                        format!(
+                            "path {path} belongs to source {other} already (a slash at the end makes no other path)"
+                        ),
                     ));
                 }
                 _ => {}
@@ -360,4 +367,46 @@ pub fn check_paths(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_makes_no_other_path() {
+        let source = |paths: &[&str]| SourceOptions {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            ..SourceOptions::default()
+        };
+        let of = |a: &[&str], b: &[&str]| {
+            let named = [("a", source(a)), ("b", source(b))];
+            let named = named.map(|(name, of)| (domain::SourceName::new(name).unwrap(), of));
+            check_paths(&BTreeMap::from(named)).map_err(|(_, reason)| reason)
+        };
+        assert_eq!(of(&["/x", "/x/"], &["/y"]), Ok(()));
+        for (a, b) in [("/x", "/x/"), ("/x/", "/x"), ("/y", "/in/a/")] {
+            let reason = of(&[a], &[b]).unwrap_err();
+            assert!(reason.contains("belongs to source a already"), "{reason}");
+        }
+        let own = of(&["/healthz/"], &[]).unwrap_err();
+        assert_eq!(own, "path /healthz is the listener's own");
+        assert_eq!(
+            ["/", "//", "/a/", "/a//"].map(without_slash),
+            ["/", "/", "/a", "/a/"]
+        );
+    }
+
+    #[test]
+    fn a_pointer_with_a_tilde_that_stands_for_nothing_is_refused() {
+        for (pointer, is_right) in [("/a~1b~0", true), ("/a~2b", false), ("/a~", false)] {
+            let split = serde_json::from_value::<SplitOptions>(pointer.into());
+            assert_eq!(split.is_ok(), is_right, "{pointer}");
+            let options = SourceOptions {
+                dedup: DedupOptions::Pointer(pointer.into()),
+                ..SourceOptions::default()
+            };
+            assert_eq!(options.validate().is_ok(), is_right, "{pointer}");
+        }
+    }
 }

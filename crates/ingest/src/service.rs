@@ -22,7 +22,7 @@ use crate::event::Unverified;
 use crate::limits::Limits;
 use crate::listener::{Connection, Handler, Peer};
 use crate::metrics::Metrics;
-use crate::options::SourceOptions;
+use crate::options::{SourceOptions, without_slash};
 use crate::pace::Pace;
 use crate::quarantine::Keeper;
 use crate::queue::QueueSource;
@@ -163,11 +163,12 @@ impl Ingest {
             .iter()
             .filter(|known| !built.contains_key(&known.name));
         for path in removed.flat_map(|known| &known.paths) {
-            targets.insert(path.clone(), Target::Removed);
+            targets.insert(without_slash(path).to_owned(), Target::Removed);
         }
         for source in built.values() {
             for path in &source.paths {
-                targets.insert(path.clone(), Target::Source(Arc::clone(source)));
+                let path = without_slash(path).to_owned();
+                targets.insert(path, Target::Source(Arc::clone(source)));
             }
         }
         targets.insert("/healthz".into(), Target::Alive);
@@ -385,7 +386,7 @@ impl Ingest {
     }
 
     async fn answer(&self, head: &mut Parts, body: Incoming, peer: &Peer) -> Answer {
-        match self.targets.get(head.uri.path()) {
+        match self.targets.get(without_slash(head.uri.path())) {
             Some(Target::Source(source)) => {
                 let accepted = self.accept(source, head, body, peer).await;
                 accepted.unwrap_or_else(|refused| self.refuse(Some(source), &refused, head, peer))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{RouteName, Seq, Timestamp};
+use domain::{ByteSize, RouteName, Seq, Timestamp};
 
 use crate::options::Config;
 use crate::segment::{Segment, names};
@@ -32,14 +32,16 @@ pub struct Spare {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
     /// The journal is as large as it may be.
-    #[error("journal.max_bytes ({max} bytes) is used up by events that are not settled")]
+    #[error(
+        "journal.max_bytes ({}) is used up by events that are not settled: raise it, or see what holds them up in `forebay status`", ByteSize(*.max)
+    )]
     MaxBytes {
         /// The limit.
         max: u64,
     },
     /// The disk has too little left.
     #[error(
-        "the disk has {free} bytes free, and {needed} are needed for a segment beside journal.min_free"
+        "the disk has {} free, and {} are needed for a segment beside journal.min_free: make room there, or lower that", ByteSize(*.free), ByteSize(*.needed)
     )]
     MinFree {
         /// Free now.

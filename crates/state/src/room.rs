@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use domain::ByteSize;
 use rusqlite::Connection;
 
 use crate::options::Options;
@@ -58,13 +59,16 @@ impl Room {
         let max = self.options.max_bytes.0;
         if used >= max {
             return Err(format!(
-                "state.max_bytes ({max} bytes) is used up by parked events, dead letters and what is in quarantine: redrive or purge some, or raise it"
+                "state.max_bytes ({}) is used up by parked events, dead letters and what is in quarantine: redrive or purge some, or raise it",
+                ByteSize(max)
             ));
         }
         let min = self.options.min_free.0;
         match self.disk_free() {
             Some(free) if free < min => Err(format!(
-                "the disk has {free} bytes free, less than state.min_free ({min} bytes): free some"
+                "the disk has {} free, less than state.min_free ({}): free some",
+                ByteSize(free),
+                ByteSize(min)
             )),
             _ => Ok(()),
         }

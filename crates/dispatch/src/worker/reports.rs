@@ -77,7 +77,7 @@ impl Worker {
         route.metrics.skipped.inc_by(done.counters.discarded);
         if let Some(error) = failed {
             if self.unfiltered.is_worth_a_line("filter") {
-                tracing::warn!(route = %route.name, %error, "events that the route's `when` could not be asked of are not delivered");
+                tracing::warn!(route = %route.name, %error, "the route's `when` failed on events, which are not delivered on it");
             }
             self.show_error(Cause::new("filter", error.to_string()));
         }

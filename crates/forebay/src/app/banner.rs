@@ -64,9 +64,17 @@ fn file(config: &Config) -> String {
     }
 }
 
+/// So many sources of a route are named at most.
+const NAMED: usize = 6;
+
 fn routes(config: &Config) -> Vec<String> {
     let routes = config.routes.iter().map(|(name, route)| {
-        let from: Vec<&str> = route.from.iter().map(SourceName::as_str).collect();
+        let from = route.from.iter().map(SourceName::as_str);
+        let mut from: Vec<String> = from.map(str::to_owned).collect();
+        if from.len() > NAMED {
+            let more = from.split_off(NAMED - 1).len();
+            from.push(format!("{more} more"));
+        }
         let kind = config.destinations.get(&route.to);
         let kind = kind.map_or("", |destination| destination.port.kind());
         let letters = &route.policies.dead_letters.to;
@@ -99,10 +107,10 @@ fn unless_subscribed(config: &Config, source: &SourceName) -> &'static str {
 /// A command that posts an event: `curl` where nothing is to be signed, else our own.
 fn to_try(config: &Config, listen: SocketAddr) -> Option<String> {
     let unsigned = config.sources.iter().find(|(_, source)| {
-        source
-            .verify
-            .as_ref()
-            .is_none_or(|verify| *verify == ingest::verify::VerifyOptions::none())
+        // One that takes bodies apart would refuse the one below.
+        let verify = source.verify.as_ref();
+        source.split.is_none()
+            && verify.is_none_or(|verify| *verify == ingest::verify::VerifyOptions::none())
     });
     let scheme = config.server.ingest_scheme();
     let address = format!("{scheme}://{}", reachable(listen));
@@ -218,6 +226,14 @@ mod tests {
         assert_eq!(
             told,
             "curl -i -d '{\"hello\":\"world\"}' http://127.0.0.1:8080/webhook"
+        );
+        let split = SIGNED.replace(
+            "verify = { scheme = \"bearer\", secrets = [\"a-secret\"] }",
+            "split = \"/events\"",
+        );
+        assert_eq!(
+            self::told(&split, None, None, "127.0.0.1:9000"),
+            "forebay send --config f.toml --source a"
         );
     }
 }

@@ -130,8 +130,21 @@ impl Running {
     }
 
     fn reload(&self, config: &Config) {
+        if config.has_changed() {
+            tracing::warn!(
+                file = config.place(),
+                "the configuration's file is not what it was at the start: only secret files, certificates and the admin token's file are read again; the rest needs a restart"
+            );
+        }
+        let has_files = |source: &ingest::SourceOptions| {
+            let mut verify = source.verify.iter();
+            verify.any(ingest::verify::VerifyOptions::reads_files)
+        };
         match self.ingest.reload_secrets() {
-            Ok(()) => tracing::info!("secret files read again"),
+            Ok(()) if config.sources.values().any(has_files) => {
+                tracing::info!("secret files read again");
+            }
+            Ok(()) => tracing::info!("there are no secret files to read again"),
             Err(failed) => failed.iter().for_each(|line| tracing::error!("{line}")),
         }
         self.front.reload();

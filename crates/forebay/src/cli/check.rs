@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     let routes = config.routes.iter().map(|(name, route)| {
         let from: Vec<&str> = route.from.iter().map(domain::SourceName::as_str).collect();
-        vec![name.to_string(), from.join(", "), route.to.to_string()]
+        vec![name.to_string(), output::names(&from), route.to.to_string()]
     });
     output::table(&["route", "from", "to"], routes)?;
     if args.connect {

@@ -107,10 +107,49 @@ pub fn seconds(value: f64) -> String {
 }
 
 fn humantime(duration: std::time::Duration) -> String {
-    let shown = domain::HumanDuration(duration).to_string();
     // The two largest units say enough.
+    let shown = in_units(duration);
     shown.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
+
+/// A length of time to the second, in days at most: `1d 3h 35m 5s`.
+pub fn in_units(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let said = units.iter().filter(|(count, _)| *count > 0);
+    let said: Vec<String> = said.map(|(count, unit)| format!("{count}{unit}")).collect();
+    match said.is_empty() {
+        true => "0s".into(),
+        false => said.join(" "),
+    }
+}
+
+/// Names in a cell of a table, some a line.
+pub fn names(names: &[&str]) -> String {
+    let mut cell = String::new();
+    let mut width = 0;
+    for (at, name) in names.iter().enumerate() {
+        if at > 0 {
+            cell.push(',');
+            width += 2 + name.len();
+            let line = if width > NAMES { '\n' } else { ' ' };
+            cell.push(line);
+        }
+        if at == 0 || cell.ends_with('\n') {
+            width = name.len();
+        }
+        cell.push_str(name);
+    }
+    cell
+}
+
+/// So wide is a line of names.
+const NAMES: usize = 60;
 
 #[cfg(test)]
 mod tests {
@@ -124,12 +163,25 @@ mod tests {
     }
 
     #[test]
+    fn lengths_of_time_are_in_days_at_most_and_names_in_lines() {
+        for (seconds, said) in [(0, "0s"), (99_305, "1d 3h 35m 5s"), (2_592_000, "30d")] {
+            assert_eq!(in_units(std::time::Duration::from_secs(seconds)), said);
+        }
+        assert_eq!(names(&["a", "b"]), "a, b");
+        let many = vec!["a-source-of-mine"; 9];
+        let cell = names(&many);
+        assert_eq!(cell.lines().count(), 3);
+        assert!(cell.lines().all(|line| line.len() <= NAMES + 1), "{cell}");
+        assert_eq!(cell.replace('\n', " "), many.join(", "));
+    }
+
+    #[test]
     fn seconds_are_said_in_two_units() {
         for (value, wanted) in [
             (0.0, "-"),
             (0.4, "<1s"),
             (61.9, "1m 1s"),
-            (90_061.0, "1day 1h"),
+            (90_061.0, "1d 1h"),
         ] {
             assert_eq!(seconds(value), wanted);
         }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use self::body::Bodies;
 use self::client::TlsArgs;
 use self::report::{Report, Sent};
-use super::client::{cause, server_url};
+use super::client::server_url;
 use super::output;
 use super::serve::ConfigArgs;
 use crate::config::Config;
@@ -139,26 +139,22 @@ impl Sender {
             listen.to_string()
         };
         let given = args.url.as_ref().map(ToString::to_string);
+        let scheme = scheme.map_err(|reason| {
+            let error = format!("sources.{}.verify: {reason}", args.source);
+            Failure::say(Exit::Usage, error)
+        })?;
+        must_sign(&*scheme)?;
         let spoken = config.server.ingest_scheme();
         let base = given.unwrap_or_else(|| format!("{spoken}://{host}"));
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
         let path = format!("/in/{}", args.source);
         Ok(Self {
-            http: args.tls.put(http)?.build()?,
+            http: args.tls.build(http)?,
             base: base.trim_end_matches('/').to_owned(),
             public_url: options.public_url.as_ref().map(|url| url.of(&path)),
             path,
-            scheme: scheme.map_err(|reason| {
-                Failure::say(
-                    Exit::Usage,
-                    format!("sources.{}.verify: {reason}", args.source),
-                )
-            })?,
-            bodies: Bodies::new(
-                args.file.as_deref(),
-                args.body_bytes as usize,
-                options.split.clone(),
-            )?,
+            scheme,
+            bodies: Bodies::new(args.file.as_deref(), args.body_bytes as usize, options)?,
         })
     }
 
@@ -200,12 +196,27 @@ impl Sender {
                     took: begun.elapsed(),
                 }
             }
-            Err(error) => Sent::Failed {
-                connect: error.is_connect(),
-                reason: cause(&error),
-            },
+            Err(error) => Sent::failed(&error),
         }
     }
+}
+
+/// Some senders have a key that nobody else has.
+fn must_sign(scheme: &dyn Scheme) -> Outcome {
+    let sample = Unsigned {
+        path: "/",
+        url: Some("https://localhost/"),
+        body: b"{}",
+        id: "0",
+        now: SystemClock.now(),
+    };
+    scheme.sign(&sample).map(drop).map_err(|error| {
+        let error = format!(
+            "nothing was posted: {error} (scheme {}); to try the source, let its sender post to it, or give it verify = {{ scheme = \"none\" }} on a server of your own",
+            scheme.name()
+        );
+        Failure::say(Exit::Usage, error)
+    })
 }
 
 async fn send_all(args: &Args, sender: &Arc<Sender>) -> Outcome<Report> {

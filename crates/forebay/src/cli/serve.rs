@@ -88,6 +88,9 @@ impl ConfigArgs {
 pub fn run(args: &Args) -> Outcome {
     let config = args.config.load_with(&args.listeners)?;
     telemetry::start(&config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let format = config.log.format;
     serve(args, config)
         .map_err(or_wait)

@@ -54,11 +54,12 @@ pub(super) fn check(
         &server,
         build_destinations.then_some(&instance),
     )?;
-    let mut warnings = weak_secrets(document, &file);
+    let mut warnings = super::warnings::warnings(document, &file);
     warnings.extend(of_the_front);
     warnings.extend(super::circles::circles(document, &file));
     Ok(Config {
         file: None,
+        fingerprint: 0,
         built_in_route,
         server,
         log: file.log.clone(),
@@ -73,19 +74,6 @@ pub(super) fn check(
         instance,
         warnings,
     })
-}
-
-fn weak_secrets(document: &Document<'_>, file: &File) -> Vec<ConfigError> {
-    let mut warnings = Vec::new();
-    for (name, source) in &file.sources {
-        let weak = source
-            .verify
-            .iter()
-            .flat_map(ingest::verify::VerifyOptions::weak_secrets);
-        warnings
-            .extend(weak.map(|line| document.error(&["sources", name.as_str(), "verify"], line)));
-    }
-    warnings
 }
 
 fn server(document: &Document<'_>, options: &ServerOptions) -> Result<Server, ConfigError> {

@@ -9,8 +9,12 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, place, without_value};
-use super::interpolate;
+use super::error::{ConfigError, place};
+use super::{interpolate, words};
+
+/// What reads a table of the file, and knows where it is.
+pub(super) type Tracked<'a, 'b, 't> =
+    serde_path_to_error::Deserializer<'a, 'b, toml::de::Deserializer<'t>>;
 
 /// Where a value came from, if not from the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +48,7 @@ impl<'t> Document<'t> {
         document.tree = DeTable::parse(text).map_err(|error| ConfigError {
             place: document.place_of(error.span().map(|span| span.start)),
             key: "syntax".into(),
-            reason: format!("this is not TOML: {}", without_value(error.message())),
+            reason: format!("this is not TOML: {}", syntax(text, &error)),
         })?;
         Ok(document)
     }
@@ -198,37 +202,88 @@ impl<'t> Document<'t> {
                 .filter(|(_, value)| is_wanted(value.get_ref()))
                 .collect();
         }
-        let deserializer = toml::de::Deserializer::from(tree);
         let mut track = serde_path_to_error::Track::new();
+        let deserializer = toml::de::Deserializer::from(tree);
         let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-        T::deserialize(tracked).map_err(|error| {
-            let path = track.path();
-            let mut path: Vec<String> = path
-                .iter()
-                .map(ToString::to_string)
-                .filter(|segment| segment != "?")
-                .collect();
-            let message = without_value(error.message());
-            let reason = match unknown_field(&message) {
-                Some((field, known)) => {
-                    if path.last().map(String::as_str) != Some(field) {
-                        path.push(field.to_owned());
-                    }
-                    let meant = match meant(field, known) {
-                        Some(key) => format!("; did you mean `{key}`? The"),
-                        None => "; the".to_owned(),
-                    };
-                    format!("there is no such key{meant} keys here are {known}")
-                }
-                None => message.clone(),
+        T::deserialize(tracked).map_err(|error| self.misfit(&[], &track.path(), &error))
+    }
+
+    /// Reads the tables at this path as their tag (`type`, `scheme`) says, where one stands: the parser looks at a tag
+    /// only once it has read the rest, and has lost the way to the key by then. A `*` is every name.
+    pub(super) fn read_tagged(
+        &self,
+        path: &[&str],
+        tag: &str,
+        mut read: impl FnMut(&str, Tracked<'_, '_, 't>) -> Option<Result<(), toml::de::Error>>,
+    ) -> Result<(), ConfigError> {
+        for (path, table) in tables(self.tree.get_ref(), path) {
+            let Some(DeValue::String(kind)) = table.get(tag).map(Spanned::get_ref) else {
+                continue;
             };
-            let mut wrong = self.error(&path, reason);
-            // A section that is read by its `type` has lost the way to the key; the parser may know it.
-            if wrong.place == self.place_of(None) {
-                wrong.place = self.place_of(error.span().map(|span| span.start));
+            let mut rest = table.clone();
+            rest.remove(tag);
+            let mut track = serde_path_to_error::Track::new();
+            let deserializer = toml::de::Deserializer::from(Spanned::new(0..0, rest));
+            let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
+            if let Some(Err(error)) = read(kind, tracked) {
+                return Err(self.misfit(&path, &track.path(), &error));
             }
-            wrong
-        })
+        }
+        Ok(())
+    }
+
+    /// What did not fit, `below` this path.
+    fn misfit(
+        &self,
+        path: &[String],
+        below: &serde_path_to_error::Path,
+        error: &toml::de::Error,
+    ) -> ConfigError {
+        let below = below.iter().map(ToString::to_string);
+        let below = below.filter(|segment| segment != "?");
+        let mut path: Vec<String> = path.iter().cloned().chain(below).collect();
+        let message = error.message();
+        let reason = match unknown_field(message) {
+            Some((field, known)) => {
+                if path.last().map(String::as_str) != Some(field) {
+                    path.push(field.to_owned());
+                }
+                let keys = known.split('`').skip(1).step_by(2);
+                let meant = match words::closest(field, keys) {
+                    Some(key) => format!("; did you mean `{key}`? The"),
+                    None => "; the".to_owned(),
+                };
+                format!("there is no such key{meant} keys here are {known}")
+            }
+            None => self.plain(&path, message),
+        };
+        let mut wrong = self.error(&path, reason);
+        // Some tables have lost the way to the key; the parser may know it.
+        if wrong.place == self.place_of(None) {
+            wrong.place = self.place_of(error.span().map(|span| span.start));
+        }
+        wrong
+    }
+
+    /// A message about the value at this path, in plain words.
+    fn plain(&self, path: &[String], message: &str) -> String {
+        let doc = words::documented(path, self.kind_at(path).as_deref());
+        let within = |field: &str| {
+            let inner: Vec<String> = path.iter().cloned().chain([field.to_owned()]).collect();
+            words::documented(&inner, self.kind_at(&inner).as_deref())
+        };
+        let key = path.last().map_or("", String::as_str);
+        words::plain(message, key, doc, within)
+    }
+
+    /// The `type`, or the `scheme`, of the table that the key at this path is in.
+    fn kind_at(&self, path: &[String]) -> Option<String> {
+        let (_, above) = path.split_last()?;
+        let above: Vec<&str> = above.iter().map(String::as_str).collect();
+        let (_, table) = tables(self.tree.get_ref(), &above).pop()?;
+        let tags = ["scheme", "type"];
+        let kind = tags.iter().find_map(|tag| table.get(*tag))?;
+        kind.get_ref().as_str().map(str::to_owned)
     }
 
     /// A mistake at this key.
@@ -291,16 +346,49 @@ impl<'t> Document<'t> {
     }
 }
 
+/// `sources.a.paths[1]`
 fn dotted<S: AsRef<str>>(path: &[S]) -> String {
-    path.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(".")
+    let mut dotted = String::new();
+    for segment in path.iter().map(AsRef::as_ref) {
+        if !(dotted.is_empty() || segment.starts_with('[')) {
+            dotted.push('.');
+        }
+        dotted.push_str(segment);
+    }
+    dotted
 }
 
-/// The key that was most likely meant: the closest, if it is close.
-fn meant<'k>(field: &str, known: &'k str) -> Option<&'k str> {
-    let distance = |key: &str| strsim::osa_distance(&field.replace('-', "_"), key);
-    let keys = known.split('`').skip(1).step_by(2);
-    let closest = keys.map(|key| (distance(key), key)).min()?;
-    (closest.0 <= (field.len() / 3).clamp(1, 3)).then_some(closest.1)
+/// The tables at this path, each with its own; a `*` is every name.
+fn tables<'d, 't>(table: &'d DeTable<'t>, path: &[&str]) -> Vec<(Vec<String>, &'d DeTable<'t>)> {
+    let mut found = vec![(Vec::new(), table)];
+    for segment in path {
+        let mut below = Vec::new();
+        for (path, table) in found {
+            for (key, value) in table {
+                let key = key.get_ref().as_ref();
+                if let DeValue::Table(inner) = value.get_ref()
+                    && (*segment == "*" || *segment == key)
+                {
+                    let path: Vec<String> = path.iter().cloned().chain([key.to_owned()]).collect();
+                    below.push((path, inner));
+                }
+            }
+        }
+        found = below;
+    }
+    found
+}
+
+/// What is wrong with a file that is not TOML, without what may be secret: keys are none.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim().replace('\n', " ");
+    let at = error.span().and_then(|span| text.get(span));
+    match at {
+        Some(key) if message == "duplicate key" => {
+            format!("{} is there twice: take one of them out", key.trim())
+        }
+        _ => message,
+    }
 }
 
 /// `unknown field `x`, expected one of …` → (`x`, the known ones).
@@ -318,26 +406,4 @@ fn unknown_field(message: &str) -> Option<(&str, &str)> {
             known
         },
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_that_is_misspelt_a_little_is_guessed_and_another_is_not() {
-        let known = "`url`, `dead_letter`, `batch_max`, `concurrency`";
-        for (field, expected) in [
-            ("dead_leter", Some("dead_letter")),
-            ("dead-letter", Some("dead_letter")),
-            ("concurency", Some("concurrency")),
-            ("ulr", Some("url")),
-            ("batchmax", Some("batch_max")),
-            ("color", None),
-            ("x", None),
-        ] {
-            assert_eq!(meant(field, known), expected, "{field}");
-        }
-        assert_eq!(meant("x", "none"), None);
-    }
 }

@@ -12,26 +12,32 @@ mod document;
 mod error;
 mod front;
 mod interpolate;
+mod keys;
 mod options;
 #[cfg(test)]
 mod reference;
 mod variables;
+mod warnings;
+mod words;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::{DestinationConfig, QueueConfig};
+use connectors::{DestinationConfig, DestinationOptions, QueueConfig, QueueOptions};
 use domain::ports::{Destination, Inlet};
 use domain::{DestinationName, RouteName, SourceName};
+use ingest::verify::VerifyOptions;
 use ingest::{Limits, Proxies, SourceOptions, TlsOptions};
 
 pub use asking::find_admin;
 pub use check::token_in;
 pub use error::ConfigError;
 pub use options::{LogFormat, LogOptions, Start, SubscriptionOptions, is_a_part};
+pub use words::closest;
 
 use document::{Document, Origin};
 
@@ -57,6 +63,8 @@ pub struct Flags {
 pub struct Config {
     /// The file it came from; `None`: built in.
     pub file: Option<PathBuf>,
+    /// What stood in it, as a number that another text does not have.
+    fingerprint: u64,
     /// Whether sources, destinations and routes are the built-in ones.
     pub built_in_route: bool,
     /// The `[server]` section.
@@ -96,6 +104,12 @@ impl Config {
             .collect();
         names.sort();
         names
+    }
+
+    /// Whether the file says something else by now. One that cannot be read has not changed.
+    pub fn has_changed(&self) -> bool {
+        let text = self.file.as_ref().map(std::fs::read_to_string);
+        matches!(text, Some(Ok(text)) if fingerprint(&text) != self.fingerprint)
     }
 
     /// Where it came from, for people.
@@ -206,9 +220,19 @@ pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, ConfigError> {
         }
         None => String::new(),
     };
-    parse(found.as_deref(), &text, flags, &|name| {
+    let config = parse(found.as_deref(), &text, flags, &|name| {
         std::env::var(name).ok()
+    })?;
+    Ok(Config {
+        fingerprint: fingerprint(&text),
+        ..config
     })
+}
+
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The file at the first of the usual places where there is one.
@@ -252,6 +276,15 @@ pub fn parse(
     let destinations = connectors::reference();
     let destinations: Vec<&str> = destinations.iter().map(|(kind, _)| *kind).collect();
     document.check_types("destinations", &destinations)?;
+    document.read_tagged(&["destinations", "*"], "type", |kind, section| {
+        Some(DestinationOptions::read(kind, section)?.map(drop))
+    })?;
+    document.read_tagged(&["sources", "*"], "type", |kind, section| {
+        Some(QueueOptions::read(kind, section)?.map(drop))
+    })?;
+    document.read_tagged(&["sources", "*", "verify"], "scheme", |scheme, table| {
+        Some(VerifyOptions::read(scheme, table)?.map(drop))
+    })?;
     let mut options: options::File = document.read("sources", |kind| kind == options::HTTP)?;
     let queues: options::Queues = document.read("sources", |kind| kind != options::HTTP)?;
     options.queues = queues.sources;

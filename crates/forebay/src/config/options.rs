@@ -11,6 +11,8 @@ use ingest::{ForwardedHeader, ListenerOptions, Network, SourceOptions, TlsOption
 use serde::{Deserialize, Deserializer, Serialize};
 use tracing_subscriber::filter::Targets;
 
+use super::words::closest;
+
 /// Keys of `[server]` that `FOREBAY_SERVER_…` may set.
 pub(super) const SERVER_KEYS: &[&str] = &[
     "listen",
@@ -165,6 +167,17 @@ impl LogOptions {
         })?;
         match parsed.iter().find(|(target, _)| !is_a_part(target)) {
             None => Ok(()),
+            // A directive without a level is a part's, so that a misspelt level looks like one.
+            Some((target, _)) if level.split(',').any(|word| word.trim() == target) => {
+                let levels = ["error", "warn", "info", "debug", "trace"];
+                let meant = match closest(target, levels) {
+                    Some(meant) => format!("; did you mean {meant:?}? Write"),
+                    None => ": write".into(),
+                };
+                Err(format!(
+                    "{target:?} is no level{meant} \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or a part with its own, as \"info,ingest=debug\""
+                ))
+            }
             Some((target, _)) => Err(format!(
                 "{target:?} is no part of Forebay, and only its parts are logged: {}",
                 PARTS.join(", ")
@@ -340,6 +353,16 @@ mod tests {
             validate(level).unwrap();
         }
         assert!(validate("loud=very").unwrap_err().contains("\"error\""));
+        let error = validate("verbose").unwrap_err();
+        assert!(
+            error.starts_with("\"verbose\" is no level: write \"error\", \"warn\""),
+            "{error}"
+        );
+        let error = validate("inof").unwrap_err();
+        assert!(
+            error.starts_with("\"inof\" is no level; did you mean \"info\"?"),
+            "{error}"
+        );
         let error = validate("info,h2=trace").unwrap_err();
         assert!(error.starts_with("\"h2\" is no part of Forebay"), "{error}");
     }

@@ -1,10 +1,9 @@
 //! The reference of the configuration, `docs/configuration.md`, made from the code.
 //!
-//! Only tests use it. The words are in [`keys`]; names, defaults and limits are held to what the parser
+//! Only tests use it. The words are in [`super::keys`]; names, defaults and limits are held to what the parser
 //! really takes, so that the page cannot say what is not so. To write the page anew:
 //! `FOREBAY_UPDATE=1 cargo test -p forebay reference`.
 
-mod keys;
 mod sample;
 mod tests;
 
@@ -16,13 +15,13 @@ use ingest::verify::{About, SCHEMES};
 use ingest::{AcmeOptions, ListenerOptions, SourceOptions, TlsOptions};
 use serde_json::{Value, json};
 
+use super::keys::{Key, SECTIONS, Section};
 use super::options::{JOURNAL_KEYS, LogOptions, SERVER_KEYS, ServerOptions, SubscriptionOptions};
-use keys::{Key, SECTIONS, Section};
 
 const HEAD: &str = "\
 # Configuration
 
-<!-- Made from the code by a test. To change it, change crates/forebay/src/config/reference and run
+<!-- Made from the code by a test. To change it, change crates/forebay/src/config/keys.rs and run
      FOREBAY_UPDATE=1 cargo test -p forebay reference -->
 
 One TOML file. `forebay check` reads it and names one mistake at a time, with file, line, key and what would be right;

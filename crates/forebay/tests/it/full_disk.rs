@@ -56,6 +56,9 @@ async fn assert_no_room(forebay: &Forebay) -> Result<()> {
     let status = forebay.status().await?;
     let reason = status["not_ready"].as_str().unwrap_or_default();
     assert!(reason.contains("no room"), "{status}");
+    let said = forebay.stderr();
+    let words = "the journal has no room: new events are refused with 503 no-room until there is";
+    assert!(said.contains(words), "{said}");
     rig::assert_balanced(forebay).await
 }
 

@@ -103,6 +103,16 @@ async fn a_sender_gets_in_by_tls_and_a_partner_by_his_certificate() -> Result<()
     assert_eq!(trusting.code, Some(0), "{trusting:?}");
     let doubting = send(&forebay, "genesys", &[]).await?;
     assert_ne!(doubting.code, Some(0), "{doubting:?}");
+    assert!(doubting.stderr.contains("--ca"), "{doubting:?}");
+    assert!(!doubting.stderr.contains("running there"), "{doubting:?}");
+    let mixed = send(
+        &forebay,
+        "genesys",
+        &[&files.ca, &partner.certificate, &files.key],
+    )
+    .await?;
+    assert_eq!(mixed.code, Some(2), "{mixed:?}");
+    assert!(mixed.stderr.contains("is not its own"), "{mixed:?}");
 
     let shown = [&*files.ca, &*partner.certificate, &*partner.key];
     let known = send(&forebay, "partner", &shown).await?;

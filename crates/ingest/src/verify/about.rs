@@ -23,6 +23,8 @@ pub struct About {
     pub signs_url: bool,
     /// Whether whoever sees a signed request could find a short secret by trying.
     pub guessable: bool,
+    /// Whether the secret itself is sent, so that anybody could try short ones at the listener.
+    pub sent: bool,
 }
 
 impl About {
@@ -38,6 +40,7 @@ impl About {
             least: "secrets = [\"0123456789abcdef\"]",
             signs_url: false,
             guessable: true,
+            sent: false,
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) const ABOUT: About = About {
         SECRET_FILE,
     ],
     guessable: false,
+    sent: true,
     ..About::new(
         "api-key",
         "A secret in a header of its own. The header is not stored.",

@@ -14,6 +14,7 @@ use super::{
 pub(super) const ABOUT: About = About {
     least: "secrets = [\"user:password\"]",
     guessable: false,
+    sent: true,
     ..About::new(
         "basic",
         "`Authorization: Basic …`. Each secret is written `user:password`, and the password is not empty. The header is not stored.",

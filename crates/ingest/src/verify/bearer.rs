@@ -11,6 +11,7 @@ use super::{
 
 pub(super) const ABOUT: About = About {
     guessable: false,
+    sent: true,
     ..About::new(
         "bearer",
         "`Authorization: Bearer TOKEN`. The header is not stored.",

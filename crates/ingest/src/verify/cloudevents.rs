@@ -44,6 +44,7 @@ pub(super) const ABOUT: About = About {
         ),
     ],
     guessable: false,
+    sent: true,
     ..About::new(
         "cloudevents",
         "CloudEvents webhooks: `Authorization: Bearer TOKEN`, or `access_token` in the query; neither is stored. Binary, structured and batched; with `split = \"scheme\"` each event of a batch (`application/cloudevents-batch+json`) is one of its own, and any other request is one event.",

@@ -29,6 +29,7 @@ pub(super) const ABOUT: About = About {
         super::about::SECRET_FILE,
     ],
     guessable: false,
+    sent: true,
     ..About::new(
         "eventbridge",
         "An Amazon EventBridge API destination whose connection sends an API key. The header is not stored.",

@@ -15,6 +15,7 @@ pub(super) const ABOUT: About = About {
         0,
     ),
     guessable: false,
+    sent: true,
     ..About::new(
         "gitlab",
         "GitLab: the secret token in `X-Gitlab-Token`. The header is not stored. Where GitLab signs by Standard Webhooks, use `standard-webhooks`.",

@@ -114,17 +114,38 @@ impl<K> Keys<K> {
     }
 }
 
-/// Secrets of fewer bytes than `least`, by their place. A file that cannot be read is not looked at.
+/// Secrets of fewer bytes than `least`, by their place.
 pub(super) fn short(secrets: &[Secret], files: &[PathBuf], least: usize) -> Vec<String> {
-    let inline = secrets
-        .iter()
-        .enumerate()
-        .filter(|(_, secret)| secret.expose().len() < least)
-        .map(|(at, _)| format!("secrets: number {}", at + 1));
+    let all = placed(secrets, files).into_iter();
+    let short = all.filter(|(_, secret)| secret.expose().len() < least);
+    short.map(|(place, _)| place).collect()
+}
+
+/// Secrets that are there already: a line each.
+pub(super) fn twice(secrets: &[Secret], files: &[PathBuf]) -> Vec<String> {
+    let all = placed(secrets, files);
+    let again = all.iter().enumerate().filter_map(|(at, (place, secret))| {
+        let mut before = all[..at].iter();
+        let (first, _) = before.find(|(_, other)| other.expose() == secret.expose())?;
+        let first = first.trim_start_matches("secrets: ");
+        Some(format!(
+            "{place} is the same as {first}: put the new one there, or take it out"
+        ))
+    });
+    again.collect()
+}
+
+/// Every secret with its place. A file that cannot be read is not looked at.
+fn placed(secrets: &[Secret], files: &[PathBuf]) -> Vec<(String, Secret)> {
+    let inline = secrets.iter().enumerate();
+    let inline = inline.map(|(at, secret)| (format!("secrets: number {}", at + 1), secret.clone()));
     let in_files = files.iter().filter_map(|path| {
         let text = std::fs::read_to_string(path).ok()?;
-        let secret = text.trim_end_matches(['\r', '\n']);
-        (secret.len() < least).then(|| format!("secret_files: {}", path.display()))
+        let secret = text.trim_end_matches(['\r', '\n']).to_owned();
+        Some((
+            format!("secret_files: {}", path.display()),
+            Secret::new(secret),
+        ))
     });
     inline.chain(in_files).collect()
 }

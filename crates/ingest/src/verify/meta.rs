@@ -39,6 +39,7 @@ pub(super) const ABOUT: About = About {
             "",
         ),
     ],
+    least: "secrets = [\"0123456789abcdef\"], verify_token = \"a-token\"",
     ..About::new(
         "meta",
         "Meta: Facebook, Instagram, Messenger, WhatsApp. `X-Hub-Signature-256`, an HMAC-SHA256 over the body in hex, with the app secret. `split = \"scheme\"` makes each `entry` an event.",
@@ -58,6 +59,13 @@ pub struct Options {
     /// The token of the handshake.
     #[serde(default)]
     verify_token: Option<Secret>,
+}
+
+impl Options {
+    /// Whether Meta's GET can be answered.
+    pub(super) const fn has_token(&self) -> bool {
+        self.verify_token.is_some()
+    }
 }
 
 impl Secrets for Options {

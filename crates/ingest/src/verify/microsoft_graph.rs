@@ -18,6 +18,7 @@ pub(super) const ABOUT: About = About {
     handshake: "a POST with `?validationToken=`: the token comes back as text",
     sender: Sender::new(3, "for up to 4 hours, ever less often", 4 * 3600),
     guessable: false,
+    sent: true,
     ..About::new(
         "microsoft-graph",
         "Microsoft Graph: `clientState` of every notification in the body. It is a secret that stands in the body, and is stored with it. `split = \"scheme\"` makes each notification an event.",

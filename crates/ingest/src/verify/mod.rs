@@ -188,6 +188,18 @@ macro_rules! registry {
         pub const SCHEMES: &[&About] = &[$(&$module::ABOUT),*];
 
         impl VerifyOptions {
+            /// Reads the options of the scheme with this name, the table without `scheme`: so whoever reads them knows
+            /// where a mistake is. `None`: there is no such scheme.
+            pub fn read<'de, D: serde::Deserializer<'de>>(
+                scheme: &str,
+                options: D,
+            ) -> Option<Result<Self, D::Error>> {
+                $(if scheme == $module::ABOUT.name {
+                    return Some(<$options>::deserialize(options).map(Self::$variant));
+                })*
+                None
+            }
+
             /// Builds the scheme, reading its secret files.
             ///
             /// # Errors
@@ -306,21 +318,35 @@ impl VerifyOptions {
         matches!(self, Self::Mtls(_))
     }
 
-    /// Secrets of signatures that are shorter than they should be: a line each, with the secret's place and what
-    /// would be better. Reads secret files.
+    /// Whether it has secret files.
     #[must_use]
-    pub fn weak_secrets(&self) -> Vec<String> {
-        if !self.about().guessable {
-            return Vec::new();
-        }
+    pub fn reads_files(&self) -> bool {
+        !self.secrets().1.is_empty()
+    }
+
+    /// What is weaker than it should be, or will not do what is meant: a line each, with its key and what would be
+    /// better. Reads secret files.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let about = self.about();
         let (secrets, files) = self.secrets();
-        let line = |place| {
-            format!(
-                "{place} is shorter than {LEAST_SECRET} bytes, so that it may be found by trying from one signed request: use a longer one, as `openssl rand -hex 32` makes"
-            )
+        let how = match (about.guessable, about.sent) {
+            (true, _) => "found by trying from one signed request",
+            (_, true) => "found by trying",
+            _ => "",
         };
-        let short = keys::short(secrets, files, LEAST_SECRET);
-        short.into_iter().map(line).collect()
+        let mut lines = keys::twice(secrets, files);
+        if !how.is_empty() {
+            let short = keys::short(secrets, files, LEAST_SECRET);
+            lines.extend(short.into_iter().map(|place| format!(
+                "{place} is shorter than {LEAST_SECRET} bytes, so that it may be {how}: use a longer one, as `openssl rand -hex 32` makes"
+            )));
+        }
+        if matches!(self, Self::Meta(options) if !options.has_token()) {
+            let line = "verify_token: is not set, so that Meta's GET is refused when the webhook is entered there: set what is entered as the verify token";
+            lines.push(line.into());
+        }
+        lines
     }
 
     /// No verification at all.

@@ -18,6 +18,7 @@ pub(super) const ABOUT: About = About {
     handshake: "a GET with `x-okta-verification-challenge`",
     sender: Sender::new(3, "once more at most", 6),
     guessable: false,
+    sent: true,
     ..About::new(
         "okta",
         "Okta's event hooks: the authentication secret in `Authorization`. The header is not stored. `split = \"scheme\"` makes each of `data.events` an event.",

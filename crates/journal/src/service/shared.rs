@@ -140,7 +140,7 @@ impl Shared {
         let mut keeping = self.keeping();
         while self.room.spares() == 0 {
             if let Some(no_room) = &keeping.no_room {
-                self.full.store(true, Ordering::Release);
+                self.is_full(no_room);
                 return Err(no_room.clone());
             }
             keeping.nudged = true;
@@ -153,15 +153,26 @@ impl Shared {
         Ok(())
     }
 
+    /// From now on appends are refused before any work; says why when it begins.
+    fn is_full(&self, no_room: &NoRoom) {
+        if !self.full.swap(true, Ordering::AcqRel) {
+            tracing::warn!(reason = %no_room, "the journal has no room: new events are refused with 503 no-room until there is");
+        }
+    }
+
     /// Says what the last attempt to have a spare came to.
     pub(super) fn spare_attempted(&self, attempt: Result<(), NoRoom>) {
         let mut keeping = self.keeping();
         keeping.no_room = attempt.err();
-        if keeping.no_room.is_none() {
-            self.full.store(false, Ordering::Release);
-        } else if !self.begun.load(Ordering::Acquire) {
+        match &keeping.no_room {
+            None => {
+                if self.full.swap(false, Ordering::AcqRel) {
+                    tracing::info!("the journal has room again: events are accepted");
+                }
+            }
             // After a start on a full disk nobody need lose a request to find out.
-            self.full.store(true, Ordering::Release);
+            Some(no_room) if !self.begun.load(Ordering::Acquire) => self.is_full(no_room),
+            Some(_) => {}
         }
         self.spare_wake.notify_all();
     }

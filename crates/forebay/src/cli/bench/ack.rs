@@ -26,7 +26,12 @@ use crate::exit::{Exit, Failure, Outcome};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Connections at once, with commas between; one measurement for each number
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256])]
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "64,256"
+    )]
     connections: Vec<usize>,
     /// Turns; the median of their ratios counts. Many short ones even out what else the machine does
     #[arg(long, value_name = "N", default_value_t = 11)]

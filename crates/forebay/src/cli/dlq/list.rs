@@ -8,7 +8,7 @@ use super::{PAGE, page, route};
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::output;
 use crate::cli::parse::at_least_one;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 
 /// List dead letters, the newest first, or what they died of
 #[derive(Debug, clap::Args)]
@@ -21,26 +21,17 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     fingerprint: Option<String>,
     /// One line for each cause, with how many letters there are of it
-    #[arg(long, value_name = "", num_args = 0..=1, default_missing_value = "", value_parser = no_value, hide_possible_values = true)]
-    group: Option<NoValue>,
+    #[arg(long)]
+    group: bool,
+    /// Other commands take a fingerprint after `--group`, so that one may stand here as well
+    #[arg(hide = true)]
+    surplus: Option<String>,
     /// At most so many letters, or causes
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     limit: u32,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
-}
-
-/// `--group` alone.
-#[derive(Debug, Clone, Copy)]
-struct NoValue;
-
-/// Other commands take a fingerprint there, so that one may follow here as well.
-fn no_value(text: &str) -> Result<NoValue, String> {
-    match text.is_empty() {
-        true => Ok(NoValue),
-        false => Err("--group takes no value here, it lists all groups; --fingerprint TEXT lists the letters of one".into()),
-    }
 }
 
 const LETTERS: [&str; 6] = ["last failed", "id", "route", "reason", "attempts", "error"];
@@ -56,8 +47,14 @@ const GROUPS: [&str; 6] = [
 
 /// Runs it.
 pub fn run(args: &Args) -> Outcome {
+    if let Some(surplus) = &args.surplus {
+        let error = format!(
+            "{surplus:?} is one word too many: --group takes no value here, it lists all groups; --fingerprint TEXT lists the letters of one"
+        );
+        return Err(Failure::say(Exit::Usage, error));
+    }
     let client = args.admin.client()?;
-    let grouped = args.group.is_some();
+    let grouped = args.group;
     let found = crate::cli::runtime()?.block_on(async {
         match grouped {
             true => causes(&client, args).await,

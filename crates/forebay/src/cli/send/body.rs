@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ingest::SplitOptions;
+use ingest::SourceOptions;
+use ingest::options::SplitOptions;
 use ingest::verify::{Sample, Scheme};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::input;
 use crate::exit::Outcome;
@@ -16,21 +17,24 @@ pub(super) struct Bodies {
     file: Option<Vec<u8>>,
     count: AtomicU64,
     least_bytes: usize,
-    /// Where the source has its events in a body.
-    split: Option<SplitOptions>,
+    /// Where the source has its array of events, if it has one.
+    array: Option<String>,
 }
 
 impl Bodies {
     pub(super) fn new(
         file: Option<&Path>,
         least_bytes: usize,
-        split: Option<SplitOptions>,
+        source: &SourceOptions,
     ) -> Outcome<Self> {
         Ok(Self {
             file: file.map(input::bytes).transpose()?,
             count: AtomicU64::new(0),
             least_bytes,
-            split,
+            array: match &source.split {
+                Some(SplitOptions::Pointer(pointer)) => Some(pointer.clone()),
+                _ => None,
+            },
         })
     }
 
@@ -48,42 +52,50 @@ impl Bodies {
         if missing > 0 {
             sample = scheme.sample(&id, &(text + &" ".repeat(missing)));
         }
-        if let Some(SplitOptions::Pointer(pointer)) = &self.split {
-            sample.body = in_array(sample.body, pointer);
+        if let Some(pointer) = &self.array
+            && let Some(body) = in_array(&sample.body, pointer)
+        {
+            sample.body = body;
         }
         (id, sample)
     }
 }
 
-/// The body with an array at this JSON pointer: as it is if it has one, else it is the array's only item.
-fn in_array(body: Vec<u8>, pointer: &str) -> Vec<u8> {
-    let Ok(event) = serde_json::from_slice::<Value>(&body) else {
-        return body;
-    };
+/// A made-up event as the only item of an array at this JSON pointer. One that has the array already stays as it is, and
+/// so does one that is not JSON.
+fn in_array(event: &[u8], pointer: &str) -> Option<Vec<u8>> {
+    let event: Value = serde_json::from_slice(event).ok()?;
     if event.pointer(pointer).is_some_and(Value::is_array) {
-        return body;
+        return None;
     }
-    let names = pointer.split('/').skip(1).collect::<Vec<_>>();
-    let wrapped = names.iter().rev().fold(json!([event]), |inner, name| {
-        let name = name.replace("~1", "/").replace("~0", "~");
-        json!({ name: inner })
-    });
-    wrapped.to_string().into_bytes()
+    let names = pointer.split('/').skip(1);
+    let names: Vec<String> = names
+        .map(|name| name.replace("~1", "/").replace("~0", "~"))
+        .collect();
+    let around =
+        |inner: Value, name: &String| Value::Object([(name.clone(), inner)].into_iter().collect());
+    let whole = names.iter().rev().fold(Value::Array(vec![event]), around);
+    Some(whole.to_string().into_bytes())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::in_array;
 
     #[test]
-    fn a_made_up_event_stands_where_the_source_looks_for_it() {
-        let in_array = |body: &str, pointer| {
-            String::from_utf8(in_array(body.as_bytes().to_vec(), pointer)).unwrap()
+    fn a_made_up_event_stands_where_the_source_looks_for_events() {
+        let wrapped = |event: &str, pointer: &str| {
+            let body = in_array(event.as_bytes(), pointer)?;
+            Some(String::from_utf8(body).unwrap())
         };
-        assert_eq!(in_array("{}", ""), "[{}]");
-        assert_eq!(in_array("{}", "/readings"), r#"{"readings":[{}]}"#);
-        assert_eq!(in_array("{}", "/a~1b/c"), r#"{"a/b":{"c":[{}]}}"#);
-        let has_one = r#"{"entry" : [1]}"#;
-        assert_eq!(in_array(has_one, "/entry"), has_one);
+        for (pointer, expected) in [
+            ("", r#"[{"id":1}]"#),
+            ("/readings", r#"{"readings":[{"id":1}]}"#),
+            ("/a/b~1c", r#"{"a":{"b/c":[{"id":1}]}}"#),
+        ] {
+            assert_eq!(wrapped(r#"{"id":1}"#, pointer).as_deref(), Some(expected));
+        }
+        assert_eq!(wrapped(r#"{"entry":[1]}"#, "/entry"), None);
+        assert_eq!(wrapped("a=1&b=2", "/entry"), None);
     }
 }

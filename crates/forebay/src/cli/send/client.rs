@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use reqwest::{Certificate, ClientBuilder, Identity};
+use reqwest::{Certificate, Client, ClientBuilder, Identity};
 
 use crate::cli::input;
 use crate::exit::{Exit, Failure, Outcome};
@@ -22,11 +22,11 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Tells the client.
+    /// Makes the client.
     ///
     /// # Errors
     /// Which file cannot be read or used, exit code 2.
-    pub(super) fn put(&self, mut client: ClientBuilder) -> Outcome<ClientBuilder> {
+    pub(super) fn build(&self, mut client: ClientBuilder) -> Outcome<Client> {
         if let Some(file) = &self.ca {
             let found = Certificate::from_pem_bundle(&input::bytes(file)?);
             let found = found.map_err(|error| unusable(file, &error.to_string()))?;
@@ -43,7 +43,16 @@ impl TlsArgs {
             })?;
             client = client.identity(identity);
         }
-        Ok(client)
+        client
+            .build()
+            .map_err(|error| match (&self.cert, &self.key) {
+                // Both were read, so that it is that they do not belong together.
+                (Some(cert), Some(key)) => {
+                    let reason = format!("the key in {} is not its own", key.display());
+                    unusable(cert, &reason)
+                }
+                _ => Failure::new(Exit::Failed, error),
+            })
     }
 }
 

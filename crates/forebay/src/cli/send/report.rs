@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cli::client::cause;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// Failures in a row, with not one answer before, after which more posts are pointless.
@@ -22,6 +23,58 @@ pub(super) enum Sent {
         connect: bool,
         reason: String,
     },
+}
+
+impl Sent {
+    /// Why there was no answer, and what to do.
+    pub(super) fn failed(error: &reqwest::Error) -> Self {
+        let reason = cause(error);
+        let connect = error.is_connect();
+        let reason = match tls(&reason) {
+            Some(told) => told.to_owned(),
+            None if connect => {
+                format!("{reason}; is `forebay serve` running there? Another address: --url")
+            }
+            None => reason,
+        };
+        Self::Failed { connect, reason }
+    }
+}
+
+/// What the library says of TLS, and what that means here.
+fn tls(reason: &str) -> Option<&'static str> {
+    const TOLD: [(&str, &str); 7] = [
+        (
+            "UnknownIssuer",
+            "its certificate comes from an authority that is not trusted here: name that one, or the certificate itself, by --ca",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "its certificate is that of an authority and none of a server: have that authority issue one",
+        ),
+        (
+            "certificate expired",
+            "its certificate has expired: renew it there",
+        ),
+        (
+            "certificate not valid yet",
+            "its certificate is not valid yet: compare the clocks here and there",
+        ),
+        (
+            "not valid for name",
+            "its certificate is for another name: name the server by --url as the certificate does",
+        ),
+        (
+            "CertificateRequired",
+            "it asks for a certificate: show one by --cert and --key",
+        ),
+        (
+            "UnknownCA",
+            "it does not trust the authority that the certificate of --cert comes from: its server.tls.client_ca_file has others",
+        ),
+    ];
+    let told = TOLD.iter().find(|(said, _)| reason.contains(said));
+    told.map(|(_, told)| *told)
 }
 
 /// What came of all.
@@ -143,9 +196,7 @@ impl Report {
         if self.never_connected {
             return Err(Failure::say(
                 Exit::Unreachable,
-                format!(
-                    "cannot post to {url}: {last}; is `forebay serve` running there? Another address: --url"
-                ),
+                format!("cannot post to {url}: {last}"),
             ));
         }
         let bad = self.refused() + self.failed;
@@ -159,5 +210,37 @@ impl Report {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tls;
+
+    #[test]
+    fn what_tls_did_not_like_is_told_with_what_to_do() {
+        for (said, told) in [
+            ("invalid peer certificate: UnknownIssuer", Some("--ca")),
+            (
+                "invalid peer certificate: certificate expired: verification time 1796130000 (UNIX), but certificate is not valid after 1580515200 (215549868 seconds ago)",
+                Some("renew it there"),
+            ),
+            (
+                "received fatal alert: CertificateRequired",
+                Some("--cert and --key"),
+            ),
+            (
+                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                Some("that of an authority"),
+            ),
+            ("Connection refused (os error 111)", None),
+        ] {
+            let found = tls(said);
+            assert_eq!(found.is_some(), told.is_some(), "{said}");
+            assert!(
+                found.unwrap_or_default().contains(told.unwrap_or_default()),
+                "{said}"
+            );
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `forebay sources forget`
 
 use domain::SourceName;
-use domain::ports::State;
+use domain::ports::{Quarantine, State};
 
 use crate::app::stores;
 use crate::cli::serve::ConfigArgs;
@@ -32,6 +32,14 @@ pub fn run(args: &Args) -> Outcome {
     super::super::runtime()?.block_on(async {
         if state.forget_source(name).await? {
             eprintln!("source {name} is forgotten; its paths answer 404");
+            let kept = state.counts().await?;
+            let kept = kept.iter().find(|count| count.source == *name);
+            match kept.map_or(0, |count| count.requests) {
+                0 => {}
+                kept => eprintln!(
+                    "{kept} of its requests are in quarantine still: they can be released only once the source is back; `forebay quarantine purge --source {name}` discards them"
+                ),
+            }
             return Ok(());
         }
         let known = state.sources().await?;

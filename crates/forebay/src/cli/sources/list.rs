@@ -35,46 +35,55 @@ pub fn run(args: &Args) -> Outcome {
             .collect();
         vec![
             output::text(source, "name"),
-            output::text(source, "type"),
-            output::text(source, "scheme"),
+            // Of a queue the type says all.
+            match source["reads"].is_string() {
+                true => output::text(source, "type"),
+                false => output::text(source, "scheme"),
+            },
             match source["reads"].as_str() {
                 Some(reads) => reads.to_owned(),
-                None => paths.join(" "),
+                None => paths.join("\n"),
             },
             output::text(source, "accepted"),
-            output::text(source, "discarded"),
             output::text(source, "duplicates"),
             output::text(source, "refused"),
-            output::text(source, "quarantined"),
-            match source["last_refusal_at"].is_string() {
-                true => format!(
-                    "{} {}",
-                    output::time(source, "last_refusal_at"),
-                    output::text(source, "last_refusal")
-                ),
-                false => output::text(source, "last_refusal"),
-            },
             output::time(source, "last_accepted_at"),
         ]
     });
     let header = [
         "source",
-        "type",
         "verify",
         "paths, or what is read",
         "accepted",
-        "discarded",
         "duplicates",
         "refused",
-        "quarantined",
-        "last refusal",
         "last accepted",
     ];
     output::table(&header, rows)?;
     for source in sources {
-        if let Some(error) = source["last_error"].as_str() {
-            output::line(&format!("{}: {error}", output::text(source, "name")))?;
+        for note in notes(source) {
+            output::line(&format!("{}: {note}", output::text(source, "name")))?;
         }
     }
     Ok(())
+}
+
+/// What is rare, in words.
+fn notes(source: &Value) -> Vec<String> {
+    let count = |field: &str| source[field].as_u64().filter(|count| *count > 0);
+    let refusal = source["last_refusal"].as_str();
+    let refusal = refusal.map(|code| match source["last_refusal_at"].is_string() {
+        true => {
+            let at = output::time(source, "last_refusal_at");
+            format!("last refusal: {code}, at {at}")
+        }
+        false => format!("last refusal: {code}"),
+    });
+    let kept = count("quarantined").map(|count| format!("{count} in quarantine"));
+    let discarded = count("discarded").map(|count| format!("{count} that no route wants"));
+    let error = source["last_error"].as_str().map(str::to_owned);
+    [refusal, kept, discarded, error]
+        .into_iter()
+        .flatten()
+        .collect()
 }

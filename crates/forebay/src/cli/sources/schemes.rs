@@ -1,9 +1,10 @@
 //! `forebay sources schemes`
 
-use ingest::verify::{About, SCHEMES};
+use ingest::verify::{About, SCHEMES, Sender};
 use serde_json::{Value, json};
 
 use crate::cli::output;
+use crate::config;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// List the verification schemes, or show what one of them needs
@@ -34,15 +35,9 @@ pub fn run(args: &Args) -> Outcome {
         }
     } else {
         let rows = shown.iter().map(|about| row(about));
-        let header = [
-            "scheme",
-            "needs",
-            "a repeat is",
-            "challenge",
-            "waits",
-            "tries for",
-        ];
-        output::table(&header, rows)?;
+        output::table(&["scheme", "needs", "waits", "tries for"], rows)?;
+        output::line("")?;
+        output::line("`forebay sources schemes NAME` shows one, with a section to start from")?;
     }
     Ok(())
 }
@@ -51,7 +46,10 @@ fn find(name: &str) -> Outcome<&'static About> {
     let found = SCHEMES.iter().find(|about| about.name == name);
     found.copied().ok_or_else(|| {
         let known: Vec<_> = SCHEMES.iter().map(|about| about.name).collect();
-        let error = format!("there is no scheme {name:?}; there is {}", known.join(", "));
+        let error = match config::closest(name, known.iter().copied()) {
+            Some(meant) => format!("there is no scheme {name:?}; did you mean {meant:?}?"),
+            None => format!("there is no scheme {name:?}; there is {}", known.join(", ")),
+        };
         Failure::say(Exit::Usage, error)
     })
 }
@@ -61,12 +59,8 @@ fn plain(text: &str) -> String {
     text.replace('`', "")
 }
 
-fn seconds(time: Option<std::time::Duration>) -> String {
-    match time {
-        Some(time) if time.is_zero() => "once".into(),
-        Some(time) => domain::HumanDuration(time).to_string(),
-        None => String::new(),
-    }
+fn unknown() -> String {
+    "not known".into()
 }
 
 /// The keys that it cannot do without, and what it needs of its source.
@@ -81,10 +75,12 @@ fn row(about: &About) -> Vec<String> {
     vec![
         about.name.to_owned(),
         needs(about),
-        plain(about.dedup),
-        plain(about.handshake),
-        seconds(about.sender.timeout),
-        seconds(about.sender.window),
+        about.sender.timeout.map_or_else(unknown, output::in_units),
+        match about.sender.window {
+            Some(window) if window.is_zero() => "once".into(),
+            Some(window) => output::in_units(window),
+            None => unknown(),
+        },
     ]
 }
 
@@ -106,14 +102,25 @@ fn object(about: &About) -> Value {
 }
 
 fn show(about: &About) -> Outcome {
-    output::line(&format!("{}: {}", about.name, plain(about.about)))?;
+    output::line(&plain(about.about))?;
     output::line("")?;
     output::line(&example(about))?;
-    let facts = facts(about);
-    if !facts.is_empty() {
-        output::line("")?;
+    output::line("")?;
+    let sender = &about.sender;
+    for (what, words) in [
+        ("a repeat is", plain(about.dedup)),
+        ("challenge", plain(about.handshake)),
+        (
+            "the sender waits",
+            sender.timeout.map_or_else(unknown, output::in_units),
+        ),
+        ("then tries again", plain(sender.retries)),
+        ("gives up after", gives_up(sender)),
+    ] {
+        if !words.is_empty() {
+            output::line(&format!("{what:<18}{words}"))?;
+        }
     }
-    facts.iter().try_for_each(|fact| output::line(fact))?;
     if !about.keys.is_empty() {
         output::line("")?;
     }
@@ -127,21 +134,12 @@ fn show(about: &About) -> Outcome {
     Ok(())
 }
 
-/// What is known of the sender, a line each. Of one that tries once there is no time to say.
-fn facts(about: &About) -> Vec<String> {
-    let sender = &about.sender;
-    let window = sender.window.filter(|window| !window.is_zero());
-    let facts = [
-        ("a repeat is", plain(about.dedup)),
-        ("challenge", plain(about.handshake)),
-        ("the sender waits", seconds(sender.timeout)),
-        ("then tries again", plain(sender.retries)),
-        ("for in all", seconds(window)),
-    ];
-    let known = facts.iter().filter(|(_, words)| !words.is_empty());
-    known
-        .map(|(what, words)| format!("{what:<18}{words}"))
-        .collect()
+fn gives_up(sender: &Sender) -> String {
+    match sender.window {
+        Some(window) if window.is_zero() => "the first try: it sends once".into(),
+        Some(window) => output::in_units(window),
+        None => unknown(),
+    }
 }
 
 /// A section to start from. Secrets come from the environment.
@@ -152,6 +150,7 @@ fn example(about: &About) -> String {
         .split(", ")
         .map(|pair| match pair.split_once(" = ") {
             Some(("secrets", _)) => format!("secrets = [\"${{{name}_SECRET}}\"]"),
+            Some(("verify_token", _)) => format!("verify_token = \"${{{name}_VERIFY_TOKEN}}\""),
             _ => pair.to_owned(),
         });
     let options: Vec<_> = std::iter::once(format!("scheme = \"{}\"", about.name))
@@ -167,20 +166,4 @@ fn example(about: &About) -> String {
         about.name,
         options.join(", ")
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_known_of_a_sender_is_said() {
-        assert!(facts(find("hmac").unwrap()).is_empty());
-        let github = facts(find("github").unwrap());
-        assert_eq!(github[0], "a repeat is       X-GitHub-Delivery");
-        assert!(github.iter().all(|fact| !fact.starts_with("for in all")));
-        let slack = facts(find("slack").unwrap());
-        assert_eq!(slack.last().unwrap(), "for in all        6m 12s");
-        assert!(find("nobody").is_err());
-    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::certificate::Files;
 
-use super::keys::{Key, Section};
+use crate::config::keys::{Key, Section};
 use crate::config::{Config, ConfigError, Flags, parse};
 
 thread_local! {
@@ -93,7 +93,7 @@ pub(super) fn is_required(section: &Section, key: &Key) -> bool {
     let table = at(&mut sample, section.at).as_object_mut().unwrap();
     table.remove(key.name).is_some()
         && read(&sample).is_err_and(|error| {
-            error.reason.contains("missing field") || error.reason.starts_with("has no type")
+            error.reason.contains("is missing: add") || error.reason.starts_with("has no type")
         })
 }
 
@@ -102,5 +102,5 @@ pub(super) fn needs(scheme: &About, key: &str) -> bool {
     let mut sample = verified(scheme);
     let verify = at(&mut sample, &["sources", "in", "verify"]);
     verify.as_object_mut().unwrap().remove(key).is_some()
-        && read(&sample).is_err_and(|error| error.reason.contains("missing field"))
+        && read(&sample).is_err_and(|error| error.reason.contains("is missing: add"))
 }

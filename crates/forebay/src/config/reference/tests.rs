@@ -53,7 +53,7 @@ fn every_scheme_is_described_and_the_other_way_round() {
     let mut sample = sample();
     sample["sources"]["in"]["verify"] = json!({ "scheme": "no-such-scheme" });
     let reason = read(&sample).unwrap_err().reason;
-    let (_, known) = reason.split_once("expected one of").unwrap();
+    let (_, known) = reason.split_once("it must be one of ").unwrap();
     let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
     let described: Vec<_> = SCHEMES.iter().map(|scheme| scheme.name).collect();
     assert_eq!(known, described);
@@ -72,7 +72,9 @@ fn what_is_described_as_the_default_is_the_default() {
             }
             let mut sample = sample();
             at(&mut sample, section.at)[key.name] = literal(text);
-            let written = read(&sample).unwrap();
+            let mut written = read(&sample).unwrap();
+            // A default that is written does nothing, and some say so.
+            written.warnings.clear();
             assert_eq!(
                 format!("{written:?}"),
                 format!("{plain:?}"),
@@ -241,6 +243,7 @@ fn the_example_is_valid_and_a_whole_one() {
     let environment = |name: &str| match name {
         "DATABASE_URL" => Some("postgres://app:password@db.example.com/app".to_owned()),
         "FOREBAY_ADMIN_TOKEN" => Some("a-token".to_owned()),
+        "GITHUB_WEBHOOK_SECRET" | "ORDERS_SECRET" => Some("a-secret-of-many-letters".to_owned()),
         "GENESYS_WEBHOOK_SECRET" => Some("a-secret-of-many-letters".to_owned()),
         _ => None,
     };

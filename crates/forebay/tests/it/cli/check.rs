@@ -80,7 +80,12 @@ async fn check_warns_of_secrets_that_can_be_guessed_and_quotes_none() -> Result<
             Some("secret_files: secret"),
         ),
         (hmac, &*format!("secrets = [\"{long}\"]"), None),
-        (bearer, "secrets = [\"fifteen-letters\"]", None),
+        (
+            bearer,
+            "secrets = [\"fifteen-letters\"]",
+            Some("secrets: number 1"),
+        ),
+        (bearer, &*format!("secrets = [\"{long}\"]"), None),
     ] {
         let source = format!("[sources.s]\ntype = \"http\"\nverify = {{ {scheme}, {secrets} }}\n");
         std::fs::write(dir.path().join("forebay.toml"), source + DESTINATION).unwrap();
@@ -91,7 +96,7 @@ async fn check_warns_of_secrets_that_can_be_guessed_and_quotes_none() -> Result<
             assert_eq!(checked.stderr, "", "{scheme} {secrets}");
             continue;
         };
-        let start = format!("warning: ./forebay.toml:3: sources.s.verify: {weak} is shorter");
+        let start = format!("warning: ./forebay.toml:3: sources.s.verify.{weak} is shorter");
         assert!(checked.stderr.starts_with(&start), "{checked:?}");
         assert_eq!(checked.stderr.lines().count(), 1, "{checked:?}");
     }

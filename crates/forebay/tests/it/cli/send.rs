@@ -1,5 +1,7 @@
 //! `forebay send`: posts what the source would accept, and says what came of it.
 
+use std::collections::BTreeMap;
+
 use testbed::Result;
 
 use super::{config, send};
@@ -39,6 +41,36 @@ async fn send_signs_as_the_source_expects() -> Result<()> {
     assert!(again.stdout.contains("\"duplicate\""), "{again:?}");
     let status = rig::drained(&forebay, ROUTE_NAME).await?;
     assert_eq!(count(&status, ROUTE_NAME, "delivered"), 52, "{status}");
+    Ok(())
+}
+
+/// The source looks for events in an array, and no other made-up event would be taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn send_puts_its_events_where_the_source_looks_for_them() -> Result<()> {
+    let split = config().replacen(
+        "type = \"http\"",
+        "type = \"http\"\nsplit = \"/readings\"",
+        1,
+    );
+    let forebay = rig::forebay(split).start().await?;
+    let sent = send(&forebay, &[]).await?;
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert!(sent.stdout.contains("\"events\":[{"), "{sent:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_posted_where_only_the_sender_can_sign() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[sources.alarms]\ntype = \"http\"\nverify = { scheme = \"aws-sns\", topics = [\"arn:aws:sns:us-east-1:1:t\"] }\n[destinations.db]\ntype = \"sqlite\"\n[routes.r]\nfrom = [\"alarms\"]\nto = \"db\"\n";
+    std::fs::write(dir.path().join("forebay.toml"), text).unwrap();
+    let args = ["send", "--source", "alarms"];
+    let program = env!("CARGO_BIN_EXE_forebay");
+    let sent = testbed::process::run(program, &args, &BTreeMap::new(), dir.path()).await?;
+    assert_eq!(sent.code, Some(2), "{sent:?}");
+    let words = "nothing was posted: only the sender has the key that signs";
+    assert!(sent.stderr.contains(words), "{sent:?}");
+    assert!(sent.stderr.contains("aws-sns"), "{sent:?}");
     Ok(())
 }
 

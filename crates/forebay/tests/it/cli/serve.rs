@@ -33,6 +33,30 @@ async fn what_it_says_to_try_works_wherever_it_listens() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_weak_is_in_the_log_and_a_reload_says_what_it_leaves_unread() -> Result<()> {
+    let weak = config().replace(rig::SECRET, "short");
+    let mut forebay = rig::forebay(weak).start().await?;
+    let said = async |forebay: &Forebay, words: &str| {
+        until(words, DEADLINE, async || {
+            let said = forebay.stderr();
+            said.contains(words).then_some(()).ok_or(said)
+        })
+        .await
+    };
+    said(&forebay, "number 1 is shorter than 16 bytes").await?;
+    forebay.reload()?;
+    said(&forebay, "there are no secret files to read again").await?;
+    let unread = "the rest needs a restart";
+    assert!(!forebay.stderr().contains(unread), "{}", forebay.stderr());
+    let file = forebay.launch().dir().join("forebay.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "\n# more\n").unwrap();
+    forebay.reload()?;
+    said(&forebay, unread).await?;
+    Ok(())
+}
+
 /// What it printed, which must be one JSON object a line.
 fn lines(forebay: &Forebay) -> Vec<Value> {
     let said = forebay.stderr();

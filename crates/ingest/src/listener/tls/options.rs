@@ -71,10 +71,10 @@ impl TlsOptions {
                 return Err(("acme.domains", reason.into()));
             }
             (false, (true, false)) => {
-                return Err(("key_file", "must be said beside cert_file".into()));
+                return Err(("key_file", "is missing: cert_file needs it".into()));
             }
             (false, (false, _)) => {
-                let reason = "must be said, with key_file; or let a certificate be fetched, by server.tls.acme.domains";
+                let reason = "is missing: set it, with key_file; or let a certificate be fetched, by server.tls.acme.domains";
                 return Err(("cert_file", reason.into()));
             }
         }
@@ -85,7 +85,7 @@ impl TlsOptions {
             )),
             (ClientAuth::Optional | ClientAuth::Required, None) => Err((
                 "client_ca_file",
-                "must be said where client_auth asks for certificates: it says which are good".into(),
+                "is missing: client_auth asks for certificates, and it has the authorities that they must come from".into(),
             )),
             _ => Ok(()),
         }

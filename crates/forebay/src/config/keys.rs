@@ -1,4 +1,4 @@
-//! Every section with its keys, in words.
+//! Every section with its keys, in words: for the reference, and for what is said of a value that does not fit.
 //!
 //! A section's defaults are not here: they are taken from the code. `taken` and `refused` hold the limits to it.
 
@@ -10,20 +10,26 @@ pub(super) struct Key {
     /// What is allowed; empty when anything goes.
     pub limit: &'static str,
     /// What it does.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub effect: &'static str,
     /// Values, as written in TOML, that are at the limit's edge and allowed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference's tests"))]
     pub taken: &'static [&'static str],
     /// Values just past it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference's tests"))]
     pub refused: &'static [&'static str],
 }
 
 /// A section, or a table within one.
 pub(super) struct Section {
     /// As it is written in the file.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub title: &'static str,
-    /// Where it stands in the sample that the tests use.
+    /// Where it stands in the sample that the tests use; the second part is a name of the operator's, where that is
+    /// what stands there.
     pub at: &'static [&'static str],
     /// What it is for.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference"))]
     pub about: &'static str,
     pub keys: &'static [Key],
 }
@@ -259,7 +265,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("public_url", "string", "http:// or https://, no query; required for schemes that sign the URL",
                 "The source's address as its sender has it. With a path it stands for the whole of it; without one the request's own path is put behind it.")
                 .edges(&["\"https://hooks.example.com\"", "\"https://h/a/b\""], &["\"hooks.example.com\"", "\"https://h/?a\"", "\"https://u@h\""]),
-            key("verify", "table", "required unless `server.listen` is on loopback",
+            key("verify", "table", "`{ scheme = \"github\", secrets = [\"…\"] }`; required unless `server.listen` is on loopback",
                 "How requests prove where they come from: `scheme` and what the scheme needs, see below. Without it, on loopback, everything is taken."),
             key("allow_from", "list of strings", "at least one; addresses and networks, as `203.0.113.7`, `10.0.0.0/8`, `2001:db8::/32`",
                 "Where requests may come from. From elsewhere they are told 403 before anything else. The address is that of the connection; behind `server.trusted_proxies`, the one that they tell. Anywhere unless set.")
@@ -286,7 +292,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("dedup", "string or table", "`\"scheme\"`, `\"off\"`, `{ header = \"x-id\" }`, `{ pointer = \"/id\" }`",
                 "What makes a repeat a repeat. `scheme`: what the verification scheme knows of the sender. A repeat is answered 200 with the first one's id and is not stored again.")
                 .edges(&["\"off\"", "{ header = \"x-id\" }", "{ pointer = \"/id\" }"], &["\"on\"", "{ pointer = \"id\" }"]),
-            key("respond", "table", "", "The answer to an accepted event, for senders that want another one than Forebay's own. See below."),
+            key("respond", "table", "`{ status = 204 }`", "The answer to an accepted event, for senders that want another one than Forebay's own. See below."),
         ],
     },
     Section {
@@ -317,12 +323,12 @@ pub(super) const SECTIONS: &[Section] = &[
             key("start", "string", "`now`, `oldest`, or a time as `2026-01-31T12:00:00Z`",
                 "Where a route begins that is new. Without it: `oldest` on a fresh data directory, else `now`. It has no effect on a route that has run before, nor after a lost state: then every event that the journal holds is delivered again.")
                 .edges(&["\"now\"", "\"oldest\"", "\"2026-01-31T12:00:00Z\""], &["\"yesterday\""]),
-            key("retry", "table", "", "When and how often one event that failed is tried again. See below."),
+            key("retry", "table", "`{ max_retries = 3, retry_interval = \"10s\" }`", "When and how often one event that failed is tried again. See below."),
             key("on_outage", "string or table", "`hold`, `retry`, or `{ dead_letter_after = \"15m\", redrive_on_recovery = true }`; the last not with an order",
                 "What the route does while its destination is not there. `hold`: wait for ever, spending no attempt; it looks again after 1 s, then after twice as long each time, up to 30 s. `retry`: spend attempts as for any failure. `dead_letter_after`: hold, but what has waited so long while the destination was away becomes a dead letter; with `redrive_on_recovery` that comes back by itself once the destination does, ten a second at first, then doubling as long as the destination keeps up and live events do not wait.")
                 .edges(&["\"hold\"", "\"retry\"", "{ dead_letter_after = \"1s\" }", "{ dead_letter_after = \"1s\", redrive_on_recovery = true }"], &["\"wait\"", "{ dead_letter_after = \"0s\" }"]),
-            key("breaker", "table", "", "When answers are taken for an outage. See below."),
-            key("dead_letter", "table", "", "Where dead letters go, and how long they are kept. See below."),
+            key("breaker", "table", "`{ run = 20 }`", "When answers are taken for an outage. See below."),
+            key("dead_letter", "table", "`{ to = [\"letters\"] }`", "Where dead letters go, and how long they are kept. See below."),
             key("parked_max", "integer", "at least 1",
                 "Events that wait for a retry or behind one. At so many the route reads no further, and `status` says so while it lasts. What it has read by then may still be parked: at most `dispatch.window_events` more.")
                 .edges(&["1"], &["0"]),
