@@ -142,7 +142,9 @@ pub(super) struct Guarded {
     /// Bytes of a head that is not complete.
     head_begun: bool,
     wire: Wire,
-    /// What `wire` holds beyond the first [`READ`].
+    /// What was read and is not passed on yet: it is of a later head than the one that a request is being made of.
+    ahead: Vec<u8>,
+    /// What `wire` holds beyond the first [`READ`], with `ahead`.
     share: ConnectionShare,
     head: Deadline,
     write: Deadline,
@@ -165,6 +167,7 @@ impl Guarded {
             waiting_since: 0,
             head_begun: false,
             wire: Wire::new(),
+            ahead: Vec::new(),
             share,
             head: Deadline::new(head_timeout),
             write: Deadline::new(head_timeout),
@@ -204,17 +207,24 @@ impl Guarded {
         Poll::Ready(())
     }
 
-    fn note_read(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    /// Passes on as many of these bytes, the next of the connection, as may be. What came from the client is `fresh`.
+    fn note_read(&mut self, bytes: &[u8], fresh: bool) -> Result<usize, Refusal> {
         if bytes.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.head_begun = true;
         let waiting = self.is_waiting();
-        if waiting && !self.activity.unread.load(Ordering::Relaxed) {
-            self.wire.all_read();
+        let passed = self.wire.read(bytes, waiting).map_err(Refusal::Odd)?;
+        if fresh && passed < bytes.len() {
+            self.ahead = bytes[passed..].to_vec();
+        } else if passed == self.ahead.len() {
+            // An idle connection keeps no room for it.
+            self.ahead = Vec::new();
+        } else if !fresh {
+            self.ahead.drain(..passed);
         }
-        self.wire.read(bytes, waiting).map_err(Refusal::Odd)?;
-        self.hold().map_err(|Full| Refusal::Full)
+        self.hold().map_err(|Full| Refusal::Full)?;
+        Ok(passed)
     }
 
     /// No request is under way.
@@ -239,8 +249,8 @@ impl Guarded {
 
     /// Makes the share what is held.
     fn hold(&mut self) -> Result<(), Full> {
-        let held = self.wire.held().saturating_sub(READ as u64);
-        self.share.resize(held)
+        let held = self.wire.held() + self.ahead.len() as u64;
+        self.share.resize(held.saturating_sub(READ as u64))
     }
 
     fn poll_stream(
@@ -248,6 +258,11 @@ impl Guarded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let more = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..more]);
+            return Poll::Ready(Ok(()));
+        }
         if buffer.remaining() <= READ {
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
@@ -304,9 +319,14 @@ impl AsyncRead for Guarded {
             this.refusals.too_many_given_up.inc();
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
+        let fresh = this.ahead.is_empty();
         if let Poll::Ready(read) = this.poll_stream(context, buffer) {
-            let Err(refusal) = this.note_read(&buffer.filled()[before..]) else {
-                return Poll::Ready(read);
+            let refusal = match this.note_read(&buffer.filled()[before..], fresh) {
+                Ok(passed) => {
+                    buffer.set_filled(before + passed);
+                    return Poll::Ready(read);
+                }
+                Err(refusal) => refusal,
             };
             this.refuse(context, refusal);
             if !this.wire.is_http1() {

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod arrival;
+mod chunks;
 mod guarded;
 mod lines;
 mod proxies;
