@@ -41,8 +41,8 @@ use crate::limits::Limits;
 use crate::metrics::{AtTheConnection, Metrics};
 use crate::verify::ClientCertificate;
 use addresses::{Addresses, Entered};
-use arrival::Arrived;
 pub use arrival::Front;
+use arrival::{Arrived, Named};
 use guarded::{Activity, Guarded};
 pub use proxies::{ForwardedHeader, Proxies};
 pub use tls::{AcmeOptions, ClientAuth, Tls, TlsOptions, TlsVersion};
@@ -285,7 +285,7 @@ impl<H: Handler> Server<H> {
             Some(entered) if self.front.tls.is_none() => {
                 let arrived = Arrived {
                     transport: Transport::Plain(stream),
-                    address,
+                    named: self.front.named(address),
                     client: None,
                 };
                 self.serve(arrived, entered, permit);
@@ -327,13 +327,13 @@ impl<H: Handler> Server<H> {
         entered: Option<Entered>,
     ) -> Option<(Arrived, Entered)> {
         let arriving = async {
-            let address = self.front.announced(&mut stream, address).await?;
-            let Some(entered) = entered.or_else(|| self.enter(address)) else {
+            let named = self.front.announced(&mut stream, address).await?;
+            let Some(entered) = entered.or_else(|| self.enter(named.address)) else {
                 self.too_many_of_address(&stream);
                 return Ok(None);
             };
             let share = Share::of(Arc::clone(&self.budget), entered.holder());
-            let arrived = self.front.arrive(stream, address, share).await?;
+            let arrived = self.front.arrive(stream, named, share).await?;
             Ok(Some((arrived, entered)))
         };
         let arrived = tokio::time::timeout(self.head_timeout, arriving).await;
@@ -346,8 +346,8 @@ impl<H: Handler> Server<H> {
 
     /// Begins HTTP.
     fn serve(&self, arrived: Arrived, entered: Entered, permit: OwnedSemaphorePermit) {
-        let (address, client) = (arrived.address, arrived.client);
-        let forwards = self.front.proxies.forwards(address.ip());
+        let Named { address, forwards } = arrived.named;
+        let client = arrived.client;
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Guarded::new(
             arrived.transport,
