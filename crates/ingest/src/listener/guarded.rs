@@ -24,6 +24,11 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: applicat
 content-length: 137\r\nconnection: close\r\n\r\n\
 {\"code\":\"head-too-slow\",\"detail\":\"the request's head did not arrive in time\",\"status\":408,\"title\":\"Request Timeout\",\"type\":\"about:blank\"}";
 
+/// Said to a client whose head had not come when the listener stopped.
+const STOPPING: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+content-length: 154\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
+{\"code\":\"shutting-down\",\"detail\":\"the process is stopping; nothing was stored, try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
+
 /// Said to a client whose half head does not fit beside the others'.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
 content-length: 143\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
@@ -33,6 +38,9 @@ content-length: 143\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
 /// cannot read.
 const UNREADABLE: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// How long a head may take to come once the listener stops: it was on its way, or somebody holds it back.
+const LAST_HEAD: Duration = Duration::from_secs(1);
 
 /// Stands for the length of a body that its head does not say.
 const UNKNOWN: u64 = u64::MAX;
@@ -147,6 +155,9 @@ pub(super) struct Guarded {
     /// What `wire` holds beyond the first [`READ`], with `ahead`.
     share: ConnectionShare,
     head: Deadline,
+    last_head: Deadline,
+    /// The listener stops.
+    stopped: Arc<AtomicBool>,
     write: Deadline,
     closing: Closing,
     linger: Deadline,
@@ -158,6 +169,7 @@ impl Guarded {
         stream: Transport,
         activity: Arc<Activity>,
         head_timeout: Duration,
+        stopped: Arc<AtomicBool>,
         share: ConnectionShare,
         refusals: Arc<AtTheConnection>,
     ) -> Self {
@@ -170,6 +182,8 @@ impl Guarded {
             ahead: Vec::new(),
             share,
             head: Deadline::new(head_timeout),
+            last_head: Deadline::new(LAST_HEAD.min(head_timeout)),
+            stopped,
             write: Deadline::new(head_timeout),
             closing: Closing::Open,
             linger: Deadline::new(LINGER),
@@ -196,13 +210,21 @@ impl Guarded {
     fn poll_head_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.activity.in_flight.load(Ordering::Relaxed) > 0 {
             self.head.disarm();
+            self.last_head.disarm();
             return Poll::Pending;
         }
-        ready!(self.head.poll(context));
+        let stopped = self.stopped.load(Ordering::Relaxed);
+        let (deadline, says) = match stopped {
+            true => (&mut self.last_head, STOPPING),
+            false => (&mut self.head, TOO_SLOW),
+        };
+        ready!(deadline.poll(context));
         if self.head_begun && self.wire.is_http1() {
             // Nothing else is being written while no request is in flight. Best effort.
-            self.stream.say(context, TOO_SLOW);
-            self.refusals.head_too_slow.inc();
+            self.stream.say(context, says);
+            if !stopped {
+                self.refusals.head_too_slow.inc();
+            }
         }
         Poll::Ready(())
     }
@@ -379,7 +401,9 @@ impl AsyncWrite for Guarded {
         loop {
             match this.closing {
                 Closing::Open => {
-                    ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                    // Within TLS a last word is written, which has the time of any other.
+                    let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+                    ready!(this.bounded(context, shut))?;
                     let unread = this.activity.unread.load(Ordering::Relaxed);
                     let begun = this.activity.begun.load(Ordering::Relaxed);
                     let half_a_head = this.head_begun && begun == this.waiting_since;
@@ -405,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_raw_answers_say_their_own_length() {
-        for (raw, status) in [(TOO_SLOW, 408), (BUSY, 503)] {
+        for (raw, status) in [(TOO_SLOW, 408), (BUSY, 503), (STOPPING, 503)] {
             let text = std::str::from_utf8(raw).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(

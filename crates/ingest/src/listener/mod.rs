@@ -353,6 +353,7 @@ impl<H: Handler> Server<H> {
             arrived.transport,
             Arc::clone(&activity),
             self.head_timeout,
+            Arc::clone(&self.stopped),
             Share::of(Arc::clone(&self.budget), entered.holder()),
             Arc::clone(&self.refusals),
         ));

@@ -183,3 +183,42 @@ async fn a_lone_lf_is_refused_behind_the_last_chunk() {
     assert!(stored(&journal).await.is_empty());
     assert!(door.close().await);
 }
+
+/// Else anybody could make each restart take its whole time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_does_not_wait_for_heads_that_do_not_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = sources(r#"{"open": {"type": "http"}}"#);
+    let door = Door::open(&open, journal(directory.path()), |settings| {
+        settings.limits.header_timeout = std::time::Duration::from_hours(1);
+    })
+    .await;
+    let block = [&[0, 0, 4, 1, 0, 0, 0, 0, 1][..], &[0x83, 0x86, 0x04, 8]].concat();
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut held = Vec::new();
+    for half in [&hello[..], &[&hello[..], &block].concat()] {
+        let mut client = door.connect().await;
+        client.write_all(half).await.unwrap();
+        held.push(client);
+    }
+    let mut heads = Vec::new();
+    for _ in 0..10 {
+        let mut client = door.connect().await;
+        client.write_all(POST.as_bytes()).await.unwrap();
+        heads.push(client);
+    }
+    // Those before have been read by then, or most of them.
+    assert_eq!(door.post("/in/open", &[], b"{}").await.status, 200);
+    assert!(door.close().await);
+    let mut told = 0;
+    for client in &mut heads {
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.ok();
+        if !said.is_empty() {
+            told += 1;
+            assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+            assert!(said.contains("\"code\":\"shutting-down\""), "{said}");
+        }
+    }
+    assert!(told > 0, "closed without a word");
+}
