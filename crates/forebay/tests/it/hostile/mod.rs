@@ -14,18 +14,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use testbed::certificate::Files;
 use testbed::judge::Judge;
 use testbed::postgres::{Options, Server};
 use testbed::process::{Forebay, Memory};
 use testbed::sender::Running;
+use testbed::tls::Client;
 use testbed::{DEADLINE, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Duration;
 
-use crate::rig;
 use crate::wire::address;
+use crate::{rig, tls};
 
 const MIB: u64 = 1 << 20;
 
@@ -54,12 +56,26 @@ struct Siege {
 impl Siege {
     /// With these limits and destinations beside the usual ones; the honest are at work when it returns.
     async fn begin(limits: &str) -> Result<Self> {
+        Self::begin_at(limits, "", None).await
+    }
+
+    /// The same at a listener that speaks TLS, with what the honest trust.
+    async fn begin_within_tls(limits: &str, files: &Files) -> Result<Self> {
+        let trusted = Client::trusting(&files.ca)?;
+        Self::begin_at(limits, &tls::section(files), Some(trusted)).await
+    }
+
+    async fn begin_at(limits: &str, section: &str, trusted: Option<Client>) -> Result<Self> {
         let server = Server::start_new(Options::default()).await?;
         let usual = rig::genesys_to(&server.url(), "");
-        let config = format!("[server.limits]\n{limits}\n{usual}{OTHER}");
-        let forebay = rig::forebay(config).start().await?;
+        let config = format!("[server.limits]\n{limits}\n{section}{usual}{OTHER}");
+        let forebay = rig::forebay(config).spawn()?;
+        tls::ready(&forebay).await?;
         let judge = Arc::new(Judge::new());
-        let honest = rig::genesys(&forebay, u64::MAX).connections(2).rate(200.0);
+        let mut honest = rig::genesys(&forebay, u64::MAX).connections(2).rate(200.0);
+        if let Some(trusted) = trusted {
+            honest = honest.within(trusted);
+        }
         let honest = honest.start(Arc::clone(&judge))?;
         rig::acknowledged(&judge, 100).await?;
         let before = forebay.memory()?;
@@ -223,10 +239,11 @@ fn many(usual: usize, deep: usize) -> usize {
     }
 }
 
-/// Lets this process and those that it starts have as many files as they may.
-fn as_many_files_as_may_be() {
+/// Lets this process and those that it starts have as many files as they may: so many.
+fn as_many_files_as_may_be() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
+    limit.maximum.unwrap_or(u64::MAX)
 }
