@@ -45,6 +45,8 @@ pub use arrival::Front;
 use arrival::{Arrived, Named};
 use guarded::{Activity, Guarded};
 pub use proxies::{ForwardedHeader, Proxies};
+#[cfg(fuzzing)]
+pub(crate) use proxy_protocol::{Parsed, parse as parse_proxy_header};
 pub use tls::{AcmeOptions, ClientAuth, Tls, TlsOptions, TlsVersion};
 use transport::Transport;
 

@@ -58,7 +58,7 @@ impl Proxies {
 
     /// Who sent a request that came from `address`: the last in the chain of proxies that is none of them. Where the
     /// chain breaks off, whoever is known to have said something last.
-    pub(super) fn origin(&self, address: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn origin(&self, address: IpAddr, headers: &HeaderMap) -> IpAddr {
         let Some(name) = self.header.name() else {
             return address;
         };
@@ -67,11 +67,11 @@ impl Proxies {
         let mut entries = lines.flat_map(|line| Entries(Some(line.as_bytes())));
         while self.trusts(known) {
             let Some(entry) = entries.next() else { break };
-            let entry = str::from_utf8(entry).ok();
             let named = match self.header {
-                ForwardedHeader::Forwarded => entry.and_then(forwarded_for),
-                _ => entry,
+                ForwardedHeader::Forwarded => forwarded_for(entry),
+                _ => Some(entry),
             };
+            let named = named.and_then(|named| str::from_utf8(named).ok());
             match named.and_then(node) {
                 Some(named) => known = named.to_canonical(),
                 None => break,
@@ -116,27 +116,30 @@ fn is_escaped(before: &[u8]) -> bool {
 }
 
 /// What an entry of `Forwarded` says after `for=`, in whatever place.
-fn forwarded_for(entry: &str) -> Option<&str> {
-    let mut pairs = pairs(entry).filter_map(|pair| pair.split_once('='));
-    let named = |(name, _): &(&str, &str)| name.trim().eq_ignore_ascii_case("for");
+fn forwarded_for(entry: &[u8]) -> Option<&[u8]> {
+    let mut pairs = pairs(entry).filter_map(|pair| {
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        Some((&pair[..equals], &pair[equals + 1..]))
+    });
+    let named = |(name, _): &(&[u8], &[u8])| name.trim_ascii().eq_ignore_ascii_case(b"for");
     let (_, value) = pairs.find(named)?;
-    let value = value.trim();
+    let value = value.trim_ascii();
     let unquoted = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""));
     Some(unquoted.unwrap_or(value))
 }
 
 /// The pairs of an entry. What is quoted separates none: a proxy quotes what the sender wrote, as in `host`.
-fn pairs(entry: &str) -> impl Iterator<Item = &str> {
+fn pairs(entry: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
-    entry.split(move |letter| {
+    entry.split(move |byte| {
         let taken_as_it_is = std::mem::take(&mut escaped);
-        match letter {
+        match byte {
             _ if taken_as_it_is => {}
-            '\\' => escaped = quoted,
-            '"' => quoted = !quoted,
-            _ => return letter == ';' && !quoted,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ => return *byte == b';' && !quoted,
         }
         false
     })
@@ -280,6 +283,7 @@ mod tests {
                 "198.51.100.1",
             ),
             (r#"host="for=1.1.1.1"#, "10.0.0.1"),
+            ("host=\"\u{ff}\";for=198.51.100.1", "198.51.100.1"),
             ("", "10.0.0.1"),
         ] {
             assert_eq!(of(line), expected, "{line}");

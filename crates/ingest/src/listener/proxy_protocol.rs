@@ -23,7 +23,7 @@ const LONGEST: usize = 4 << 10;
 
 /// What the beginning of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// It may become a header.
     Incomplete,
     /// It is none.
@@ -66,7 +66,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr
 }
 
 /// What these bytes are, the first of a connection.
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let parsed = if begins(bytes, SIGNATURE) {
         version_2(bytes)
     } else if begins(bytes, b"PROXY ") {
