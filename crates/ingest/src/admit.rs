@@ -95,7 +95,9 @@ impl Admission {
             }
         }
         let mut ids = Vec::new();
-        if !fresh.is_empty() {
+        if fresh.is_empty() {
+            source.note_repeated(received_at);
+        } else {
             let mut under_way = UnderWay {
                 source,
                 backlogs: &self.backlogs,

@@ -46,10 +46,28 @@ pub mod verify;
 #[cfg(fuzzing)]
 #[expect(missing_docs, reason = "for the fuzz targets alone")]
 pub mod fuzzing {
-    use bytes::Bytes;
+    use std::net::{IpAddr, SocketAddr};
 
+    use bytes::Bytes;
+    use http::HeaderMap;
+
+    pub use crate::listener::{ForwardedHeader, Proxies};
+    use crate::listener::{Parsed, parse_proxy_header};
     pub use crate::verify::Split;
     use crate::{json, split};
+
+    /// The length of a PROXY header and the client that it names; `None` while it is not whole.
+    pub fn proxy_header(bytes: &[u8]) -> Option<Result<(usize, Option<SocketAddr>), ()>> {
+        match parse_proxy_header(bytes) {
+            Parsed::Incomplete => None,
+            Parsed::Malformed => Some(Err(())),
+            Parsed::Header { length, client } => Some(Ok((length, client))),
+        }
+    }
+
+    pub fn origin(proxies: &Proxies, address: IpAddr, headers: &HeaderMap) -> IpAddr {
+        proxies.origin(address, headers)
+    }
 
     pub fn items(body: &Bytes, by: &Split) -> Option<Vec<Bytes>> {
         split::items(body, by).ok()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A network.
@@ -31,9 +31,21 @@ impl FromStr for Network {
             )
         };
         network
-            .map(|network| Self(network.trunc()))
+            .map(|network| Self(of_ipv4(network.trunc())))
             .ok_or_else(wrong)
     }
+}
+
+/// A network of IPv4 that is written as one of IPv6 is the one of IPv4, as its addresses are.
+fn of_ipv4(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else {
+        return network;
+    };
+    let address = mapped.network().to_ipv4_mapped();
+    let length = mapped.prefix_len().checked_sub(96);
+    let both = address.zip(length);
+    both.and_then(|(address, length)| Ipv4Net::new(address, length).ok())
+        .map_or(network, IpNet::V4)
 }
 
 impl fmt::Display for Network {
@@ -68,6 +80,8 @@ mod tests {
             ("10.0.0.0/8", "::ffff:10.0.0.1", "::a00:1"),
             ("fd00::/8", "fd12::1", "fe80::1"),
             ("::1", "::1", "::2"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("::ffff:10.0.0.0/104", "10.9.9.9", "11.0.0.1"),
             ("0.0.0.0/0", "203.0.113.1", "2001:db8::1"),
         ] {
             let parsed: Network = network.parse().unwrap();

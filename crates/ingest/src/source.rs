@@ -244,6 +244,11 @@ impl Source {
             .fetch_max(at.as_microsecond(), Ordering::Relaxed);
     }
 
+    /// A request was received then of which all was durable before: its sender has its 2xx as for one that was accepted.
+    pub(crate) fn note_repeated(&self, at: Timestamp) {
+        self.patience.accepted(&self.name, at);
+    }
+
     /// So many of those that were accepted are wanted by no route.
     pub(crate) fn note_discarded(&self, events: u64) {
         self.discarded.inc_by(events);

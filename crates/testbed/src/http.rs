@@ -1,7 +1,7 @@
 //! One HTTP/1.1 request over one connection, for what a test asks a server.
 //!
-//! Plain HTTP to this machine only; no redirects, no pool, no TLS. The sender, which needs speed, keeps
-//! connections of its own.
+//! Plain HTTP to this machine only; no redirects, no pool. The sender, which needs speed, keeps connections of its own,
+//! and may keep them within TLS.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::error::Doing;
-use crate::{Error, Result};
+use crate::{Error, Result, tls};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -90,7 +91,7 @@ pub async fn request(
         .body(Full::new(body))
         .map_err(|error| Error::Http(format!("{error}: {url}")))?;
     let whole = async {
-        let mut connection = connect(&uri).await?;
+        let mut connection = connect(&uri, None).await?;
         let answer = connection.send_request(request).await;
         let (parts, body) = answer.map_err(|error| failed(url, &error))?.into_parts();
         let body = body
@@ -109,15 +110,28 @@ pub async fn request(
         .map_err(|_late| Error::Http(format!("{url}: no answer in {}s", TIMEOUT.as_secs())))?
 }
 
-/// Opens a connection, which ends when the returned half is dropped.
-pub(crate) async fn connect(uri: &Uri) -> Result<SendRequest<Full<Bytes>>> {
+/// Opens a connection, within TLS if there is a client of it, which ends when the returned half is dropped.
+pub(crate) async fn connect(
+    uri: &Uri,
+    tls: Option<&tls::Client>,
+) -> Result<SendRequest<Full<Bytes>>> {
     let host = host(uri)?;
     let stream = TcpStream::connect(&host)
         .await
         .doing(|| format!("connect to {host}"))?;
     stream.set_nodelay(true).doing(|| "set TCP_NODELAY")?;
+    match tls {
+        None => begin(&host, stream).await,
+        Some(tls) => begin(&host, tls.over(stream).await?).await,
+    }
+}
+
+async fn begin(
+    host: &str,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>> {
     let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(|error| failed(&host, &error))?;
+    let (sender, connection) = handshake.map_err(|error| failed(host, &error))?;
     // Its error is told to the request in flight as well, so it is not lost here.
     tokio::spawn(async move { connection.await.is_ok() });
     Ok(sender)

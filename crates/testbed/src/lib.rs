@@ -33,6 +33,7 @@ mod scratch;
 pub mod sdk;
 pub mod sender;
 mod signal;
+pub mod tls;
 mod wait;
 
 pub use error::{Error, Result};

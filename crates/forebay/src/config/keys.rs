@@ -161,7 +161,7 @@ pub(super) const SECTIONS: &[Section] = &[
             key("max_connections", "integer", "at least 1",
                 "Connections at once. One more is told 503 and closed.").edges(&["1"], &["0"]),
             key("max_connections_per_address", "integer", "at least 1",
-                "Connections of one address at once; of IPv6 a /64 is one address. One more is told 503 and closed. Behind a proxy every connection is the proxy's.").edges(&["1"], &["0"]),
+                "Connections of one address at once; of IPv6 a /64 is one address. One more is told 503 and closed. Behind a proxy every connection is the proxy's, unless `proxy_protocol` says whose it is; those of `trusted_proxies` themselves are not counted.").edges(&["1"], &["0"]),
             key("header_timeout", "duration", "longer than 0s",
                 "How long a client may take to send a request's headers, and may stay idle between two requests.")
                 .edges(&["\"1ms\""], &["\"0s\""]),

@@ -32,12 +32,15 @@ type = "sqlite"
 from = ["genesys"]
 to = "db"
 "#;
+/// The section of a server with these files.
+pub(crate) fn section(files: &Files) -> String {
+    let [certificate, key] = [&files.certificate, &files.key].map(|file| file.display());
+    format!("[server.tls]\ncert_file = \"{certificate}\"\nkey_file = \"{key}\"\n")
+}
 
 fn server(files: &Files) -> String {
-    let [ca, certificate, key] = [&files.ca, &files.certificate, &files.key].map(|p| p.display());
-    format!(
-        "[server.tls]\ncert_file = \"{certificate}\"\nkey_file = \"{key}\"\nclient_ca_file = \"{ca}\"\nclient_auth = \"optional\"\n"
-    )
+    let (section, ca) = (section(files), files.ca.display());
+    format!("{section}client_ca_file = \"{ca}\"\nclient_auth = \"optional\"\n")
 }
 
 /// How long a certificate lasts that is not to be renewed.
@@ -57,7 +60,7 @@ async fn start(config: String) -> Result<Forebay> {
 }
 
 /// Over TLS the ingest listener cannot be asked whether it is ready, but the admin listener can.
-async fn ready(forebay: &Forebay) -> Result<()> {
+pub(crate) async fn ready(forebay: &Forebay) -> Result<()> {
     until("forebay is ready", DEADLINE, async || {
         match http::get(&forebay.admin("/readyz")).await {
             Ok(answer) if answer.status == 200 => Ok(()),

@@ -38,9 +38,17 @@ pub struct Front {
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub transport: Transport,
+    pub named: Named,
+    pub client: Option<ClientCertificate>,
+}
+
+/// Whose a connection is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named {
     /// The client's, where a proxy says it.
     pub address: SocketAddr,
-    pub client: Option<ClientCertificate>,
+    /// Whether its requests may say who sent them.
+    pub forwards: bool,
 }
 
 /// Why HTTP does not begin.
@@ -83,7 +91,16 @@ impl Front {
         self.proxies.protocol && self.proxies.trusts(address.ip())
     }
 
-    /// Whose a connection is, as a proxy says it if it is one's.
+    /// Whose a connection from this address is, if no proxy says another.
+    pub(super) fn named(&self, address: SocketAddr) -> Named {
+        Named {
+            address,
+            forwards: self.proxies.forwards(address.ip()),
+        }
+    }
+
+    /// Whose a connection is, as a proxy says it if it is one's. Where a proxy that forwards connections does not say
+    /// whose one is, it may be anybody's, and so may be what its requests say.
     ///
     /// # Errors
     /// [`Failed`].
@@ -91,12 +108,18 @@ impl Front {
         &self,
         stream: &mut TcpStream,
         address: SocketAddr,
-    ) -> Result<SocketAddr, Failed> {
+    ) -> Result<Named, Failed> {
         if !self.announces(address) {
-            return Ok(address);
+            return Ok(self.named(address));
         }
-        let named = proxy_protocol::read(stream).await;
-        Ok(named.map_err(|error| no_header(&error))?.unwrap_or(address))
+        let client = proxy_protocol::read(stream).await;
+        Ok(match client.map_err(|error| no_header(&error))? {
+            Some(client) => self.named(client),
+            None => Named {
+                address,
+                forwards: false,
+            },
+        })
     }
 
     /// Sees a connection through the rest of what is before HTTP: the handshake, if TLS is spoken.
@@ -106,13 +129,13 @@ impl Front {
     pub(super) async fn arrive(
         &self,
         mut stream: TcpStream,
-        address: SocketAddr,
+        named: Named,
         share: ConnectionShare,
     ) -> Result<Arrived, Failed> {
         let Some(tls) = &self.tls else {
             return Ok(Arrived {
                 transport: Transport::Plain(stream),
-                address,
+                named,
                 client: None,
             });
         };
@@ -124,7 +147,7 @@ impl Front {
         let client = shown.map(ClientCertificate::of);
         Ok(Arrived {
             transport: Transport::Tls(Box::new(stream)),
-            address,
+            named,
             client,
         })
     }

@@ -24,6 +24,11 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: applicat
 content-length: 137\r\nconnection: close\r\n\r\n\
 {\"code\":\"head-too-slow\",\"detail\":\"the request's head did not arrive in time\",\"status\":408,\"title\":\"Request Timeout\",\"type\":\"about:blank\"}";
 
+/// Said to a client whose head had not come when the listener stopped.
+const STOPPING: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+content-length: 154\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
+{\"code\":\"shutting-down\",\"detail\":\"the process is stopping; nothing was stored, try again\",\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}";
+
 /// Said to a client whose half head does not fit beside the others'.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
 content-length: 143\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
@@ -33,6 +38,9 @@ content-length: 143\r\nretry-after: 2\r\nconnection: close\r\n\r\n\
 /// cannot read.
 const UNREADABLE: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// How long a head may take to come once the listener stops: it was on its way, or somebody holds it back.
+const LAST_HEAD: Duration = Duration::from_secs(1);
 
 /// Stands for the length of a body that its head does not say.
 const UNKNOWN: u64 = u64::MAX;
@@ -142,9 +150,14 @@ pub(super) struct Guarded {
     /// Bytes of a head that is not complete.
     head_begun: bool,
     wire: Wire,
-    /// What `wire` holds beyond the first [`READ`].
+    /// What was read and is not passed on yet: it is of a later head than the one that a request is being made of.
+    ahead: Vec<u8>,
+    /// What `wire` holds beyond the first [`READ`], with `ahead`.
     share: ConnectionShare,
     head: Deadline,
+    last_head: Deadline,
+    /// The listener stops.
+    stopped: Arc<AtomicBool>,
     write: Deadline,
     closing: Closing,
     linger: Deadline,
@@ -156,6 +169,7 @@ impl Guarded {
         stream: Transport,
         activity: Arc<Activity>,
         head_timeout: Duration,
+        stopped: Arc<AtomicBool>,
         share: ConnectionShare,
         refusals: Arc<AtTheConnection>,
     ) -> Self {
@@ -165,8 +179,11 @@ impl Guarded {
             waiting_since: 0,
             head_begun: false,
             wire: Wire::new(),
+            ahead: Vec::new(),
             share,
             head: Deadline::new(head_timeout),
+            last_head: Deadline::new(LAST_HEAD.min(head_timeout)),
+            stopped,
             write: Deadline::new(head_timeout),
             closing: Closing::Open,
             linger: Deadline::new(LINGER),
@@ -193,28 +210,43 @@ impl Guarded {
     fn poll_head_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.activity.in_flight.load(Ordering::Relaxed) > 0 {
             self.head.disarm();
+            self.last_head.disarm();
             return Poll::Pending;
         }
-        ready!(self.head.poll(context));
+        let stopped = self.stopped.load(Ordering::Relaxed);
+        let (deadline, says) = match stopped {
+            true => (&mut self.last_head, STOPPING),
+            false => (&mut self.head, TOO_SLOW),
+        };
+        ready!(deadline.poll(context));
         if self.head_begun && self.wire.is_http1() {
             // Nothing else is being written while no request is in flight. Best effort.
-            self.stream.say(context, TOO_SLOW);
-            self.refusals.head_too_slow.inc();
+            self.stream.say(context, says);
+            if !stopped {
+                self.refusals.head_too_slow.inc();
+            }
         }
         Poll::Ready(())
     }
 
-    fn note_read(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    /// Passes on as many of these bytes, the next of the connection, as may be. What came from the client is `fresh`.
+    fn note_read(&mut self, bytes: &[u8], fresh: bool) -> Result<usize, Refusal> {
         if bytes.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.head_begun = true;
         let waiting = self.is_waiting();
-        if waiting && !self.activity.unread.load(Ordering::Relaxed) {
-            self.wire.all_read();
+        let passed = self.wire.read(bytes, waiting).map_err(Refusal::Odd)?;
+        if fresh && passed < bytes.len() {
+            self.ahead = bytes[passed..].to_vec();
+        } else if passed == self.ahead.len() {
+            // An idle connection keeps no room for it.
+            self.ahead = Vec::new();
+        } else if !fresh {
+            self.ahead.drain(..passed);
         }
-        self.wire.read(bytes, waiting).map_err(Refusal::Odd)?;
-        self.hold().map_err(|Full| Refusal::Full)
+        self.hold().map_err(|Full| Refusal::Full)?;
+        Ok(passed)
     }
 
     /// No request is under way.
@@ -239,8 +271,8 @@ impl Guarded {
 
     /// Makes the share what is held.
     fn hold(&mut self) -> Result<(), Full> {
-        let held = self.wire.held().saturating_sub(READ as u64);
-        self.share.resize(held)
+        let held = self.wire.held() + self.ahead.len() as u64;
+        self.share.resize(held.saturating_sub(READ as u64))
     }
 
     fn poll_stream(
@@ -248,6 +280,11 @@ impl Guarded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let more = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..more]);
+            return Poll::Ready(Ok(()));
+        }
         if buffer.remaining() <= READ {
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
@@ -304,9 +341,14 @@ impl AsyncRead for Guarded {
             this.refusals.too_many_given_up.inc();
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
+        let fresh = this.ahead.is_empty();
         if let Poll::Ready(read) = this.poll_stream(context, buffer) {
-            let Err(refusal) = this.note_read(&buffer.filled()[before..]) else {
-                return Poll::Ready(read);
+            let refusal = match this.note_read(&buffer.filled()[before..], fresh) {
+                Ok(passed) => {
+                    buffer.set_filled(before + passed);
+                    return Poll::Ready(read);
+                }
+                Err(refusal) => refusal,
             };
             this.refuse(context, refusal);
             if !this.wire.is_http1() {
@@ -359,7 +401,9 @@ impl AsyncWrite for Guarded {
         loop {
             match this.closing {
                 Closing::Open => {
-                    ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                    // Within TLS a last word is written, which has the time of any other.
+                    let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+                    ready!(this.bounded(context, shut))?;
                     let unread = this.activity.unread.load(Ordering::Relaxed);
                     let begun = this.activity.begun.load(Ordering::Relaxed);
                     let half_a_head = this.head_begun && begun == this.waiting_since;
@@ -385,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_raw_answers_say_their_own_length() {
-        for (raw, status) in [(TOO_SLOW, 408), (BUSY, 503)] {
+        for (raw, status) in [(TOO_SLOW, 408), (BUSY, 503), (STOPPING, 503)] {
             let text = std::str::from_utf8(raw).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod arrival;
+mod chunks;
 mod guarded;
 mod lines;
 mod proxies;
@@ -40,10 +41,12 @@ use crate::limits::Limits;
 use crate::metrics::{AtTheConnection, Metrics};
 use crate::verify::ClientCertificate;
 use addresses::{Addresses, Entered};
-use arrival::Arrived;
 pub use arrival::Front;
+use arrival::{Arrived, Named};
 use guarded::{Activity, Guarded};
 pub use proxies::{ForwardedHeader, Proxies};
+#[cfg(fuzzing)]
+pub(crate) use proxy_protocol::{Parsed, parse as parse_proxy_header};
 pub use tls::{AcmeChallenge, AcmeOptions, ClientAuth, Tls, TlsOptions, TlsVersion};
 use transport::Transport;
 
@@ -284,7 +287,7 @@ impl<H: Handler> Server<H> {
             Some(entered) if self.front.tls.is_none() => {
                 let arrived = Arrived {
                     transport: Transport::Plain(stream),
-                    address,
+                    named: self.front.named(address),
                     client: None,
                 };
                 self.serve(arrived, entered, permit);
@@ -326,13 +329,13 @@ impl<H: Handler> Server<H> {
         entered: Option<Entered>,
     ) -> Option<(Arrived, Entered)> {
         let arriving = async {
-            let address = self.front.announced(&mut stream, address).await?;
-            let Some(entered) = entered.or_else(|| self.enter(address)) else {
+            let named = self.front.announced(&mut stream, address).await?;
+            let Some(entered) = entered.or_else(|| self.enter(named.address)) else {
                 self.too_many_of_address(&stream);
                 return Ok(None);
             };
             let share = Share::of(Arc::clone(&self.budget), entered.holder());
-            let arrived = self.front.arrive(stream, address, share).await?;
+            let arrived = self.front.arrive(stream, named, share).await?;
             Ok(Some((arrived, entered)))
         };
         let arrived = tokio::time::timeout(self.head_timeout, arriving).await;
@@ -345,13 +348,14 @@ impl<H: Handler> Server<H> {
 
     /// Begins HTTP.
     fn serve(&self, arrived: Arrived, entered: Entered, permit: OwnedSemaphorePermit) {
-        let (address, client) = (arrived.address, arrived.client);
-        let forwards = self.front.proxies.forwards(address.ip());
+        let Named { address, forwards } = arrived.named;
+        let client = arrived.client;
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Guarded::new(
             arrived.transport,
             Arc::clone(&activity),
             self.head_timeout,
+            Arc::clone(&self.stopped),
             Share::of(Arc::clone(&self.budget), entered.holder()),
             Arc::clone(&self.refusals),
         ));

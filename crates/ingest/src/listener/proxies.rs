@@ -58,20 +58,21 @@ impl Proxies {
 
     /// Who sent a request that came from `address`: the last in the chain of proxies that is none of them. Where the
     /// chain breaks off, whoever is known to have said something last.
-    pub(super) fn origin(&self, address: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn origin(&self, address: IpAddr, headers: &HeaderMap) -> IpAddr {
         let Some(name) = self.header.name() else {
             return address;
         };
         let mut known = address;
         let lines = headers.get_all(name).iter().rev();
-        let mut entries = lines.flat_map(|line| Entries(line.to_str().ok()));
+        let mut entries = lines.flat_map(|line| Entries(Some(line.as_bytes())));
         while self.trusts(known) {
             let Some(entry) = entries.next() else { break };
             let named = match self.header {
-                ForwardedHeader::Forwarded => forwarded_for(entry).and_then(node),
-                _ => node(entry),
+                ForwardedHeader::Forwarded => forwarded_for(entry),
+                _ => Some(entry),
             };
-            match named {
+            let named = named.and_then(|named| str::from_utf8(named).ok());
+            match named.and_then(node) {
                 Some(named) => known = named.to_canonical(),
                 None => break,
             }
@@ -81,18 +82,18 @@ impl Proxies {
 }
 
 /// The entries of a line, the last one first. A comma within quotes belongs to its entry; that quotes are counted from
-/// the right keeps what was appended apart from whatever it was appended to.
-struct Entries<'a>(Option<&'a str>);
+/// the right keeps what was appended apart from whatever it was appended to. Bytes, since that may be no text.
+struct Entries<'a>(Option<&'a [u8]>);
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         let line = self.0?;
         let mut quoted = false;
-        let comma = line.bytes().rposition(|byte| {
-            quoted ^= byte == b'"';
-            byte == b',' && !quoted
+        let comma = (0..line.len()).rev().find(|at| {
+            quoted ^= line[*at] == b'"' && !(quoted && is_escaped(&line[..*at]));
+            line[*at] == b',' && !quoted
         });
         let entry = match comma {
             Some(at) => {
@@ -104,20 +105,44 @@ impl<'a> Iterator for Entries<'a> {
                 line
             }
         };
-        Some(entry.trim_matches([' ', '\t']))
+        Some(entry.trim_ascii())
     }
 }
 
+/// Whether what comes behind this within quotes is meant as it is.
+fn is_escaped(before: &[u8]) -> bool {
+    let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\');
+    backslashes.count() % 2 == 1
+}
+
 /// What an entry of `Forwarded` says after `for=`, in whatever place.
-fn forwarded_for(entry: &str) -> Option<&str> {
-    let mut pairs = entry.split(';').filter_map(|pair| pair.split_once('='));
-    let named = |(name, _): &(&str, &str)| name.trim().eq_ignore_ascii_case("for");
+fn forwarded_for(entry: &[u8]) -> Option<&[u8]> {
+    let mut pairs = pairs(entry).filter_map(|pair| {
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        Some((&pair[..equals], &pair[equals + 1..]))
+    });
+    let named = |(name, _): &(&[u8], &[u8])| name.trim_ascii().eq_ignore_ascii_case(b"for");
     let (_, value) = pairs.find(named)?;
-    let value = value.trim();
+    let value = value.trim_ascii();
     let unquoted = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""));
     Some(unquoted.unwrap_or(value))
+}
+
+/// The pairs of an entry. What is quoted separates none: a proxy quotes what the sender wrote, as in `host`.
+fn pairs(entry: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    entry.split(move |byte| {
+        let taken_as_it_is = std::mem::take(&mut escaped);
+        match byte {
+            _ if taken_as_it_is => {}
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ => return *byte == b';' && !quoted,
+        }
+        false
+    })
 }
 
 /// An address with or without a port: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`,
@@ -150,6 +175,7 @@ fn node(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -165,7 +191,9 @@ mod tests {
     fn origin(header: ForwardedHeader, from: &str, lines: &[(&'static str, &str)]) -> String {
         let mut headers = HeaderMap::new();
         for (name, line) in lines {
-            headers.append(*name, line.parse().unwrap());
+            // A letter above ASCII is one byte, as anybody may send it.
+            let bytes: Vec<u8> = line.chars().map(|letter| letter as u8).collect();
+            headers.append(*name, HeaderValue::from_bytes(&bytes).unwrap());
         }
         let origin = proxies(header).origin(from.parse().unwrap(), &headers);
         origin.to_string()
@@ -198,6 +226,14 @@ mod tests {
             ),
             // All of them proxies: the farthest.
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            // What is no text stands before what was appended as well, and no line is passed over for it.
+            ("10.0.0.1", &["\u{ff}, 198.51.100.1"], "198.51.100.1"),
+            (
+                "10.0.0.1",
+                &["1.1.1.1", "\u{ff}, 198.51.100.1"],
+                "198.51.100.1",
+            ),
+            ("10.0.0.1", &["1.1.1.1", "\u{ff}"], "10.0.0.1"),
             // It breaks off.
             ("10.0.0.1", &["198.51.100.1, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1,, 10.0.0.2"], "10.0.0.2"),
@@ -232,6 +268,22 @@ mod tests {
             ("for=198.51.100.1, for=_hidden", "10.0.0.1"),
             ("for=unknown", "10.0.0.1"),
             ("by=198.51.100.1", "10.0.0.1"),
+            // A proxy quotes what it was given, as the host, and what is quoted is no pair and no entry.
+            (r#"host="a;for=1.1.1.1;b";for=198.51.100.1"#, "198.51.100.1"),
+            (
+                r#"host="a\";for=1.1.1.1;\"b";for=198.51.100.1"#,
+                "198.51.100.1",
+            ),
+            (
+                r#"host="a\",for=1.1.1.1,\"b";for=198.51.100.1"#,
+                "198.51.100.1",
+            ),
+            (
+                r#"for=1.1.1.1, for=198.51.100.1;host="a\\""#,
+                "198.51.100.1",
+            ),
+            (r#"host="for=1.1.1.1"#, "10.0.0.1"),
+            ("host=\"\u{ff}\";for=198.51.100.1", "198.51.100.1"),
             ("", "10.0.0.1"),
         ] {
             assert_eq!(of(line), expected, "{line}");
@@ -271,7 +323,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_before_what_a_proxy_appended_changes_the_sender(
-            before in "[ -~\t]{0,60}",
+            before in "[ -~\t\u{80}-\u{ff}]{0,60}",
             forwarded in any::<bool>(),
         ) {
             let (header, name, appended) = match forwarded {

@@ -23,7 +23,7 @@ const LONGEST: usize = 4 << 10;
 
 /// What the beginning of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// It may become a header.
     Incomplete,
     /// It is none.
@@ -66,7 +66,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr
 }
 
 /// What these bytes are, the first of a connection.
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let parsed = if begins(bytes, SIGNATURE) {
         version_2(bytes)
     } else if begins(bytes, b"PROXY ") {
@@ -114,7 +114,8 @@ fn addresses<'a, I: FromStr + Into<IpAddr>>(
 
 fn port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok())?
+    let zeros = text.len() > 1 && text.starts_with('0');
+    (digits && !zeros).then(|| text.parse().ok())?
 }
 
 /// The signature; version and command; family and protocol; the length of what follows, which begins with the addresses.
@@ -229,6 +230,9 @@ mod tests {
             b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443 1\r\n".to_vec(),
             b"PROXY TCP4 192.0.2.1 192.0.2.2 +4711 443\r\n".to_vec(),
             b"PROXY TCP4 192.0.2.1 192.0.2.2 65536 443\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 04711 443\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 00\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.01 192.0.2.2 4711 443\r\n".to_vec(),
             b"PROXY TCP4  192.0.2.1 192.0.2.2 1 443\r\n".to_vec(),
             b"PROXY TCP4 ::1 ::1 1 443\r\n".to_vec(),
             b"PROXY TCP6 192.0.2.1 192.0.2.2 1 443\r\n".to_vec(),

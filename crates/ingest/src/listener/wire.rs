@@ -2,7 +2,7 @@
 //! frame or header block of HTTP/2. hyper keeps them in its buffers; here they are only counted, and what only
 //! keeps us busy is noticed.
 
-use super::lines::Lines;
+use super::lines::{BareLf, Lines};
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4). Whoever says anything else speaks HTTP/1.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -11,11 +11,12 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// pieces. A client that asks for something needs few.
 const NOTHING: u32 = 1_000;
 
-/// Of HTTP/2: the types of the frames that bring something, and the flag that ends a header block.
+/// Of HTTP/2: the types of the frames that bring something, the flag that ends a header block, and that of padding.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
 
 /// What a connection of HTTP/2 counts for before it says anything: its tables, buffers and streams that
 /// were answered take several times as much as a connection of HTTP/1, measured as up to 125 KiB.
@@ -56,8 +57,9 @@ impl Wire {
         matches!(self, Self::Http1(_))
     }
 
-    /// Bytes that were read. `waiting`: no request is under way, so that in HTTP/1 they belong to a head.
-    pub(super) fn read(&mut self, bytes: &[u8], waiting: bool) -> Result<(), Odd> {
+    /// Bytes that were read. `waiting`: no request is under way, so that in HTTP/1 they belong to a head. How many of
+    /// them may be passed on; the others are to come again when hyper wants more.
+    pub(super) fn read(&mut self, bytes: &[u8], waiting: bool) -> Result<usize, Odd> {
         match self {
             Self::Unknown(came) => {
                 let expected = &PREFACE[*came..];
@@ -68,7 +70,7 @@ impl Wire {
                         lines: Lines::new(),
                     };
                     let read = heads.read(&PREFACE[..*came], true);
-                    let read = read.and_then(|()| heads.read(bytes, true));
+                    let read = read.and_then(|_| heads.read(bytes, true));
                     *self = Self::Http1(heads);
                     return read;
                 } else if common < expected.len() {
@@ -78,7 +80,7 @@ impl Wire {
                     frames.read(&bytes[common..]);
                     *self = Self::Http2(frames);
                 }
-                Ok(())
+                Ok(bytes.len())
             }
             Self::Http1(heads) => heads.read(bytes, waiting),
             Self::Http2(frames) => {
@@ -86,13 +88,12 @@ impl Wire {
                 if frames.nothing > NOTHING {
                     return Err(Odd::Busy);
                 }
-                Ok(())
+                Ok(bytes.len())
             }
         }
     }
 
     /// A request has begun, with a body of this length where that is known: in HTTP/1 its head is no longer ours.
-    /// What came behind it in the same read is forgotten with it, which is why a read must be small.
     pub(super) fn begun(&mut self, length: Option<u64>) {
         match self {
             Self::Unknown(_) => {}
@@ -101,13 +102,6 @@ impl Wire {
                 heads.lines.begun(length);
             }
             Self::Http2(frames) => frames.nothing = 0,
-        }
-    }
-
-    /// Every request that began was read to its end and answered.
-    pub(super) fn all_read(&mut self) {
-        if let Self::Http1(heads) = self {
-            heads.lines.all_read();
         }
     }
 
@@ -122,11 +116,12 @@ impl Wire {
 }
 
 impl Heads {
-    fn read(&mut self, bytes: &[u8], waiting: bool) -> Result<(), Odd> {
+    fn read(&mut self, bytes: &[u8], waiting: bool) -> Result<usize, Odd> {
+        let passed = self.lines.read(bytes).map_err(|BareLf| Odd::BareLf)?;
         if waiting {
-            self.bytes += bytes.len() as u64;
+            self.bytes += passed as u64;
         }
-        self.lines.read(bytes).map_err(|_| Odd::BareLf)
+        Ok(passed)
     }
 }
 
@@ -140,6 +135,8 @@ pub(super) struct Frames {
     lacks: usize,
     /// Bytes of the present frame.
     frame: u64,
+    /// Those of them that are padding, with the byte that says how much.
+    padding: u64,
     /// Bytes of a header block that has not ended, of whole frames.
     block: u64,
     /// Frames since the last request began that brought neither content nor a whole header block.
@@ -162,6 +159,11 @@ impl Frames {
                 self.lacks = usize::from(one) << 16 | usize::from(two) << 8 | usize::from(three);
             }
             let more = bytes.len().min(self.lacks);
+            let [.., kind, flags, _, _, _, _] = self.head;
+            let begins = more > 0 && self.frame == self.head.len() as u64;
+            if begins && kind == DATA && flags & PADDED != 0 {
+                self.padding = 1 + u64::from(bytes[0]);
+            }
             self.lacks -= more;
             self.frame += more as u64;
             bytes = &bytes[more..];
@@ -181,12 +183,13 @@ impl Frames {
             };
         }
         let brings = match kind {
-            DATA => self.frame > self.head.len() as u64,
+            DATA => self.frame > self.head.len() as u64 + self.padding,
             HEADERS | CONTINUATION => flags & END_HEADERS != 0,
             _ => false,
         };
         self.nothing += u32::from(!brings);
         self.frame = 0;
+        self.padding = 0;
         self.head_came = 0;
     }
 }
@@ -243,10 +246,10 @@ mod tests {
         wire.begun(Some(6));
         wire.read(b"a body", false).unwrap();
         assert_eq!(wire.held(), 0);
-        wire.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true)
-            .unwrap();
+        // No other head is passed on before it is known what became of this one.
+        let passed = wire.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true);
         assert!(wire.is_http1());
-        assert_eq!(wire.held(), 24);
+        assert_eq!((passed, wire.held()), (Ok(18), 18));
     }
 
     #[test]
@@ -256,13 +259,25 @@ mod tests {
             wire.read(PREFACE, true).unwrap();
             let all = one.repeat(many);
             all.chunks(8 << 10)
-                .try_for_each(|piece| wire.read(piece, true))
+                .try_for_each(|piece| wire.read(piece, true).map(drop))
         };
         let ping = frame(6, 0, 8);
         assert_eq!(flood(&ping, 1_000), Ok(()));
         for nothing in [ping, frame(0, 0, 0), frame(CONTINUATION, 0, 1)] {
             assert_eq!(flood(&nothing, 1_001), Err(Odd::Busy), "{nothing:?}");
         }
+        // Nothing but padding: one byte that says there is none, and as much as there may be.
+        let padding = |length: u8| {
+            let mut padded = frame(DATA, PADDED, length + 1);
+            padded[9] = length;
+            padded
+        };
+        for length in [0, 254] {
+            assert_eq!(flood(&padding(length), 1_001), Err(Odd::Busy), "{length}");
+        }
+        let mut content = padding(7);
+        content[9] = 6;
+        assert_eq!(flood(&content, 5_000), Ok(()));
         let content = [frame(0, 0, 1), frame(HEADERS, END_HEADERS, 9)].concat();
         assert_eq!(flood(&content, 5_000), Ok(()));
     }

@@ -175,6 +175,9 @@ async fn what_became_durable_after_its_answer_is_known_to_the_repeat() {
     assert_eq!(repeat.json()["status"], "duplicate");
     assert_eq!(repeat.json()["id"], id(7).to_string());
     assert_eq!(journal.appends.load(Ordering::SeqCst), 1);
+    // Its sender has what it waited for: nothing is lost if it never sends another.
+    let status = domain::ports::Sources::statuses(&*door.ingest).remove(0);
+    assert_eq!(status.refusing, None);
 }
 
 /// Knows whether an event is on its way.

@@ -112,3 +112,113 @@ async fn nothing_is_smuggled_behind_a_request_with_two_ends() {
     assert!(events.iter().all(|stored| stored.event.body.is_empty()));
     assert!(door.close().await);
 }
+
+/// A reader in front that takes a lone LF for no end of a line sees another request there than we would.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_lf_is_refused_in_a_head_that_was_sent_ahead_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, journal) = door(directory.path()).await;
+    let hidden = format!("{POST}x: y\ncontent-length: 6\r\n\r\nhidden");
+    let firsts = [
+        "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+        format!("{POST}content-length: 4\r\n\r\n1\n\n1"),
+        format!("{POST}transfer-encoding: chunked\r\n\r\n2;x\r\n\n\n\r\n0\r\nx: y\r\n\r\n"),
+        // Longer than what is read at once.
+        format!("{POST}content-length: 20000\r\n\r\n{}", "\n".repeat(20_000)),
+        // The first of them is known by then, and in its turn has one behind it.
+        format!("{POST}content-length: 1\r\n\r\n1{POST}content-length: 1\r\n\r\n2"),
+    ];
+    let mut good = 0;
+    for first in firsts {
+        let answers = 1 + first.matches("HTTP/1.1\r\n").count();
+        good += first.matches("POST ").count();
+        // With and without a pause between the two.
+        for cut in [0, first.len()] {
+            let mut client = door.connect().await;
+            let all = [first.as_bytes(), hidden.as_bytes()].concat();
+            for part in [&all[..cut], &all[cut..]] {
+                client.set_nodelay(true).unwrap();
+                client.write_all(part).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            let mut said = String::new();
+            client.read_to_string(&mut said).await.unwrap();
+            let statuses: Vec<_> = said
+                .match_indices("HTTP/1.1 ")
+                .map(|(at, _)| &said[at + 9..at + 12])
+                .collect();
+            let (last, before) = statuses.split_last().unwrap();
+            assert_eq!(
+                (*last, statuses.len()),
+                ("400", answers),
+                "{first:.90}: {said}"
+            );
+            assert!(
+                before.iter().all(|status| *status == "200"),
+                "{first:.90}: {said}"
+            );
+        }
+    }
+    let events = stored(&journal).await;
+    assert_eq!(events.len(), 2 * good);
+    assert!(
+        events
+            .iter()
+            .all(|stored| &stored.event.body[..] != b"hidden")
+    );
+    door.refused("request-unreadable", 10..=10).await;
+    assert!(door.close().await);
+}
+
+/// hyper takes the lines behind the last chunk for whatever they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_lf_is_refused_behind_the_last_chunk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, journal) = door(directory.path()).await;
+    let chunked = format!("{POST}transfer-encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n");
+    for trailers in ["x: y\n\r\n", "\n\r\n", "x: y\n\nGET / HTTP/1.1\r\n\r\n"] {
+        let answered = door.say(format!("{chunked}{trailers}").as_bytes()).await;
+        assert_eq!(answered.status, 400, "{trailers:?}: {answered:?}");
+    }
+    assert!(stored(&journal).await.is_empty());
+    assert!(door.close().await);
+}
+
+/// Else anybody could make each restart take its whole time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_does_not_wait_for_heads_that_do_not_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = sources(r#"{"open": {"type": "http"}}"#);
+    let door = Door::open(&open, journal(directory.path()), |settings| {
+        settings.limits.header_timeout = std::time::Duration::from_hours(1);
+    })
+    .await;
+    let block = [&[0, 0, 4, 1, 0, 0, 0, 0, 1][..], &[0x83, 0x86, 0x04, 8]].concat();
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut held = Vec::new();
+    for half in [&hello[..], &[&hello[..], &block].concat()] {
+        let mut client = door.connect().await;
+        client.write_all(half).await.unwrap();
+        held.push(client);
+    }
+    let mut heads = Vec::new();
+    for _ in 0..10 {
+        let mut client = door.connect().await;
+        client.write_all(POST.as_bytes()).await.unwrap();
+        heads.push(client);
+    }
+    // Those before have been read by then, or most of them.
+    assert_eq!(door.post("/in/open", &[], b"{}").await.status, 200);
+    assert!(door.close().await);
+    let mut told = 0;
+    for client in &mut heads {
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.ok();
+        if !said.is_empty() {
+            told += 1;
+            assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+            assert!(said.contains("\"code\":\"shutting-down\""), "{said}");
+        }
+    }
+    assert!(told > 0, "closed without a word");
+}

@@ -61,6 +61,23 @@ async fn only_a_trusted_proxy_says_who_the_sender_is() {
     assert_eq!(said, Ok("198.51.100.7".into()));
 }
 
+/// A proxy that forwards connections passes on whatever header a client wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_its_proxy_does_not_know_is_not_believed() {
+    let forwarded = [("x-forwarded-for", "198.51.100.7")];
+    let unspecified = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+    for header in [&b"PROXY UNKNOWN\r\n"[..], unspecified] {
+        let front = proxies("127.0.0.1", true, ForwardedHeader::XForwardedFor);
+        let said = sender(front, header, &forwarded).await;
+        assert_eq!(said, Ok("127.0.0.1".into()), "{}", header.escape_ascii());
+    }
+    // The proxy names itself as the client: one behind the other, the nearer of which forwards connections.
+    let header = b"PROXY TCP4 127.0.0.1 192.0.2.1 4711 443\r\n";
+    let front = proxies("127.0.0.1", true, ForwardedHeader::XForwardedFor);
+    let said = sender(front, header, &forwarded).await;
+    assert_eq!(said, Ok("198.51.100.7".into()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trusted_proxy_that_does_not_say_it_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -74,7 +74,7 @@ async fn attempt(
     let whole = async {
         let mut open = match connection.take() {
             Some(open) if !open.is_closed() => open,
-            _ => http::connect(&shared.uri).await?,
+            _ => http::connect(&shared.uri, shared.sender.tls.as_ref()).await?,
         };
         let answer = exchange(shared, &mut open, body).await?;
         Ok::<_, Error>((open, answer))

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::judge::Judge;
-use crate::{Error, Result};
+use crate::{Error, Result, tls};
 
 /// Genesys Cloud's own limit for an answer.
 const GENESYS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +48,7 @@ pub struct Sender {
     retries: u32,
     retry_pause: Duration,
     timeout: Duration,
+    tls: Option<tls::Client>,
 }
 
 impl Sender {
@@ -64,6 +65,7 @@ impl Sender {
             retries: 0,
             retry_pause: Duration::ZERO,
             timeout: GENESYS_TIMEOUT,
+            tls: None,
         }
     }
 
@@ -109,6 +111,13 @@ impl Sender {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Posts within TLS, whatever the URL begins with.
+    #[must_use]
+    pub fn within(mut self, tls: tls::Client) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -1,9 +1,11 @@
 //! Connections that are opened and left alone, and bodies that are announced and held back.
 
 use testbed::hostile::{End, as_many_files_as_may_be, status, stranger};
-use testbed::{Result, until};
+use testbed::tls::Client;
+use testbed::{Result, certificate, until};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::{MIB, Siege, many};
 
@@ -33,6 +35,76 @@ async fn thousands_of_idle_connections_disturb_nobody() -> Result<()> {
         assert_eq!(siege.counted(code).await?, 0.0, "{code}");
     }
     siege.end(20 * MIB + count as u64 * IDLE).await?;
+    drop(held);
+    Ok(())
+}
+
+/// What one may cost within TLS, once its handshake is done.
+const IDLE_WITHIN_TLS: u64 = 16 << 10;
+
+/// How many do their handshakes beside each other.
+const BESIDE: usize = 16;
+
+/// Of each only the socket is kept when the handshake is done: that is all that the server knows of an idle client.
+async fn open_within(tls: &Client, siege: &Siege, count: usize) -> Result<Vec<TcpStream>> {
+    let to = siege.ingest();
+    let mut opening = JoinSet::new();
+    for one in 0..BESIDE {
+        let tls = tls.clone();
+        opening.spawn(async move {
+            let mut held = Vec::new();
+            for _ in (one..count).step_by(BESIDE) {
+                let stream = tls.over(stranger(to).await.unwrap()).await?;
+                held.push(stream.into_inner().0);
+            }
+            Ok::<_, testbed::Error>(held)
+        });
+    }
+    let mut held = Vec::new();
+    while let Some(some) = opening.join_next().await {
+        held.extend(some.unwrap()?);
+    }
+    Ok(held)
+}
+
+/// Whether the server ended it. What it says meanwhile are tickets for another session.
+fn is_closed(client: &TcpStream) -> bool {
+    let mut scratch = [0; 4 << 10];
+    loop {
+        match client.try_read(&mut scratch) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_idle_connections_within_tls_disturb_nobody() -> Result<()> {
+    // What else needs a file needs fewer than a thousand.
+    let files = as_many_files_as_may_be().saturating_sub(1_000);
+    let count = usize::try_from(files).map_or(10_000, |files| files.min(10_000));
+    let directory = tempfile::tempdir().unwrap();
+    let files = certificate::write(directory.path())?;
+    // They may all stay.
+    let limits =
+        "max_connections = 20000\nmax_connections_per_address = 20000\nheader_timeout = \"1h\"";
+    let siege = Siege::begin_within_tls(limits, &files).await?;
+    let held = open_within(&Client::trusting(&files.ca)?, &siege, count).await?;
+    assert_eq!(held.len(), count);
+    siege.the_honest_go_on(400).await?;
+    // None was turned away, or cut.
+    for code in [
+        "too-many-connections",
+        "too-many-from-address",
+        "busy",
+        "tls-failed",
+    ] {
+        assert_eq!(siege.counted(code).await?, 0.0, "{code}");
+    }
+    let gone = held.iter().filter(|client| is_closed(client)).count();
+    assert_eq!(gone, 0);
+    siege.end(20 * MIB + count as u64 * IDLE_WITHIN_TLS).await?;
     drop(held);
     Ok(())
 }

@@ -13,13 +13,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use testbed::Result;
+use testbed::certificate::Files;
 use testbed::judge::Judge;
 use testbed::postgres::{Options, Server};
 use testbed::process::{Forebay, Memory};
 use testbed::sender::Running;
+use testbed::tls::Client;
 
-use crate::rig;
 use crate::wire::address;
+use crate::{rig, tls};
 
 const MIB: u64 = 1 << 20;
 
@@ -45,12 +47,26 @@ struct Siege {
 impl Siege {
     /// With these limits and destinations beside the usual ones; the honest are at work when it returns.
     async fn begin(limits: &str) -> Result<Self> {
+        Self::begin_at(limits, "", None).await
+    }
+
+    /// The same at a listener that speaks TLS, with what the honest trust.
+    async fn begin_within_tls(limits: &str, files: &Files) -> Result<Self> {
+        let trusted = Client::trusting(&files.ca)?;
+        Self::begin_at(limits, &tls::section(files), Some(trusted)).await
+    }
+
+    async fn begin_at(limits: &str, section: &str, trusted: Option<Client>) -> Result<Self> {
         let server = Server::start_new(Options::default()).await?;
         let usual = rig::genesys_to(&server.url(), "");
-        let config = format!("[server.limits]\n{limits}\n{usual}{OTHER}");
-        let forebay = rig::forebay(config).start().await?;
+        let config = format!("[server.limits]\n{limits}\n{section}{usual}{OTHER}");
+        let forebay = rig::forebay(config).spawn()?;
+        tls::ready(&forebay).await?;
         let judge = Arc::new(Judge::new());
-        let honest = rig::genesys(&forebay, u64::MAX).connections(2).rate(200.0);
+        let mut honest = rig::genesys(&forebay, u64::MAX).connections(2).rate(200.0);
+        if let Some(trusted) = trusted {
+            honest = honest.within(trusted);
+        }
         let honest = honest.start(Arc::clone(&judge))?;
         rig::acknowledged(&judge, 100).await?;
         let before = forebay.memory()?;
