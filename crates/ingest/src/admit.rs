@@ -16,6 +16,7 @@ use crate::dedup::{Claim, Leader, Window};
 use crate::event::Verified;
 use crate::refusal::Refused;
 use crate::source::Source;
+use crate::unwanted::Unwanted;
 
 /// What admission needs.
 #[derive(Clone)]
@@ -87,15 +88,15 @@ impl Admission {
         let on_its_way = self.backlogs.entering(&source.name);
         self.taken(source)?;
         let Claimed { fates, leaders } = self.claim(source, &events).await;
-        let (mut fresh, mut discarded) = (Vec::with_capacity(events.len()), 0);
+        let mut fresh = Vec::with_capacity(events.len());
         for (event, fate) in events.into_iter().zip(&fates) {
             if matches!(fate, Fate::Fresh) {
-                discarded += u64::from(!self.backlogs.wants(&event));
                 fresh.push(event);
             }
         }
         let mut ids = Vec::new();
         if !fresh.is_empty() {
+            let unwanted = Unwanted::among(&fresh, source, &self.backlogs).await;
             let mut under_way = UnderWay {
                 source,
                 backlogs: &self.backlogs,
@@ -103,7 +104,7 @@ impl Admission {
                 end: Some(End {
                     leaders,
                     received_at,
-                    discarded,
+                    unwanted,
                     _on_its_way: on_its_way,
                 }),
             };
@@ -209,15 +210,14 @@ struct Claimed {
 struct End {
     leaders: Vec<(usize, Leader)>,
     received_at: Timestamp,
-    /// So many of the events are wanted by no route.
-    discarded: u64,
+    unwanted: Unwanted,
     _on_its_way: OnItsWay,
 }
 
 impl End {
     fn decided(
         self,
-        source: &Source,
+        source: &Arc<Source>,
         backlogs: &dyn Backlogs,
         ids: Result<Vec<EventId>, AppendError>,
     ) -> Result<Vec<EventId>, AppendError> {
@@ -229,7 +229,7 @@ impl End {
             source.note_accepted(self.received_at);
             backlogs.accepted(&source.name);
         }
-        source.note_discarded(self.discarded);
+        self.unwanted.note(source);
         Ok(ids)
     }
 }

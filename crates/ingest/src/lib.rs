@@ -38,6 +38,7 @@ mod sender_patience;
 mod service;
 mod source;
 mod split;
+mod unwanted;
 pub mod verify;
 
 /// What the fuzz targets reach into.
