@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::ports::{Durability, Import, ImportStatus, Refusing, RouteStatus, Sources};
+use domain::ports::{
+    Durability, Import, ImportStatus, QuarantineCount, Refusing, RouteStatus, Sources,
+};
 use domain::{RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
@@ -29,6 +31,8 @@ pub(crate) struct Status {
     queues: Vec<Queue>,
     /// The sources that refuse events for trouble of our own, and what that means for their senders.
     refusing: Vec<RefusingSource>,
+    /// What requests are in quarantine, also of sources that are no more.
+    quarantine: Vec<QuarantineCount>,
     /// The imports that run.
     imports: Vec<Import>,
     routes: Vec<RouteView>,
@@ -82,6 +86,8 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<Status> {
         findings: findings(&routes),
         queues: queues(&*ports.sources),
         refusing: refusing(&*ports.sources),
+        // What cannot be read is not there to be shown; the state says so elsewhere.
+        quarantine: ports.quarantine.counts().await.unwrap_or_default(),
         imports: ports.imports.list().into_iter().filter(runs).collect(),
         routes: routes::views(ports, routes).await,
     })

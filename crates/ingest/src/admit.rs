@@ -87,7 +87,7 @@ impl Admission {
         // Before it is asked: a route that ends now waits until this one is in the journal, or asked no more.
         let on_its_way = self.backlogs.entering(&source.name);
         self.taken(source)?;
-        let Claimed { fates, leaders } = self.claim(source, &events).await;
+        let Claimed { fates, leaders } = self.claim(&events).await;
         let mut fresh = Vec::with_capacity(events.len());
         for (event, fate) in events.into_iter().zip(&fates) {
             if matches!(fate, Fate::Fresh) {
@@ -118,6 +118,9 @@ impl Admission {
                 Fate::Repeat(id) => Admitted::Duplicate(id),
                 Fate::SameAs(at) => Admitted::Duplicate(admitted[at].id()),
             };
+            if matches!(one, Admitted::Duplicate(_)) {
+                source.note_duplicate();
+            }
             admitted.push(one);
         }
         Ok(admitted)
@@ -125,7 +128,7 @@ impl Admission {
 
     /// Claims the keys of all events, in the order of the keys: of two requests with some keys in common one waits for
     /// the other, and never both for each other.
-    async fn claim(&self, source: &Source, events: &[Event]) -> Claimed {
+    async fn claim(&self, events: &[Event]) -> Claimed {
         let mut fates: Vec<Fate> = events.iter().map(|_| Fate::Fresh).collect();
         let mut leaders: Vec<(usize, Leader)> = Vec::new();
         let keyed = events.iter().enumerate();
@@ -138,7 +141,6 @@ impl Admission {
             if let Some((known, first)) = before
                 && known == key
             {
-                source.note_duplicate();
                 fates[at] = match &fates[first] {
                     Fate::Repeat(id) => Fate::Repeat(*id),
                     _ => Fate::SameAs(first),
@@ -153,7 +155,6 @@ impl Admission {
                         break;
                     }
                     Claim::Repeat(id) => {
-                        source.note_duplicate();
                         fates[at] = Fate::Repeat(id);
                         break;
                     }

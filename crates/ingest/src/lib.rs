@@ -16,6 +16,7 @@ pub mod deadline;
 mod dedup;
 mod der;
 mod event;
+mod expiry;
 mod greeting;
 mod holding;
 mod import;
@@ -78,7 +79,7 @@ pub use listener::{
 };
 pub use metrics::Metrics;
 pub use network::Network;
-pub use options::{SourceOptions, check_paths};
+pub use options::{OnInvalid, SourceOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
 pub use rate::RateLimitOptions;
 pub use returning::ReturnPorts;

@@ -3,7 +3,10 @@
 //! An item is a slice of the body, byte for byte as it was spelt. It is all or nothing: one item that is none refuses
 //! the whole request, with its place.
 
+use std::fmt;
+
 use bytes::Bytes;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::{self, Pointer};
@@ -31,14 +34,10 @@ pub(crate) enum NotSplit {
 /// # Errors
 /// [`NotSplit`].
 pub(crate) fn items(body: &Bytes, split: &Split) -> Result<Vec<Bytes>, NotSplit> {
-    let items = match split {
-        Split::Lines => lines(body)?,
-        Split::Array(pointer) => array(body, pointer)?,
-    };
-    if items.len() > MOST {
-        return Err(NotSplit::TooMany);
+    match split {
+        Split::Lines => lines(body),
+        Split::Array(pointer) => array(body, pointer),
     }
-    Ok(items)
 }
 
 /// White space is trimmed and empty lines are passed over, as the last one is in most files of this kind.
@@ -49,8 +48,11 @@ fn lines(body: &Bytes) -> Result<Vec<Bytes>, NotSplit> {
         if line.is_empty() {
             continue;
         }
-        if line == b"null" || !json::is_json(line) {
+        if items.len() < MOST && (line == b"null" || !json::is_json(line)) {
             return Err(NotSplit::Bad(items.len()));
+        }
+        if items.len() == MOST {
+            return Err(NotSplit::TooMany);
         }
         items.push(body.slice_ref(line));
     }
@@ -59,7 +61,11 @@ fn lines(body: &Bytes) -> Result<Vec<Bytes>, NotSplit> {
 
 fn array(body: &Bytes, pointer: &str) -> Result<Vec<Bytes>, NotSplit> {
     let found = Pointer::new(pointer).raw(body).ok_or(NotSplit::NoArray)?;
-    let found: Vec<&RawValue> = serde_json::from_str(found.get()).map_err(|_| NotSplit::NoArray)?;
+    let mut json = serde_json::Deserializer::from_str(found.get());
+    let found = json
+        .deserialize_seq(AtMost)
+        .map_err(|_| NotSplit::NoArray)?;
+    let found = found.ok_or(NotSplit::TooMany)?;
     let mut items = Vec::with_capacity(found.len());
     for (at, item) in found.into_iter().enumerate() {
         let text = item.get().as_bytes();
@@ -69,6 +75,29 @@ fn array(body: &Bytes, pointer: &str) -> Result<Vec<Bytes>, NotSplit> {
         items.push(body.slice_ref(text));
     }
     Ok(items)
+}
+
+/// The items of an array as they are spelt; `None` if they are more than [`MOST`], whose places are not made then.
+struct AtMost;
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MOST {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(None);
+            }
+            items.push(item);
+        }
+        Ok(Some(items))
+    }
 }
 
 #[cfg(test)]
