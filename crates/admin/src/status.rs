@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::ports::{Durability, Import, ImportStatus, Refusing, RouteStatus, Sources, TurnedAway};
+use domain::ports::{
+    Durability, Import, ImportStatus, QuarantineCount, Refusing, RouteStatus, Sources, TurnedAway,
+};
 use domain::{RouteName, SourceName, Timestamp};
 use serde::Serialize;
 
@@ -33,6 +35,8 @@ pub(crate) struct Status {
     refusing: Vec<RefusingSource>,
     /// What sources turned away of late for reasons of their own.
     turned_away: Vec<OfSource>,
+    /// What requests are in quarantine, also of sources that are no more.
+    quarantine: Vec<QuarantineCount>,
     /// The imports that run.
     imports: Vec<Import>,
     routes: Vec<RouteView>,
@@ -95,6 +99,8 @@ pub(crate) async fn status(State(context): State<Context>) -> Json<Status> {
         queues: queues(&*ports.sources),
         refusing: refusing(&*ports.sources),
         turned_away: turned_away(&*ports.sources),
+        // What cannot be read is not there to be shown; the state says so elsewhere.
+        quarantine: ports.quarantine.counts().await.unwrap_or_default(),
         imports: ports.imports.list().into_iter().filter(runs).collect(),
         routes: routes::views(ports, routes).await,
     })

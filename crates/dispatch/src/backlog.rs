@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use domain::policy::OnFull;
-use domain::ports::{Backlogs, OnItsWay, RouteFull};
+use domain::ports::{Asking, Backlogs, OnItsWay, RouteFull};
 use domain::{Event, RouteName, SourceName};
 
 use crate::filter::Wanted;
@@ -241,17 +241,27 @@ impl Backlogs for LimitedBacklogs {
             .is_some_and(|of_source| !of_source.routes.is_empty())
     }
 
+    fn asking(&self, source: &SourceName, bytes: usize) -> Asking {
+        let by_source = self.read();
+        let routes = by_source.get(source).map(|of_source| &of_source.routes);
+        let wanted = routes.into_iter().flatten().map(|(_, wanted)| wanted);
+        if wanted.clone().any(|wanted| wanted.is_all()) {
+            return Asking::Nothing;
+        }
+        match wanted.into_iter().all(|wanted| wanted.is_quick(bytes)) {
+            true => Asking::Quick,
+            false => Asking::Long,
+        }
+    }
+
     fn wants(&self, event: &Event) -> bool {
         let routes: Vec<Arc<Wanted>> = {
             let by_source = self.read();
             let Some(of_source) = by_source.get(&event.source) else {
                 return false;
             };
-            let mut wanted = of_source.routes.iter().map(|(_, wanted)| wanted);
-            if event.only.is_none() && wanted.clone().any(|wanted| wanted.is_all()) {
-                return true;
-            }
-            wanted.by_ref().map(Arc::clone).collect()
+            let wanted = of_source.routes.iter().map(|(_, wanted)| wanted);
+            wanted.map(Arc::clone).collect()
         };
         // Asked without the lock: an expression takes its time.
         routes

@@ -78,6 +78,8 @@ pub struct Metrics {
     pub delivered: Family<RouteLabel, Counter>,
     /// Events that a route's `when` did not want.
     pub skipped: Family<RouteLabel, Counter>,
+    /// Those of them that `when` could not be asked of.
+    pub unfiltered: Family<RouteLabel, Counter>,
     /// Events given up on.
     pub dead: Family<ReasonLabel, Counter>,
     /// Events in the journal and not settled.
@@ -114,6 +116,11 @@ impl Metrics {
             "forebay_events_skipped",
             "Events of the route's sources that its `when` did not want",
             metrics.skipped.clone(),
+        );
+        registry.register(
+            "forebay_filter_errors",
+            "Events that the route's `when` could not be asked of, and which it does not deliver",
+            metrics.unfiltered.clone(),
         );
         registry.register(
             "forebay_events_dead",
@@ -204,6 +211,7 @@ impl Metrics {
         self.oldest_pending.remove(&label);
         self.delivered.remove(&label);
         self.skipped.remove(&label);
+        self.unfiltered.remove(&label);
         for outcome in OUTCOMES {
             self.attempts.remove(&OutcomeLabel {
                 route: route.clone(),
@@ -246,6 +254,7 @@ impl Metrics {
             attempts_unavailable: attempts("unavailable"),
             delivered: self.delivered.get_or_create_owned(&label),
             skipped: self.skipped.get_or_create_owned(&label),
+            unfiltered: self.unfiltered.get_or_create_owned(&label),
             dead_rejected: dead(Reason::Rejected),
             dead_exhausted: dead(Reason::RetriesExhausted),
             dead_outage: dead(Reason::Outage),
@@ -271,6 +280,7 @@ pub(crate) struct RouteMetrics {
     pub(crate) attempts_unavailable: Counter,
     pub(crate) delivered: Counter,
     pub(crate) skipped: Counter,
+    pub(crate) unfiltered: Counter,
     pub(crate) dead_rejected: Counter,
     pub(crate) dead_exhausted: Counter,
     pub(crate) dead_outage: Counter,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{RouteControlError, RouteStatus, Routes};
-use domain::{Event, RouteId, RouteName, SourceName};
+use domain::{RouteId, RouteName, SourceName, StoredEvent};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Asked, Statuses};
@@ -60,9 +60,12 @@ impl Routes for RunningRoutes {
             .then_some(route.record.id)
     }
 
-    fn wants(&self, route: &RouteName, event: &Event) -> bool {
-        let route = self.roster.find(route);
-        route.is_none_or(|route| route.wanted.wants(event).unwrap_or(false))
+    async fn wants(&self, route: &RouteName, stored: &StoredEvent) -> bool {
+        let Some(route) = self.roster.find(route) else {
+            return true;
+        };
+        let answers = route.wanted.ask_ahead(std::slice::from_ref(stored)).await;
+        answers.wants(&route.wanted, stored).unwrap_or(false)
     }
 
     fn brought(&self, route: &RouteName) {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use domain::ports::{BatchLimit, ReadBatch, SettledRange};
-use domain::{Event, OrderKey, Seq, SeqRange, StoredEvent, Timestamp};
+use domain::{OrderKey, Seq, SeqRange, StoredEvent, Timestamp};
 
 use crate::completion::Completion;
 use crate::options::WindowLimit;
@@ -82,7 +82,7 @@ impl Window {
         &mut self,
         read: ReadBatch,
         now: Timestamp,
-        mut wanted: impl FnMut(&Event) -> bool,
+        mut wanted: impl FnMut(&StoredEvent) -> bool,
     ) -> Completion {
         let mut done = Completion::default();
         let mut damaged = read.damaged.into_iter().peekable();
@@ -125,14 +125,14 @@ impl Window {
         &mut self,
         stored: StoredEvent,
         now: Timestamp,
-        wanted: &mut impl FnMut(&Event) -> bool,
+        wanted: &mut impl FnMut(&StoredEvent) -> bool,
         done: &mut Completion,
     ) {
         self.skip_settled(stored.seq, done);
         if stored.seq < self.next {
             return;
         }
-        if !wanted(&stored.event) {
+        if !wanted(&stored) {
             self.discard(stored.seq, now, done);
             return;
         }

@@ -16,6 +16,7 @@ use crate::dedup::{Claim, Leader, Window};
 use crate::event::Verified;
 use crate::refusal::Refused;
 use crate::source::Source;
+use crate::unwanted::Unwanted;
 
 /// What admission needs.
 #[derive(Clone)]
@@ -86,11 +87,10 @@ impl Admission {
         // Before it is asked: a route that ends now waits until this one is in the journal, or asked no more.
         let on_its_way = self.backlogs.entering(&source.name);
         self.taken(source)?;
-        let Claimed { fates, leaders } = self.claim(source, &events).await;
-        let (mut fresh, mut discarded) = (Vec::with_capacity(events.len()), 0);
+        let Claimed { fates, leaders } = self.claim(&events).await;
+        let mut fresh = Vec::with_capacity(events.len());
         for (event, fate) in events.into_iter().zip(&fates) {
             if matches!(fate, Fate::Fresh) {
-                discarded += u64::from(!self.backlogs.wants(&event));
                 fresh.push(event);
             }
         }
@@ -98,6 +98,7 @@ impl Admission {
         if fresh.is_empty() {
             source.note_repeated(received_at);
         } else {
+            let unwanted = Unwanted::among(&fresh, source, &self.backlogs).await;
             let mut under_way = UnderWay {
                 source,
                 backlogs: &self.backlogs,
@@ -105,7 +106,7 @@ impl Admission {
                 end: Some(End {
                     leaders,
                     received_at,
-                    discarded,
+                    unwanted,
                     _on_its_way: on_its_way,
                 }),
             };
@@ -119,6 +120,9 @@ impl Admission {
                 Fate::Repeat(id) => Admitted::Duplicate(id),
                 Fate::SameAs(at) => Admitted::Duplicate(admitted[at].id()),
             };
+            if matches!(one, Admitted::Duplicate(_)) {
+                source.note_duplicate();
+            }
             admitted.push(one);
         }
         Ok(admitted)
@@ -126,7 +130,7 @@ impl Admission {
 
     /// Claims the keys of all events, in the order of the keys: of two requests with some keys in common one waits for
     /// the other, and never both for each other.
-    async fn claim(&self, source: &Source, events: &[Event]) -> Claimed {
+    async fn claim(&self, events: &[Event]) -> Claimed {
         let mut fates: Vec<Fate> = events.iter().map(|_| Fate::Fresh).collect();
         let mut leaders: Vec<(usize, Leader)> = Vec::new();
         let keyed = events.iter().enumerate();
@@ -139,7 +143,6 @@ impl Admission {
             if let Some((known, first)) = before
                 && known == key
             {
-                source.note_duplicate();
                 fates[at] = match &fates[first] {
                     Fate::Repeat(id) => Fate::Repeat(*id),
                     _ => Fate::SameAs(first),
@@ -154,7 +157,6 @@ impl Admission {
                         break;
                     }
                     Claim::Repeat(id) => {
-                        source.note_duplicate();
                         fates[at] = Fate::Repeat(id);
                         break;
                     }
@@ -211,15 +213,14 @@ struct Claimed {
 struct End {
     leaders: Vec<(usize, Leader)>,
     received_at: Timestamp,
-    /// So many of the events are wanted by no route.
-    discarded: u64,
+    unwanted: Unwanted,
     _on_its_way: OnItsWay,
 }
 
 impl End {
     fn decided(
         self,
-        source: &Source,
+        source: &Arc<Source>,
         backlogs: &dyn Backlogs,
         ids: Result<Vec<EventId>, AppendError>,
     ) -> Result<Vec<EventId>, AppendError> {
@@ -231,7 +232,7 @@ impl End {
             source.note_accepted(self.received_at);
             backlogs.accepted(&source.name);
         }
-        source.note_discarded(self.discarded);
+        self.unwanted.note(source);
         Ok(ids)
     }
 }

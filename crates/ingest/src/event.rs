@@ -15,7 +15,7 @@ use crate::refusal::Refused;
 use crate::release::QUARANTINE_ID;
 use crate::source::{Dedup, Source};
 use crate::split;
-use crate::verify::{ClientCertificate, Consumed, Handshake, Identity, Received, Refusal, Split};
+use crate::verify::{ClientCertificate, Consumed, Handshake, Identity, Received, Refusal};
 
 /// A request with its whole body, not yet checked.
 pub(crate) struct Unverified<'r> {
@@ -69,11 +69,15 @@ impl<'r> Unverified<'r> {
         self.source.scheme.wants(&self.received(None))
     }
 
-    /// Checks the signature, then what the source demands of the body.
+    /// Checks the signature, then what the source demands of the body. `room` is asked before there are several events
+    /// of one, for what they take of the memory beyond the request.
     ///
     /// # Errors
-    /// [`Refused::NotVerified`], [`Refused::NotJson`], [`Refused::NotSplit`].
-    pub(crate) fn verify(self) -> Result<Verified<'r>, Refused> {
+    /// [`Refused::NotVerified`], [`Refused::NotJson`], [`Refused::NotSplit`]; what `room` says.
+    pub(crate) fn verify(
+        self,
+        room: impl FnOnce(u64) -> Result<(), Refused>,
+    ) -> Result<Verified<'r>, Refused> {
         let url = self.source.url(self.path());
         let received = self.received(url.as_deref());
         let consumed = self.source.scheme.verify(&received)?;
@@ -96,7 +100,12 @@ impl<'r> Unverified<'r> {
         let split = self.source.split.as_ref();
         let events = match split.filter(|split| split.is_for(&self.head.headers)) {
             None => vec![whole],
-            Some(split) => self.items(&whole, &identity, split)?,
+            Some(split) => {
+                let items = split::items(&self.body, split)?;
+                let each = whole.weight() - whole.body.len();
+                room(each as u64 * items.len().saturating_sub(1) as u64)?;
+                self.items(&whole, &identity, items)
+            }
         };
         self.head.uri = http::Uri::default();
         self.head.headers = http::HeaderMap::new();
@@ -108,13 +117,7 @@ impl<'r> Unverified<'r> {
 
     /// The events that the whole is taken apart into. Each has what the request has but for its body, its type and its
     /// key, and is JSON whatever the request was.
-    fn items(
-        &self,
-        whole: &Event,
-        identity: &Identity,
-        split: &Split,
-    ) -> Result<Vec<Event>, Refused> {
-        let items = split::items(&self.body, split)?;
+    fn items(&self, whole: &Event, identity: &Identity, items: Vec<Bytes>) -> Vec<Event> {
         let mut headers = HeadersBuilder::with_capacity(whole.headers.bytes() + 64);
         for header in whole.headers.iter() {
             if !matches!(header.name, "content-type" | "content-length") {
@@ -133,7 +136,7 @@ impl<'r> Unverified<'r> {
                 ..whole.clone()
             }
         };
-        Ok(items.into_iter().enumerate().map(event).collect())
+        items.into_iter().enumerate().map(event).collect()
     }
 
     /// What makes a repeat of an item: its own key, or its place in a request that has one.
@@ -234,16 +237,6 @@ fn key<'a>(source: &'a str, parts: impl IntoIterator<Item = &'a [u8]>) -> DedupK
 }
 
 impl<'r> Verified<'r> {
-    /// What they take of the memory beyond the body, which they share: nothing to speak of where it is one event.
-    pub(crate) fn extra_bytes(&self) -> u64 {
-        let of = |event: &Event| event.weight() - event.body.len();
-        self.events
-            .iter()
-            .skip(1)
-            .map(|event| of(event) as u64)
-            .sum()
-    }
-
     /// Puts the id that the request was kept under to each, and gives a key to each that has none: that of its place in
     /// the request.
     pub(crate) fn out_of_quarantine(mut self, kept: EventId) -> Self {

@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus_client::metrics::counter::Counter;
-
+use crate::metrics::QuarantineMetrics;
 use crate::source::Source;
 
 /// One source's part of the quarantine.
@@ -13,8 +12,7 @@ pub(crate) struct Holding {
     most: u64,
     most_bytes: u64,
     held: Mutex<Held>,
-    quarantined: Counter,
-    turned_away: Counter,
+    metrics: QuarantineMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -26,17 +24,12 @@ struct Held {
 }
 
 impl Holding {
-    pub(crate) fn new(
-        most: u64,
-        most_bytes: u64,
-        [quarantined, turned_away]: [Counter; 2],
-    ) -> Self {
+    pub(crate) fn new(most: u64, most_bytes: u64, metrics: QuarantineMetrics) -> Self {
         Self {
             most,
             most_bytes,
             held: Mutex::default(),
-            quarantined,
-            turned_away,
+            metrics,
         }
     }
 
@@ -50,6 +43,7 @@ impl Holding {
         let mut held = self.held();
         held.requests += requests;
         held.bytes += bytes;
+        self.show(&held);
     }
 
     /// So much has left it.
@@ -58,6 +52,12 @@ impl Holding {
         held.requests = held.requests.saturating_sub(requests);
         held.bytes = held.bytes.saturating_sub(bytes);
         held.full = false;
+        self.show(&held);
+    }
+
+    fn show(&self, held: &Held) {
+        let requests = i64::try_from(held.requests).unwrap_or(i64::MAX);
+        self.metrics.requests.set(requests);
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -88,12 +88,13 @@ impl Place {
         let holding = &source.holding;
         let mut held = holding.held();
         if held.requests >= holding.most || held.bytes.saturating_add(bytes) > holding.most_bytes {
-            holding.turned_away.inc();
+            holding.metrics.turned_away.inc();
             let first = !std::mem::replace(&mut held.full, true);
             return Err(NoPlace { first });
         }
         held.requests += 1;
         held.bytes += bytes;
+        holding.show(&held);
         Ok(Self {
             source: Arc::clone(source),
             bytes,
@@ -104,7 +105,7 @@ impl Place {
     /// What it was taken for is in state.
     pub(crate) fn fill(mut self) {
         self.filled = true;
-        self.source.holding.quarantined.inc();
+        self.source.holding.metrics.kept.inc();
     }
 }
 

@@ -16,6 +16,7 @@ pub mod deadline;
 mod dedup;
 mod der;
 mod event;
+mod expiry;
 mod greeting;
 mod holding;
 mod import;
@@ -40,6 +41,7 @@ mod service;
 mod source;
 mod split;
 mod turned_away;
+mod unwanted;
 pub mod verify;
 
 /// What the fuzz targets reach into.
@@ -97,7 +99,7 @@ pub use listener::{
 };
 pub use metrics::Metrics;
 pub use network::Network;
-pub use options::{SourceOptions, SplitOptions, check_paths};
+pub use options::{OnInvalid, SourceOptions, SplitOptions, check_paths};
 pub use queue::{QueueReaders, QueueSource};
 pub use rate::RateLimitOptions;
 pub use returning::ReturnPorts;

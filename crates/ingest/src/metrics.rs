@@ -32,6 +32,8 @@ pub struct Metrics {
     duplicate: Family<SourceLabel, Counter>,
     quarantined: Family<SourceLabel, Counter>,
     turned_away: Family<SourceLabel, Counter>,
+    expired: Family<SourceLabel, Counter>,
+    in_quarantine: Family<SourceLabel, Gauge>,
     pub(crate) refused: Family<RefusedLabel, Counter>,
     pub(crate) ack_seconds: Histogram,
     window_left: Family<SourceLabel, Gauge<f64, AtomicU64>>,
@@ -46,6 +48,8 @@ impl Metrics {
             duplicate: Family::default(),
             quarantined: Family::default(),
             turned_away: Family::default(),
+            expired: Family::default(),
+            in_quarantine: Family::default(),
             refused: Family::default(),
             window_left: Family::default(),
             // 64 µs to about 8 s.
@@ -75,6 +79,16 @@ impl Metrics {
             "forebay_quarantine_full",
             "Requests that were not verified and were refused because their source's quarantine was full",
             metrics.turned_away.clone(),
+        );
+        registry.register(
+            "forebay_quarantine_expired",
+            "Requests that were discarded from quarantine because they were in it for as long as quarantine_keep says",
+            metrics.expired.clone(),
+        );
+        registry.register(
+            "forebay_quarantine_requests",
+            "Requests that are in quarantine",
+            metrics.in_quarantine.clone(),
         );
         registry.register(
             "forebay_events_refused",
@@ -133,12 +147,24 @@ impl Metrics {
         }
     }
 
-    /// The same of its quarantine: what was kept, and what had no place.
-    pub(crate) fn of_quarantine(&self, source: &SourceName) -> [Counter; 2] {
+    /// The same of its quarantine.
+    pub(crate) fn of_quarantine(&self, source: &SourceName) -> QuarantineMetrics {
         let label = SourceLabel {
             source: source.to_string(),
         };
-        [&self.quarantined, &self.turned_away].map(|family| family.get_or_create(&label).clone())
+        self.expired.get_or_create(&label).inc_by(0);
+        QuarantineMetrics {
+            kept: self.quarantined.get_or_create(&label).clone(),
+            turned_away: self.turned_away.get_or_create(&label).clone(),
+            requests: self.in_quarantine.get_or_create(&label).clone(),
+        }
+    }
+
+    /// So many were discarded by age. `None`: of sources that are no more.
+    pub(crate) fn note_expired(&self, source: Option<&SourceName>, requests: u64) {
+        let source = source.map_or(UNKNOWN_SOURCE, SourceName::as_str).to_owned();
+        let counter = self.expired.get_or_create(&SourceLabel { source });
+        counter.inc_by(requests);
     }
 
     /// The counters of one source, shown from the start.
@@ -149,6 +175,16 @@ impl Metrics {
         [&self.accepted, &self.discarded, &self.duplicate]
             .map(|family| family.get_or_create(&label).clone())
     }
+}
+
+/// What is measured of one source's quarantine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct QuarantineMetrics {
+    pub kept: Counter,
+    /// There was no place.
+    pub turned_away: Counter,
+    /// What is in it, places included that are being filled.
+    pub requests: Gauge,
 }
 
 /// Refusals that the listener answers itself, before anybody knows which source is meant.

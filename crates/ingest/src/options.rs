@@ -65,6 +65,9 @@ pub struct SourceOptions {
     /// The most bytes of them, headers included. Default `"64MiB"`.
     #[serde(default = "default_quarantine_max_bytes")]
     pub quarantine_max_bytes: ByteSize,
+    /// How long they stay in quarantine before they are discarded, and counted so. Default 30 days.
+    #[serde(default = "default_quarantine_keep")]
+    pub quarantine_keep: HumanDuration,
     /// The answer to an accepted event, for senders that want something else than Forebay's own.
     #[serde(default)]
     pub respond: Option<RespondOptions>,
@@ -87,6 +90,10 @@ const fn default_quarantine_max() -> u32 {
 
 const fn default_quarantine_max_bytes() -> ByteSize {
     ByteSize::mib(64)
+}
+
+pub(crate) const fn default_quarantine_keep() -> HumanDuration {
+    HumanDuration::from_secs(30 * 24 * 60 * 60)
 }
 
 /// How a source takes bodies apart.
@@ -196,6 +203,7 @@ impl Default for SourceOptions {
             on_invalid: OnInvalid::default(),
             quarantine_max: default_quarantine_max(),
             quarantine_max_bytes: default_quarantine_max_bytes(),
+            quarantine_keep: default_quarantine_keep(),
             respond: None,
         }
     }
@@ -281,6 +289,9 @@ impl SourceOptions {
         }
         if self.quarantine_max_bytes < ByteSize::mib(1) {
             return Err(("quarantine_max_bytes", "must be at least 1MiB".into()));
+        }
+        if self.quarantine_keep < HumanDuration::from_secs(1) {
+            return Err(("quarantine_keep", "must be at least 1s".into()));
         }
         let verifies = self
             .verify

@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use domain::ports::{Quarantined, StateError};
@@ -62,7 +63,7 @@ impl Ingest {
     /// Keeps a request that was not verified, if its source's quarantine has a place for it.
     ///
     /// # Errors
-    /// [`Refused::NotVerified`] if it has none; [`Refused::NoRoom`], [`Refused::NotKept`].
+    /// [`Refused::NotVerified`] if it has none; [`Refused::RateLimited`], [`Refused::NoRoom`], [`Refused::NotKept`].
     pub(crate) async fn quarantine(
         &self,
         source: &Arc<Source>,
@@ -92,6 +93,8 @@ impl Ingest {
             }
             Refused::NotVerified(refusal)
         })?;
+        // Only now: what has no place takes nothing from the sender's rate.
+        source.count(Instant::now)?;
         let id = self.keeper.id(received_at);
         let request = Quarantined {
             id,

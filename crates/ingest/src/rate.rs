@@ -1,5 +1,6 @@
 //! How many requests of a source are taken a second: a token bucket that anybody may look at, and that only what
-//! was verified takes from. So nobody who cannot sign can use up a sender's share.
+//! was verified takes from, or what found a place in quarantine. So nobody who cannot sign can use up a sender's share
+//! for longer than the quarantine has places.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

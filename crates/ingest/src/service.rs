@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use crate::admit::Admission;
 use crate::answer::{self, Admitted, Answer};
 use crate::body;
-use crate::budget::Budget;
+use crate::budget::{Budget, RequestShare};
 use crate::dedup::Window;
 use crate::event::Unverified;
 use crate::limits::Limits;
@@ -125,7 +125,7 @@ pub struct Ingest {
     pub(crate) ports: Ports,
     pub(crate) metrics: Metrics,
     pub(crate) keeper: Keeper,
-    /// One release at a time.
+    /// One release, purge or expiry at a time: what one of them takes out, the others do not speak of.
     pub(crate) releasing: tokio::sync::Mutex<()>,
 }
 
@@ -347,7 +347,8 @@ impl Ingest {
             provided?;
             return self.shake(source, handshake).await;
         }
-        let verified = match provided.and_then(|()| unverified.verify()) {
+        let room = |bytes| self.room_for_items(&mut share, bytes);
+        let verified = match provided.and_then(|()| unverified.verify(room)) {
             Ok(verified) => verified,
             Err(refused) => {
                 let (Refused::NotVerified(refusal), Some(body)) = (&refused, apart) else {
@@ -358,7 +359,6 @@ impl Ingest {
                 return Box::pin(quarantined).await;
             }
         };
-        share.grow(verified.extra_bytes())?;
         source.count(Instant::now)?;
         // It is asked again whether anybody takes it: the last subscription may have ended while the body came.
         let admitted = self.admission.admit(verified, &peer.patience).await?;
@@ -367,6 +367,16 @@ impl Ingest {
             .ack_seconds
             .observe(begun.elapsed().as_secs_f64());
         Ok(answer::admitted(source, &admitted))
+    }
+
+    /// What a body's items take of the memory besides it: each has the request's headers. What never fits is not to be
+    /// tried again.
+    fn room_for_items(&self, share: &mut RequestShare<'_>, bytes: u64) -> Result<(), Refused> {
+        let limit = self.budget.limit();
+        if bytes > limit {
+            return Err(Refused::BodyTooLarge { limit });
+        }
+        Ok(share.grow(bytes)?)
     }
 
     /// What the request takes of the memory before its body.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::ports::SourceStatus;
@@ -16,8 +16,8 @@ use crate::budget::Holder;
 use crate::certificates::Certificates;
 use crate::holding::Holding;
 use crate::json::Pointer;
-use crate::metrics::Metrics;
-use crate::options::{DedupOptions, OnInvalid, PublicUrl, SourceOptions};
+use crate::metrics::{Metrics, QuarantineMetrics};
+use crate::options::{DedupOptions, OnInvalid, PublicUrl, SourceOptions, default_quarantine_keep};
 use crate::queue::QueueSource;
 use crate::rate::{Over, RateLimit};
 use crate::refusal::Refused;
@@ -70,6 +70,8 @@ pub(crate) struct Source {
     rate_limit: Option<RateLimit>,
     /// What is not verified is kept in quarantine.
     pub keeps: bool,
+    /// For so long.
+    pub quarantine_keep: Duration,
     pub holding: Holding,
     accepted: Counter,
     discarded: Counter,
@@ -146,6 +148,7 @@ impl Source {
                 .rate_limit
                 .map(|limit| RateLimit::new(limit, Instant::now())),
             keeps: options.on_invalid == OnInvalid::Quarantine,
+            quarantine_keep: options.quarantine_keep.0,
             holding: Holding::new(
                 options.quarantine_max.into(),
                 options.quarantine_max_bytes.0,
@@ -185,7 +188,8 @@ impl Source {
             allow_from: None,
             rate_limit: None,
             keeps: false,
-            holding: Holding::new(0, 0, Default::default()),
+            quarantine_keep: default_quarantine_keep().0,
+            holding: Holding::new(0, 0, QuarantineMetrics::default()),
             accepted,
             discarded,
             duplicate,
@@ -214,7 +218,7 @@ impl Source {
         }
     }
 
-    /// Counts a request that was verified against its rate. No clock is read for a source without one.
+    /// Counts a request that was verified, or is to be kept in quarantine, against its rate. No clock is read for a source without one.
     ///
     /// # Errors
     /// [`Over`]: others came before it while it was read.

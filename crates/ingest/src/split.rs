@@ -3,7 +3,10 @@
 //! An item is a slice of the body, byte for byte as it was spelt. It is all or nothing: one item that is none refuses
 //! the whole request, with its place.
 
+use std::fmt;
+
 use bytes::Bytes;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::{self, Pointer};
@@ -49,15 +52,11 @@ const NOT_TEXT: &str = "not UTF-8";
 /// # Errors
 /// [`NotSplit`].
 pub(crate) fn items(body: &Bytes, split: &Split) -> Result<Vec<Bytes>, NotSplit> {
-    let items = match split {
-        Split::Lines => lines(body)?,
-        Split::Array(pointer) => array(body, pointer)?,
-        Split::Batch(_) => array(body, "")?,
-    };
-    if items.len() > MOST {
-        return Err(NotSplit::TooMany);
+    match split {
+        Split::Lines => lines(body),
+        Split::Array(pointer) => array(body, pointer),
+        Split::Batch(_) => array(body, ""),
     }
-    Ok(items)
 }
 
 /// White space is trimmed and empty lines are passed over, as the last one is in most files of this kind. Lines are
@@ -68,6 +67,9 @@ fn lines(body: &Bytes) -> Result<Vec<Bytes>, NotSplit> {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
+        }
+        if items.len() == MOST {
+            return Err(NotSplit::TooMany);
         }
         let what = match line {
             b"null" => NULL,
@@ -89,7 +91,9 @@ fn array(body: &Bytes, pointer: &str) -> Result<Vec<Bytes>, NotSplit> {
         false => NotSplit::NotJson,
     };
     let found = Pointer::new(pointer).raw(body).ok_or_else(none)?;
-    let found: Vec<&RawValue> = serde_json::from_str(found.get()).map_err(|_| none())?;
+    let mut json = serde_json::Deserializer::from_str(found.get());
+    let found = json.deserialize_seq(AtMost).map_err(|_| none())?;
+    let found = found.ok_or(NotSplit::TooMany)?;
     let mut items = Vec::with_capacity(found.len());
     for (before, item) in found.into_iter().enumerate() {
         let text = item.get().as_bytes();
@@ -105,6 +109,29 @@ fn array(body: &Bytes, pointer: &str) -> Result<Vec<Bytes>, NotSplit> {
         return Err(NotSplit::Bad { place, at, what });
     }
     Ok(items)
+}
+
+/// The items of an array as they are spelt; `None` if they are more than [`MOST`], whose places are not made then.
+struct AtMost;
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MOST {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(None);
+            }
+            items.push(item);
+        }
+        Ok(Some(items))
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) async fn of(
         match state.fate(&route.name, stored.seq).await {
             Ok(Fate::Before) => {}
             // What a route did not want has no row of its own among what it delivered.
-            Ok(Fate::Delivered { .. }) if !running.wants(&route.name, &stored.event) => {
+            Ok(Fate::Delivered { .. }) if !running.wants(&route.name, stored).await => {
                 fates.push(RouteFate {
                     route: route.name.clone(),
                     fate: Fate::Discarded,

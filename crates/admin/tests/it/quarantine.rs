@@ -53,6 +53,12 @@ async fn the_list_has_pages_and_a_filter_that_is_read_strictly() {
             .map(|one| one["id"].as_str().unwrap().to_owned())
             .collect()
     };
+    let status = asker.get("/api/v1/status").await.json();
+    let held = status["quarantine"].as_array().unwrap().iter();
+    let held: Vec<_> = held
+        .map(|one| (one["source"].as_str(), one["requests"].as_u64()))
+        .collect();
+    assert!(held.contains(&(Some("full"), Some(1))), "{status}");
     assert_eq!(ids(&first), [4, 3, 2].map(|number| id(number).to_string()));
     let next = first["next_cursor"].as_str().unwrap();
     let rest = asker

@@ -1,4 +1,5 @@
-//! A worker's reader: at most one read under way, kept across rounds so that none is begun twice.
+//! A worker's reader: at most one read under way, kept across rounds so that none is begun twice. What is known ahead of
+//! large events, whether the route wants them, comes with what was read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +8,21 @@ use domain::ports::{BatchLimit, JournalError, ReadBatch, Reader};
 use domain::{Seq, SourceSet};
 use futures_util::future::BoxFuture;
 
+use crate::filter::Answers;
 use crate::route::{Ports, Route};
 
 /// The wait before a failed read is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
+/// What was read, and what is known of it.
+pub(super) struct Read {
+    pub(super) batch: ReadBatch,
+    pub(super) answers: Answers,
+}
+
 struct Came {
     reader: Option<Box<dyn Reader>>,
-    read: Result<ReadBatch, JournalError>,
+    read: Result<Read, JournalError>,
 }
 
 /// Reads the route's part of the journal in order.
@@ -59,6 +67,7 @@ impl Reading {
         }
         let journal = Arc::clone(&ports.journal);
         let (name, sources) = (route.name.clone(), self.sources.clone());
+        let wanted = Arc::clone(&route.wanted);
         let (after, idle) = (self.through, self.idle.take());
         let rest = std::mem::take(&mut self.failed);
         self.under_way = Some(Box::pin(async move {
@@ -75,7 +84,13 @@ impl Reading {
                     }
                 },
             };
-            let read = reader.read(limit).await;
+            let read = match reader.read(limit).await {
+                Ok(batch) => {
+                    let answers = wanted.ask_ahead(&batch.events).await;
+                    Ok(Read { batch, answers })
+                }
+                Err(error) => Err(error),
+            };
             let reader = Some(reader);
             Came { reader, read }
         }));
@@ -83,16 +98,19 @@ impl Reading {
 
     /// What the read under way gives; waits for ever if there is none. Cancellation safe: the read
     /// goes on with the next call.
-    pub(super) async fn came(&mut self) -> Result<ReadBatch, JournalError> {
+    pub(super) async fn came(&mut self) -> Result<Read, JournalError> {
         let Some(reading) = &mut self.under_way else {
             return std::future::pending().await;
         };
         let came = reading.await;
         self.under_way = None;
         self.idle = came.reader;
-        let read = came.read.map(|batch| batch.through(self.until));
+        let read = came.read.map(|read| Read {
+            batch: read.batch.through(self.until),
+            ..read
+        });
         match &read {
-            Ok(batch) => self.through = self.through.max(batch.through),
+            Ok(read) => self.through = self.through.max(read.batch.through),
             Err(_) => self.failed = true,
         }
         read

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::policy::MAX_RETRY_AFTER;
-use domain::ports::{BreakerState, JournalError, ReadBatch, StateError};
+use domain::ports::{BreakerState, JournalError, StateError};
 use domain::{BatchOutcome, Cause, StoredEvent, Unavailable};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::parked::Fetched;
+use super::reading::Read;
 use super::sort::{RowUnderWay, Rules, Sorted, later, sort};
 use super::{Done, Worker};
 use crate::attempt::{Attempted, Marks};
@@ -37,9 +38,10 @@ impl Worker {
         }
     }
 
-    pub(super) fn take_in(&mut self, read: Result<ReadBatch, JournalError>) {
+    pub(super) fn take_in(&mut self, read: Result<Read, JournalError>) {
         match read {
-            Ok(batch) => {
+            Ok(read) => {
+                let batch = &read.batch;
                 if self.unreadable.has_passed() {
                     tracing::info!(route = %self.route.name, "the route reads its events again");
                 }
@@ -48,7 +50,7 @@ impl Worker {
                     self.route.damage.found().extend(found.copied());
                 }
                 let waiting = self.window.waiting();
-                let done = self.take_in_wanted(batch);
+                let done = self.take_in_wanted(read);
                 self.route.outbox.add_progress(done);
                 self.place(waiting);
             }
@@ -62,19 +64,23 @@ impl Worker {
     }
 
     /// Takes in what the route wants; the rest is settled.
-    fn take_in_wanted(&mut self, batch: ReadBatch) -> Completion {
+    fn take_in_wanted(&mut self, Read { batch, answers }: Read) -> Completion {
         let route = Arc::clone(&self.route);
-        let mut failed = None;
-        let done = self.window.take_in(batch, self.ports.clock.now(), |event| {
-            match route.wanted.wants(event) {
-                Ok(wanted) => wanted,
-                Err(error) => {
-                    failed = Some(error);
-                    false
+        let (mut failed, mut failures) = (None, 0);
+        let done = self
+            .window
+            .take_in(batch, self.ports.clock.now(), |stored| {
+                match answers.wants(&route.wanted, stored) {
+                    Ok(wanted) => wanted,
+                    Err(error) => {
+                        failed = Some(error);
+                        failures += 1;
+                        false
+                    }
                 }
-            }
-        });
+            });
         route.metrics.skipped.inc_by(done.counters.discarded);
+        route.metrics.unfiltered.inc_by(failures);
         if let Some(error) = failed {
             if self.unfiltered.is_worth_a_line("filter") {
                 tracing::warn!(route = %route.name, %error, "the route's `when` failed on events, which are not delivered on it");

@@ -66,9 +66,13 @@ async fn each_route_delivers_what_it_wants_and_counts_the_rest_as_discarded() {
         (EVENTS, 150, 150)
     );
     let routes = rig.dispatch.routes();
-    assert!(
-        routes.wants(&name("even"), &numbered(2)) && !routes.wants(&name("even"), &numbered(3))
-    );
+    let of = |n: u64| domain::StoredEvent {
+        seq: Seq(n),
+        id: domain::EventId::from_bytes([0; 16]),
+        event: std::sync::Arc::new(numbered(n)),
+    };
+    assert!(routes.wants(&name("even"), &of(2)).await);
+    assert!(!routes.wants(&name("even"), &of(3)).await);
     rig.stop().await;
     // However they alternate, what was delivered is a few rows.
     let rows = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
@@ -168,5 +172,9 @@ async fn one_that_cannot_be_asked_is_not_delivered_and_is_shown() {
         error.cause.detail.contains("has no \"missing\""),
         "{error:?}"
     );
+    let mut metrics = String::new();
+    prometheus_client::encoding::text::encode(&mut metrics, &rig.registry).unwrap();
+    let counted = format!("forebay_filter_errors_total{{route=\"r\"}} {EVENTS}");
+    assert!(metrics.contains(&counted), "{metrics}");
     rig.stop().await;
 }

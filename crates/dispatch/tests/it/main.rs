@@ -10,6 +10,7 @@
 mod destination;
 mod memory;
 mod rig;
+mod wishes;
 mod world;
 
 mod burying;

@@ -58,17 +58,39 @@ impl MemoryJournal {
 
     /// Events with a body of JSON whose `/k` is their number modulo `keys`.
     pub(crate) fn add_keyed(&self, source: &str, count: u64, keys: u64) {
+        self.add_keyed_for(source, count, keys, None);
+    }
+
+    /// The same for one route only.
+    pub(crate) fn add_keyed_for(
+        &self,
+        source: &str,
+        count: u64,
+        keys: u64,
+        only: Option<domain::RouteId>,
+    ) {
         let next = self.end.borrow().0;
-        self.add_keyed_by(source, count, |n| (next + n + 1) % keys);
+        self.add_keyed_to(source, count, only, |n| (next + n + 1) % keys);
     }
 
     /// Events with a body of JSON whose `/k` is what `key` gives for the n-th of them, from 0.
     pub(crate) fn add_keyed_by(&self, source: &str, count: u64, key: impl Fn(u64) -> u64) {
+        self.add_keyed_to(source, count, None, key);
+    }
+
+    fn add_keyed_to(
+        &self,
+        source: &str,
+        count: u64,
+        only: Option<domain::RouteId>,
+        key: impl Fn(u64) -> u64,
+    ) {
         for n in 0..count {
             self.add_event(Event {
                 body: format!("{{\"n\":{n},\"k\":\"key {}\"}}", key(n))
                     .into_bytes()
                     .into(),
+                only,
                 ..event(source, 0)
             });
         }

@@ -1,11 +1,13 @@
 //! Dispatch and state against a simple reference, over generated lives: events come, the destination does
 //! anything, the process dies at any step of a commit and starts again, operators pause, redrive, purge and rename, the
-//! route goes and comes again while the process runs, and dead-letter targets do anything as well.
+//! route goes and comes again while the process runs and wants only some events, others each time, and dead-letter
+//! targets do anything as well.
 //!
 //! What must hold at every step: the ledger balances; no event is lost; none is both parked and dead; what is
 //! dead or parked and was delivered was delivered in a process that died before it could say so; attempts of a
 //! key never overlap, and first deliveries of a key are in order unless the key lost one to the dead letters. At the
-//! end every target has every letter that is dead then, or said that it would not take it.
+//! end every target has every letter that is dead then, or said that it would not take it. What is delivered was wanted at
+//! some time since it came; what was wanted all the time is delivered, and as many are discarded as were not wanted.
 //! `FOREBAY_DEEP=1` runs a million seeds instead of five thousand; `FOREBAY_SEED=n` runs one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +27,10 @@ use rand::{RngExt, SeedableRng};
 use crate::destination::{Act, Fake};
 use crate::memory::Memory;
 use crate::rig::{Rig, Wanted};
+use crate::wishes::{self, Wishes};
 use crate::world::{at, name};
 
-const KEYS: u64 = 5;
+pub(crate) const KEYS: u64 = 5;
 
 /// What the route is called, in turns.
 const NAMES: [&str; 2] = ["r", "s"];
@@ -141,7 +144,7 @@ struct Life {
     setting: Setting,
     route: &'static str,
     rig: Option<Rig>,
-    events: u64,
+    wishes: Wishes,
     purged: u64,
     /// Events that were delivered by a process that ended before it had said so.
     excused: BTreeSet<u64>,
@@ -154,7 +157,9 @@ impl Life {
     fn new(seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let setting = setting(&mut dice);
+        let wishes = Wishes::new(&mut dice);
         Self {
+            wishes,
             memory: Memory::new(&[NAMES[0]]),
             fake: Fake::new(setting.limits),
             targets: (0..setting.targets)
@@ -164,7 +169,6 @@ impl Life {
             dice,
             route: NAMES[0],
             rig: None,
-            events: 0,
             purged: 0,
             excused: BTreeSet::new(),
             redriven: false,
@@ -185,12 +189,19 @@ impl Life {
         Wanted {
             policies: self.setting.policies.clone(),
             targets: targets.collect(),
+            filter: self.wishes.now().text,
             ..Wanted::new(self.route, &["a"], &self.fake)
         }
     }
 
     async fn start(&mut self) {
         self.rig = Some(self.memory.start(&[self.wanted()]).await);
+    }
+
+    /// The next process, or the route when it comes again, wants what it did or something else.
+    fn may_want_others(&mut self) {
+        self.wishes.may_change(&mut self.dice);
+        self.note(format!("wants {:?}", self.wishes.now().text));
     }
 
     /// The route goes while the process runs, as little or as much patience there is, and comes again.
@@ -203,6 +214,7 @@ impl Life {
         let away = Duration::from_millis(self.dice.random_range(0..5_000));
         tokio::time::sleep(away).await;
         self.excuse();
+        self.wishes.may_change(&mut self.dice);
         let records = self.memory.state.routes().await.unwrap();
         control.add(self.wanted().spec(&records)).await.unwrap();
     }
@@ -220,10 +232,10 @@ impl Life {
         match self.dice.random_range(0..22_u32) {
             0..5 => {
                 let count = self.dice.random_range(1..30);
-                let keys = KEYS;
-                self.memory.journal.add_keyed("a", count, keys);
-                self.events += count;
-                self.note(format!("{count} events"));
+                let only = wishes::only(&mut self.dice);
+                self.memory.journal.add_keyed_for("a", count, KEYS, only);
+                self.wishes.come(count, only);
+                self.note(format!("{count} events for {only:?}"));
             }
             5..8 => {
                 let whose = self.dice.random_range(0..=2 * self.targets.len());
@@ -235,6 +247,7 @@ impl Life {
             9 => {
                 self.note("stop and start");
                 self.stop().await;
+                self.may_want_others();
                 self.start().await;
             }
             10 => {
@@ -283,6 +296,7 @@ impl Life {
         let renamed = self.memory.state.rename_route(&old, &new).await;
         renamed.unwrap();
         self.route = to;
+        self.may_want_others();
         self.start().await;
     }
 
@@ -298,6 +312,7 @@ impl Life {
         // Its tasks are gone when the runtime has come to them; till then an attempt may end.
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.excuse();
+        self.may_want_others();
         self.start().await;
     }
 
@@ -345,6 +360,7 @@ impl Life {
         if self.setting.ordered && self.fake.most_of_a_key_at_once(self.keys()) > 1 {
             return Err("two events of a key were in attempts at once".into());
         }
+        self.wishes.judge(&confirmed)?;
         self.in_order()
     }
 
@@ -367,7 +383,9 @@ impl Life {
         let mut seen = BTreeSet::new();
         for seq in self.fake.delivered_in_order() {
             let key = seq % keys;
-            if spoiled.contains(&key) || !seen.insert(seq) {
+            // What was not wanted at first may come after what was.
+            let spoilt = spoiled.contains(&key) || !self.wishes.always_wanted(seq);
+            if spoilt || !seen.insert(seq) {
                 continue;
             }
             let before = last.insert(key, seq);
@@ -411,13 +429,16 @@ impl Life {
         if ledger.dead + ledger.parked + ledger.pending != 0 {
             return Err(format!("not all came to an end: {ledger:?}"));
         }
-        if ledger.delivered + ledger.discarded != self.events || ledger.discarded != self.purged {
+        let events = self.wishes.events();
+        if ledger.delivered + ledger.discarded != events || ledger.discarded < self.purged {
             return Err(format!(
-                "{} events, {} purged: {ledger:?}",
-                self.events, self.purged
+                "{events} events, {} purged: {ledger:?}",
+                self.purged
             ));
         }
-        let missing = (1..=self.events).filter(|seq| !delivered.contains_key(seq));
+        self.wishes.judge_skipped(ledger.discarded - self.purged)?;
+        let wanted = (1..=events).filter(|seq| self.wishes.always_wanted(*seq));
+        let missing = wanted.filter(|seq| !delivered.contains_key(seq));
         let missing = missing.count() as u64;
         if missing > self.purged {
             return Err(format!("{missing} never came, {} were purged", self.purged));

@@ -36,8 +36,8 @@ pub use quarantine::{
     QuarantineSelection, Quarantined, ReleaseError, ReleaseSpan, Released, ReleasedAs, Releases,
 };
 pub use routes::{
-    Backlogs, BreakerState, LastError, OnItsWay, RouteControlError, RouteFull, RouteStatus, Routes,
-    Unlimited,
+    Asking, Backlogs, BreakerState, LastError, OnItsWay, RouteControlError, RouteFull, RouteStatus,
+    Routes, Unlimited,
 };
 pub use sources::{Refusing, SourceStatus, Sources, TurnedAway};
 pub use state::{

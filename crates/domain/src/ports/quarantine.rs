@@ -55,7 +55,7 @@ pub struct QuarantineQuery {
 }
 
 /// How much of a source is in quarantine, or was taken out of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QuarantineCount {
     /// The source.
     pub source: SourceName,

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ExportStatus;
-use crate::{Cause, DestinationName, Event, Ledger, RouteId, RouteName, Seq, SourceName};
+use crate::{
+    Cause, DestinationName, Event, Ledger, RouteId, RouteName, Seq, SourceName, StoredEvent,
+};
 
 /// A route's guard. The three words are the same in code, API, metrics and portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,8 +122,8 @@ pub trait Routes: Send + Sync {
     }
 
     /// Whether the event is for that route, and is one that it wants. `true` for one that does not run.
-    fn wants(&self, route: &RouteName, event: &Event) -> bool {
-        let _ = (route, event);
+    async fn wants(&self, route: &RouteName, stored: &StoredEvent) -> bool {
+        let _ = (route, stored);
         true
     }
 
@@ -136,6 +138,17 @@ pub struct RouteFull(pub RouteName);
 
 /// An event on its way into the journal. Held until its fate is known, also when nobody waits for that any more.
 pub type OnItsWay = Arc<()>;
+
+/// What it takes to know whether any route wants some events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// Nothing: a route wants everything that is not for one route only.
+    Nothing,
+    /// No time to speak of.
+    Quick,
+    /// Maybe seconds: not to be done where others wait.
+    Long,
+}
 
 /// The limits of what waits, as ingest asks them. On the way of every request: cheap, and never waits.
 pub trait Backlogs: Send + Sync {
@@ -157,7 +170,13 @@ pub trait Backlogs: Send + Sync {
         true
     }
 
-    /// Whether any route wants the event: each may ask for more than its source.
+    /// What it takes to know whether any route wants events of the source, with so many bytes of bodies in all.
+    fn asking(&self, _source: &SourceName, _bytes: usize) -> Asking {
+        Asking::Quick
+    }
+
+    /// Whether any route wants the event: each may ask for more than its source. May take as long as
+    /// [`Backlogs::asking`] says.
     fn wants(&self, _event: &Event) -> bool {
         true
     }

@@ -109,6 +109,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     tokio::spawn(ingest::Ingest::watch(Arc::downgrade(&ingest)));
     tokio::spawn(upkeep::run(
         stores.clone(),
+        Arc::clone(&ingest),
         Arc::clone(&clock),
         expiry(config),
     ));
@@ -199,7 +200,10 @@ fn expiry(config: &Config) -> upkeep::Expiry {
         let targets = (!policy.to.is_empty()).then(|| policy.to.clone())?;
         Some((name.clone(), (targets, policy.keep.0)))
     });
+    let sources = config.sources.iter();
+    let quarantine = sources.map(|(name, source)| (name.clone(), source.quarantine_keep.0));
     upkeep::Expiry {
+        quarantine: quarantine.collect(),
         exported: exported.collect(),
         retain: config.journal.retain,
         dead_letters: dead_letters.collect(),

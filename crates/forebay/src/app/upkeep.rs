@@ -1,12 +1,14 @@
 //! What is done now and then while the server runs: what state remembers of deliveries expires with the
-//! journal's `retain`, dead letters with their route's `expire_after`, and those that every target has with `keep`.
+//! journal's `retain`, dead letters with their route's `expire_after`, those that every target has with `keep`, and what is
+//! in quarantine with its source's `quarantine_keep`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{DeadFilter, DeadLetters, Exports, Selection, State, StateError};
-use domain::{Clock, DestinationName, RouteName, Timestamp};
+use domain::{Clock, DestinationName, RouteName, SourceName, Timestamp};
+use ingest::Ingest;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
@@ -27,13 +29,15 @@ pub struct Expiry {
     pub dead_letters: BTreeMap<RouteName, Duration>,
     /// How long those of each route that has targets stay after all of them have them.
     pub exported: Exported,
+    /// How long each source keeps what is in quarantine.
+    pub quarantine: BTreeMap<SourceName, Duration>,
 }
 
 /// The targets of routes, and how long a dead letter is kept that all of them have.
 pub type Exported = BTreeMap<RouteName, (Vec<DestinationName>, Duration)>;
 
 /// Runs until the runtime ends.
-pub async fn run(stores: Stores, clock: Arc<dyn Clock>, expiry: Expiry) {
+pub async fn run(stores: Stores, ingest: Arc<Ingest>, clock: Arc<dyn Clock>, expiry: Expiry) {
     let state = &*stores.state;
     let time = Steady::new(&*clock);
     let round = ROUND.min(shortest(&expiry));
@@ -54,6 +58,9 @@ pub async fn run(stores: Stores, clock: Arc<dyn Clock>, expiry: Expiry) {
                     tracing::warn!(%route, %error, "cannot discard exported dead letters; trying again");
                 }
             }
+        }
+        if let Err(error) = ingest.expire_quarantined(now).await {
+            tracing::warn!(%error, "cannot discard what has been in quarantine long enough; trying again");
         }
         let records = state.routes().await.unwrap_or_default();
         for (route, after) in &expiry.dead_letters {
@@ -77,7 +84,8 @@ pub async fn run(stores: Stores, clock: Arc<dyn Clock>, expiry: Expiry) {
 /// A short `expire_after` or `keep` is looked at as often as it says.
 fn shortest(expiry: &Expiry) -> Duration {
     let kept = expiry.exported.values().map(|(_, keep)| keep);
-    let shortest = expiry.dead_letters.values().chain(kept).min().copied();
+    let all = expiry.dead_letters.values().chain(kept);
+    let shortest = all.chain(expiry.quarantine.values()).min().copied();
     shortest.unwrap_or(ROUND).max(Duration::from_secs(1))
 }
 

@@ -79,7 +79,7 @@ fn show(status: &Value) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The certificate, the queues that are not read, the sources that refuse, and the imports that run.
+/// The certificate, the queues that are not read, the sources that refuse, what is in quarantine, and the imports that run.
 fn beside_the_routes(status: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(certificate(&status["certificate"]));
@@ -96,6 +96,16 @@ fn beside_the_routes(status: &Value) -> Vec<String> {
     }
     let turned_away = status["turned_away"].as_array().into_iter().flatten();
     lines.extend(turned_away.map(self::turned_away));
+    for held in status["quarantine"].as_array().into_iter().flatten() {
+        let source = output::text(held, "source");
+        let requests = match held["requests"].as_u64().unwrap_or_default() {
+            1 => "1 request that was".to_owned(),
+            more => format!("{more} requests that were"),
+        };
+        lines.push(format!(
+            "source {source} has {requests} not verified in quarantine; `forebay quarantine list --source {source}` shows them"
+        ));
+    }
     for import in status["imports"].as_array().into_iter().flatten() {
         let counts = ["redriven", "known", "fresh"].map(|name| import[name].as_u64().unwrap_or(0));
         let taken: u64 = counts.iter().sum();
@@ -347,6 +357,10 @@ mod tests {
                 { "source": "gc", "since": "2026-11-24T03:41:12Z", "code": "no-room", "left_seconds": 25.0, "lost_from": "2026-11-24T03:42:37Z" },
                 { "source": "gh", "since": "2026-11-24T03:41:12Z", "code": "no-room", "left_seconds": 0.0, "lost_from": "2026-11-24T03:41:12Z" },
             ],
+            "quarantine": [
+                { "source": "shop", "requests": 1, "bytes": 200 },
+                { "source": "gone", "requests": 12, "bytes": 2000 },
+            ],
             "imports": [{ "id": 3, "from": "ops", "redriven": 1, "known": 2, "fresh": 0, "error": null }],
         });
         assert_eq!(
@@ -355,6 +369,8 @@ mod tests {
                 "source orders is not being read: amqp 404: there is no queue ordrs",
                 "source gc has refused events since 2026-11-24T03:41:12Z (no-room): its sender gives up on the first of them in 25s, at 2026-11-24T03:42:37Z",
                 "source gh has refused events since 2026-11-24T03:41:12Z (no-room): events are lost for good since 2026-11-24T03:41:12Z, when its sender gave up on the first",
+                "source shop has 1 request that was not verified in quarantine; `forebay quarantine list --source shop` shows them",
+                "source gone has 12 requests that were not verified in quarantine; `forebay quarantine list --source gone` shows them",
                 "import 3 from ops runs and has taken 3 so far; `forebay dlq import --cancel 3` ends it",
             ]
         );

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use admin::AccessError;
 use domain::policy::{OnFull, OnOutage, Order};
 use domain::{ByteSize, DestinationName, Secret, SourceName, SystemClock};
+use ingest::{OnInvalid, SourceOptions};
 
 use super::document::Document;
 use super::error::ConfigError;
@@ -40,6 +41,7 @@ pub(super) fn check(
     level.map_err(|reason| document.error(&["log", "level"], reason))?;
     let routes = routes(document, &file)?;
     sources(document, &file, &server, journal.max_frame())?;
+    quarantines(document, &file)?;
     let instance = connectors::Instance::default();
     let queues = queues(
         document,
@@ -226,6 +228,31 @@ fn sources(
             Err(document.error(&["sources", name.as_str()], reason))
         }
     }
+}
+
+/// Anybody can fill a quarantine, and must not take from routes the room for what they park and bury.
+fn quarantines(document: &Document<'_>, file: &File) -> Result<(), ConfigError> {
+    let most = file.state.max_bytes.0 / 2;
+    let mut all = 0_u64;
+    let keeps = |source: &&SourceOptions| source.on_invalid == OnInvalid::Quarantine;
+    let sources = file.sources.iter();
+    for (name, source) in sources.filter(|(_, source)| keeps(source)) {
+        all = all.saturating_add(source.quarantine_max_bytes.0);
+        if all > most {
+            let reason = format!(
+                "what all sources may have in quarantine is more than half of state.max_bytes ({}): routes need the rest for what they park and bury; lower it, or raise state.max_bytes",
+                in_words(file.state.max_bytes.0)
+            );
+            let keys = ["sources", name.as_str(), "quarantine_max_bytes"];
+            let keys = if document.has(&keys) {
+                &keys[..]
+            } else {
+                &keys[..2]
+            };
+            return Err(document.error(keys, reason));
+        }
+    }
+    Ok(())
 }
 
 /// Why a body of that size would be told for ever that there is no room for it, if so.

@@ -271,7 +271,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 "Where requests may come from. From elsewhere they are told 403 before anything else. The address is that of the connection; behind `server.trusted_proxies`, the one that they tell. Anywhere unless set.")
                 .edges(&["[\"203.0.113.7\", \"10.0.0.0/8\", \"2001:db8::/32\"]"], &["[]", "[\"example.com\"]", "[\"10.1.2.3/8\"]"]),
             key("rate_limit", "table", "`{ per_second = 100, burst = 200 }`; both 1 to 1000000",
-                "How many requests a second are taken in the long run, and how many (`burst`; without it as `per_second`) at once after a pause. One more is told 429 with `Retry-After`, mostly before its body is read. Only requests that are verified count, so who cannot sign uses up nothing. No limit unless set.")
+                "How many requests a second are taken in the long run, and how many (`burst`; without it as `per_second`) at once after a pause. One more is told 429 with `Retry-After`, mostly before its body is read. Only requests that are verified count, and those that find a place in quarantine: who cannot sign uses up nothing else. No limit unless set.")
                 .edges(&["{ per_second = 1 }", "{ per_second = 1000000, burst = 1 }"], &["{ per_second = 0 }", "{ per_second = 1, burst = 0 }", "{ burst = 1 }", "{ per_second = 1000001 }"]),
             key("max_body", "size", "at least 1 byte; with its headers it must fit into `journal.segment_bytes`, and into three quarters of `server.limits.max_in_flight_bytes`",
                 "The largest body. A larger one is told 413 and never truncated.")
@@ -283,8 +283,11 @@ pub(super) const SECTIONS: &[Section] = &[
                 "The most requests of the source in quarantine. Further ones are told 401.")
                 .edges(&["1"], &["0"]),
             key("quarantine_max_bytes", "size", "at least 1MiB",
-                "The most bytes of them, headers included.")
+                "The most bytes of them, headers included. Those of all sources together may be at most half of `state.max_bytes`, so that routes have the rest.")
                 .edges(&["\"1MiB\""], &["\"1048575\""]),
+            key("quarantine_keep", "duration", "at least 1s",
+                "How long a request stays in quarantine. Then it is discarded, with a line in the log, and counted in `forebay_quarantine_expired_total`.")
+                .edges(&["\"1s\"", "\"90d\""], &["\"0s\"", "\"999ms\""]),
             key("require_json", "boolean", "", "Whether a body that is not JSON is told 400.").edges(&["true"], &["1"]),
             key("split", "string", "a JSON pointer to an array, `\"\"` for the whole body, `\"lines\"`, or `\"scheme\"` where the scheme's sender sends several events a body",
                 "Makes each item of a body an event of its own, with an id and a deduplication key of its own. The answer is 200 only when all are durable; one bad item refuses the request whole. At most 10000 items.")

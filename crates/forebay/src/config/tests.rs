@@ -368,3 +368,21 @@ dead_letter = { to = ["dlq"] }
         "{told}"
     );
 }
+
+#[test]
+fn quarantines_leave_routes_half_of_the_state() {
+    let keeping = |state: &str, keys: &str| {
+        let keeping = format!("type = \"http\"\non_invalid = \"quarantine\"\n{keys}");
+        let whole = WHOLE.replacen("type = \"http\"", &keeping, 1);
+        format!("{whole}[state]\nmax_bytes = \"{state}\"\n")
+    };
+    read(&keeping("128MiB", "")).unwrap();
+    read(&keeping("16MiB", "quarantine_max_bytes = \"8MiB\"")).unwrap();
+    let usual = error(&keeping("127MiB", ""));
+    assert!(usual.contains("half of state.max_bytes"), "{usual}");
+    let written = error(&keeping("16MiB", "quarantine_max_bytes = \"9MiB\""));
+    assert!(written.contains("quarantine_max_bytes"), "{written}");
+    // Of one that keeps nothing it does not matter.
+    let refusing = WHOLE.to_owned() + "[state]\nmax_bytes = \"16MiB\"\n";
+    read(&refusing).unwrap();
+}

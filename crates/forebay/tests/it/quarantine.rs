@@ -89,6 +89,16 @@ async fn what_a_wrong_secret_kept_out_is_delivered_once_after_it_was_mended() ->
     let sources = forebay.cli(&["sources", "list", "--json"]).await?;
     let sources: Value = serde_json::from_str(&sources.stdout).unwrap();
     assert_eq!(sources["quarantined"], 20);
+    let held = &forebay.status().await?["quarantine"][0];
+    assert_eq!(
+        (&held["source"], &held["requests"]),
+        (&"shop".into(), &20.into())
+    );
+    let said = forebay.cli(&["status"]).await?.stdout;
+    assert!(
+        said.contains("source shop has 20 requests that were not verified in quarantine"),
+        "{said}"
+    );
     let early = quarantine(&forebay, &["release", "--source", "shop"]).await?;
     assert_eq!(
         (&early[0]["released"], &early[0]["still_invalid"]),
@@ -144,4 +154,26 @@ async fn what_a_wrong_secret_kept_out_is_delivered_once_after_it_was_mended() ->
     let log = forebay.stderr();
     assert!(!log.contains(RIGHT), "a secret is in the log");
     Ok::<_, Error>(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_released_goes_when_it_is_as_old_as_its_source_says_and_the_log_tells()
+-> Result<()> {
+    let config = CONFIG.replace("quarantine_max = 20", "quarantine_keep = \"1s\"");
+    let launch = rig::forebay(config);
+    std::fs::write(launch.dir().join("secret"), "some-secret-of-last-year").unwrap();
+    let forebay = launch.start().await?;
+    assert_eq!(post(&forebay, 1).await?.0, 200);
+    until("it has expired", DEADLINE, async || {
+        match quarantine(&forebay, &["list"]).await {
+            Ok(list) if list.is_empty() => Ok(()),
+            other => Err(format!("{other:?}\n{}", forebay.tail())),
+        }
+    })
+    .await?;
+    let status = forebay.status().await?;
+    assert_eq!(status["quarantine"], serde_json::json!([]));
+    let log = forebay.stderr();
+    assert!(log.contains("as long as quarantine_keep says"), "{log}");
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::ports::{Backlogs, RouteFull};
+use domain::ports::{Asking, Backlogs, RouteFull};
 use domain::{Event, SourceName};
 
 use crate::door::{Door, journal, sources, stored};
@@ -109,6 +109,13 @@ async fn one_bad_item_refuses_the_request_whole_and_says_which() {
     let many = format!("[{}0]", "0,".repeat(10_000));
     let answer = door.post("/in/whole", &[], many.as_bytes()).await;
     assert_eq!((answer.status, &*answer.code()), (413, "too-many-items"));
+    // It is not read to its end to know that.
+    let many = format!("{}oops", "0\n".repeat(10_001));
+    let answer = door.post("/in/lines", &[], many.as_bytes()).await;
+    assert_eq!((answer.status, &*answer.code()), (413, "too-many-items"));
+    let many = format!("[{}null]", "0,".repeat(10_001));
+    let answer = door.post("/in/whole", &[], many.as_bytes()).await;
+    assert_eq!((answer.status, &*answer.code()), (413, "too-many-items"));
     assert!(stored(&journal).await.is_empty());
     assert!(door.close().await);
 }
@@ -160,6 +167,31 @@ async fn of_cloudevents_only_batches_are_taken_apart() {
     assert!(door.close().await);
 }
 
+/// Each item has the request's headers and path. What they take is not made before there is room for it, and what never
+/// has any is not to be tried again for ever.
+#[tokio::test]
+async fn items_that_never_fit_into_the_memory_with_their_headers_are_refused_for_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let door = Door::open(&sources(&configured()), journal.clone(), |settings| {
+        settings.limits.in_flight_bytes = 1 << 20;
+    })
+    .await;
+    let large = "x".repeat(8 << 10);
+    let headers = [("x-large", &*large)];
+    let body = format!("[{}0]", "0,".repeat(2_000));
+    let answer = door.post("/in/whole", &headers, body.as_bytes()).await;
+    assert_eq!((answer.status, &*answer.code()), (413, "body-too-large"));
+    let few = format!("[{}0]", "0,".repeat(20));
+    assert_eq!(
+        door.post("/in/whole", &headers, few.as_bytes())
+            .await
+            .status,
+        200
+    );
+    assert!(door.close().await);
+}
+
 /// Two requests that name the same keys in opposite orders must not wait for each other for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_that_have_keys_in_common_store_each_once_whatever_their_order() {
@@ -190,15 +222,30 @@ async fn batches_that_have_keys_in_common_store_each_once_whatever_their_order()
     assert!(Arc::into_inner(door).unwrap().close().await);
 }
 
-/// Wants what has "keep" in it.
-struct Picky;
+/// Wants what has "keep" in it, and takes its time over what is long.
+#[derive(Default)]
+struct Picky {
+    may_answer: Option<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>,
+}
 
 impl Backlogs for Picky {
+    fn asking(&self, _: &SourceName, bytes: usize) -> Asking {
+        match bytes {
+            0..1000 => Asking::Quick,
+            _ => Asking::Long,
+        }
+    }
+
     fn admits(&self, _: &SourceName) -> Result<(), RouteFull> {
         Ok(())
     }
 
     fn wants(&self, event: &Event) -> bool {
+        if event.body.len() > 500
+            && let Some(may_answer) = &self.may_answer
+        {
+            may_answer.lock().unwrap().recv().unwrap();
+        }
         event.body.windows(4).any(|part| part == b"keep")
     }
 
@@ -209,7 +256,7 @@ impl Backlogs for Picky {
 async fn what_no_route_wants_is_stored_and_counted_as_discarded() {
     let directory = tempfile::tempdir().unwrap();
     let journal = journal(directory.path());
-    let (sources, picky) = (sources(&configured()), Arc::new(Picky));
+    let (sources, picky) = (sources(&configured()), Arc::new(Picky::default()));
     let door = Door::open_before(&sources, journal.clone(), picky, |_| {}).await;
     let body = br#"["keep","drop","drop"]"#;
     assert_eq!(door.post("/in/whole", &[], body).await.status, 200);
@@ -221,5 +268,63 @@ async fn what_no_route_wants_is_stored_and_counted_as_discarded() {
     let counted = "forebay_events_discarded_total{source=\"whole\"} 2";
     assert!(metrics.contains(counted), "{metrics}");
     assert_eq!(stored(&journal).await.len(), 3);
+    assert!(door.close().await);
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_what_takes_long_to_know_and_it_is_counted_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let (answers, may_answer) = std::sync::mpsc::sync_channel(2);
+    let picky = Arc::new(Picky {
+        may_answer: Some(std::sync::Mutex::new(may_answer)),
+    });
+    let door = Door::open_before(&sources(&configured()), journal.clone(), picky, |_| {}).await;
+    let long = |word: &str| format!("[\"{word}{}\"]", "x".repeat(2_000));
+    for word in ["drop", "keep"] {
+        let answer = door.post("/in/whole", &[], long(word).as_bytes()).await;
+        assert_eq!(answer.status, 200);
+    }
+    let counts = || {
+        let statuses = domain::ports::Sources::statuses(&*door.ingest);
+        let whole = statuses.iter().find(|one| one.name.as_str() == "whole");
+        whole.map(|one| (one.accepted, one.discarded)).unwrap()
+    };
+    assert_eq!(counts(), (2, 0));
+    answers.send(()).unwrap();
+    answers.send(()).unwrap();
+    let counted = async {
+        while counts() != (2, 1) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let long = std::time::Duration::from_secs(60);
+    tokio::time::timeout(long, counted).await.unwrap();
+    assert!(door.close().await);
+}
+
+#[tokio::test]
+async fn a_repeat_within_a_request_that_is_refused_is_not_counted_as_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = journal(directory.path());
+    let door = Door::open(&sources(&configured()), journal.clone(), |_| {}).await;
+    let item = |n: usize| format!("{{\"id\":\"{}\"}}", n / 2);
+    let items: Vec<String> = (0..10_000).map(item).collect();
+    let body = format!("{{\"entries\":[{}]}}", items.join(","));
+    let large = "x".repeat(4 << 10);
+    let headers = [("x-large", &*large)];
+    // A segment of the journal is 16 MiB.
+    let answer = door.post("/in/entries", &headers, body.as_bytes()).await;
+    let refused = (answer.status, &*answer.code());
+    assert_eq!(refused, (503, "event-too-large"));
+    let counts = || {
+        let statuses = domain::ports::Sources::statuses(&*door.ingest);
+        let entries = statuses.iter().find(|one| one.name.as_str() == "entries");
+        entries.map(|one| (one.accepted, one.duplicates)).unwrap()
+    };
+    assert_eq!(counts(), (0, 0));
+    let answer = door.post("/in/entries", &[], body.as_bytes()).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(counts(), (5_000, 5_000));
     assert!(door.close().await);
 }

@@ -20,6 +20,7 @@ mod limits;
 mod memory;
 mod proxies;
 mod quarantine;
+mod quarantine_bounds;
 mod queue;
 mod stalled;
 mod tls;

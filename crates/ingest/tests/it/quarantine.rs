@@ -19,7 +19,7 @@ use crate::door::{Answered, Door, journal, sources, stored};
 const RIGHT: &str = "the-secret-of-the-sender";
 const WRONG: &str = "some-secret-of-last-year";
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     domain::Clock::now(&domain::SystemClock)
 }
 
@@ -49,21 +49,21 @@ fn state(directory: &Path, max_bytes: u64) -> Arc<SqliteState> {
 }
 
 /// A source `s` that keeps apart what it cannot verify, with its secret in a file, and what is behind it.
-struct Rig {
+pub(crate) struct Rig {
     directory: tempfile::TempDir,
-    journal: Arc<EmbeddedJournal>,
-    state: Arc<SqliteState>,
-    door: Door,
+    pub(crate) journal: Arc<EmbeddedJournal>,
+    pub(crate) state: Arc<SqliteState>,
+    pub(crate) door: Door,
     scheme: String,
 }
 
 impl Rig {
     /// `more` are further options of the source.
-    async fn new(scheme: &str, more: &str) -> Self {
+    pub(crate) async fn new(scheme: &str, more: &str) -> Self {
         Self::with(scheme, more, 64 << 20, Arc::new(Unlimited), |state| state).await
     }
 
-    async fn with(
+    pub(crate) async fn with(
         scheme: &str,
         more: &str,
         max_bytes: u64,
@@ -86,7 +86,7 @@ impl Rig {
         }
     }
 
-    async fn post(&self, more: &[(&str, &str)], body: &str) -> Answered {
+    pub(crate) async fn post(&self, more: &[(&str, &str)], body: &str) -> Answered {
         let headers = signed(&self.scheme, body, now());
         let headers = headers.iter().map(|(name, value)| (&**name, &**value));
         let headers: Vec<_> = headers.chain(more.iter().copied()).collect();
@@ -94,7 +94,7 @@ impl Rig {
         self.door.post(path, &headers, body.as_bytes()).await
     }
 
-    async fn quarantined(&self, body: &str) -> EventId {
+    pub(crate) async fn quarantined(&self, body: &str) -> EventId {
         let answered = self.post(&[], body).await;
         let said = answered.json();
         assert_eq!(
@@ -104,17 +104,17 @@ impl Rig {
         said["id"].as_str().unwrap().parse().unwrap()
     }
 
-    fn mend(&self) {
+    pub(crate) fn mend(&self) {
         std::fs::write(self.directory.path().join("secret"), RIGHT).unwrap();
         self.door.ingest.reload_secrets().unwrap();
     }
 
-    async fn release(&self) -> Result<Released, ReleaseError> {
+    pub(crate) async fn release(&self) -> Result<Released, ReleaseError> {
         let released = self.door.ingest.release(of("s"), None, false).await;
         released.map(sums)
     }
 
-    async fn left(&self) -> usize {
+    pub(crate) async fn left(&self) -> usize {
         let query = QuarantineQuery {
             limit: 1000,
             ..QuarantineQuery::default()
@@ -122,7 +122,7 @@ impl Rig {
         self.state.page(&query).await.unwrap().len()
     }
 
-    fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         domain::ports::Sources::statuses(&*self.door.ingest)[0].quarantined
     }
 }
@@ -141,11 +141,11 @@ fn configured(
     sources(&text)
 }
 
-fn of(source: &str) -> QuarantineSelection {
+pub(crate) fn of(source: &str) -> QuarantineSelection {
     QuarantineSelection::Source(SourceName::new(source).unwrap())
 }
 
-const fn came_to(verified: u64, repeats: u64, still_invalid: u64) -> Released {
+pub(crate) const fn came_to(verified: u64, repeats: u64, still_invalid: u64) -> Released {
     Released {
         verified,
         repeats,

@@ -2,18 +2,24 @@
 //! (github.com/google/cel-spec) over the event.
 //!
 //! An expression that fails on an event, for a field that is not there for one, does not want it; that is counted and
-//! shown, as the words for it may be wrong. Errors name fields and never values: those are the sender's.
+//! shown, as the words for it may be wrong. Errors name fields and never values: those are the sender's. How long it takes
+//! is bounded, since the sender says how long the lists are that its loops go through.
 
+mod body;
+mod shape;
+mod wanted;
 mod words;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use cel::common::ast::Expr;
-use cel::{Context, ExecutionError, IdedExpr, Program, Value};
-use domain::ports::RouteRecord;
-use domain::{Event, RouteId, SourceName};
+use cel::{Context, ExecutionError, Program, Value};
+use domain::{Event, SourceName};
+
+use shape::Shape;
+
+pub(crate) use wanted::Answers;
+pub use wanted::Wanted;
 
 use crate::mistakes;
 
@@ -26,6 +32,7 @@ pub struct Filter {
     program: Program,
     /// Which of [`VARIABLES`] it speaks of: nothing else is made of an event.
     speaks_of: [bool; VARIABLES.len()],
+    shape: Shape,
 }
 
 impl std::fmt::Debug for Filter {
@@ -50,9 +57,9 @@ impl Filter {
         let compiled = compiled.map_err(|_| "is not an expression of CEL".to_owned())?;
         let program = compiled.map_err(|errors| words::of_errors(text, &errors))?;
         let references = program.references();
-        let mut own = Vec::new();
-        loop_variables(program.expression(), &mut own);
-        let unknown = |name: &&str| !VARIABLES.contains(name) && !own.contains(name);
+        let shape = Shape::of(program.expression());
+        let own = |name: &str| shape.items.iter().any(|own| own == name);
+        let unknown = |name: &&str| !VARIABLES.contains(name) && !own(name);
         if let Some(variable) = references.variables().into_iter().find(unknown) {
             let known = VARIABLES.join(", ");
             return Err(format!("speaks of {variable:?}, and there is only {known}"));
@@ -63,14 +70,15 @@ impl Filter {
             text: text.to_owned(),
             program,
             speaks_of,
+            shape,
         };
         let nowhere = SourceName::new("nowhere").map_err(|error| error.to_string())?;
         match filter.run(&empty(nowhere)) {
-            Ok(Value::Bool(_)) | Err(ExecutionError::NoSuchKey(_)) => Ok(filter),
-            Err(ExecutionError::UndeclaredReference(name)) => {
+            Ok(Value::Bool(_)) => Ok(filter),
+            Err(Failure::Run(ExecutionError::UndeclaredReference(name))) => {
                 Err(format!("calls {name:?}, which there is not"))
             }
-            // Types that do not fit may fit with a body.
+            // Types that do not fit may fit with a body, and so may what is not there.
             Err(_) => Ok(filter),
             Ok(_) => Err("must be true or false, as `type == \"message\"` is".into()),
         }
@@ -90,59 +98,78 @@ impl Filter {
         match self.run(event) {
             Ok(Value::Bool(wants)) => Ok(wants),
             Ok(_) => Err(FilterError("the result is neither true nor false".into())),
-            Err(ExecutionError::NoSuchKey(key)) => Err(FilterError(format!(
+            Err(Failure::Run(ExecutionError::NoSuchKey(key))) => Err(FilterError(format!(
                 "an event has no {key:?}; ask has(…) first"
             ))),
-            Err(_) => Err(FilterError("it does not fit the types of an event".into())),
+            Err(Failure::TooMuch { widest }) => Err(FilterError(format!(
+                "an event's body has a list of {widest}, too many for its loops within loops"
+            ))),
+            Err(Failure::Run(_)) => {
+                Err(FilterError("it does not fit the types of an event".into()))
+            }
         }
     }
 
-    fn run(&self, event: &Event) -> Result<Value, ExecutionError> {
+    /// Whether it is so quick over so many bytes of bodies that nobody else need wait for it.
+    fn is_quick(&self, bytes: usize) -> bool {
+        !self.speaks_of("body") || self.shape.is_quick(bytes)
+    }
+
+    fn speaks_of(&self, name: &str) -> bool {
+        let mut all = VARIABLES.iter().zip(self.speaks_of);
+        all.any(|(variable, speaks_of)| *variable == name && speaks_of)
+    }
+
+    fn run(&self, event: &Event) -> Result<Value, Failure> {
         let mut context = Context::default();
         for (name, speaks_of) in VARIABLES.iter().zip(self.speaks_of) {
             if speaks_of {
-                context.add_variable_from_value(*name, value(name, event));
+                context.add_variable_from_value(*name, self.value(name, event)?);
             }
         }
         let run = catch_unwind(AssertUnwindSafe(|| self.program.execute(&context)));
         // A defect of the library's is that of this one expression and event.
-        run.unwrap_or(Err(ExecutionError::MissingArgumentOrTarget))
+        let run = run.unwrap_or(Err(ExecutionError::MissingArgumentOrTarget));
+        run.map_err(Failure::Run)
     }
-}
 
-/// The names that `exists`, `map` and the like give to items.
-fn loop_variables<'e>(expression: &'e IdedExpr, names: &mut Vec<&'e str>) {
-    if let Expr::Comprehension(over) = &expression.expr {
-        names.push(&over.iter_var);
-        names.extend(over.iter_var2.as_deref());
-    }
-    for part in mistakes::parts(expression) {
-        loop_variables(part, names);
-    }
-}
-
-fn value(name: &str, event: &Event) -> Value {
-    let text = |text: &str| Value::from(text.to_owned());
-    match name {
-        "source" => text(event.source.as_str()),
-        "type" => text(event.event_type.as_deref().unwrap_or_default()),
-        "method" => text(&event.method),
-        "path" => text(&event.path),
-        "headers" => {
-            let mut headers: HashMap<String, String> = HashMap::new();
-            for header in event.headers.iter() {
-                // The first of a name counts, as elsewhere.
-                let value = || String::from_utf8_lossy(header.value).into_owned();
-                headers.entry(header.name.to_owned()).or_insert_with(value);
+    fn value(&self, name: &str, event: &Event) -> Result<Value, Failure> {
+        let text = |text: &str| Value::from(text.to_owned());
+        Ok(match name {
+            "source" => text(event.source.as_str()),
+            "type" => text(event.event_type.as_deref().unwrap_or_default()),
+            "method" => text(&event.method),
+            "path" => text(&event.path),
+            "headers" => headers(event),
+            _ => {
+                let body = body::build(&event.body, self.shape.fields.as_ref());
+                let widest = body.widest;
+                if !self.shape.gets_through(widest) {
+                    return Err(Failure::TooMuch { widest });
+                }
+                body.value
             }
-            cel::to_value(headers).unwrap_or(Value::Null)
-        }
-        _ => {
-            let body: Result<serde_json::Value, _> = serde_json::from_slice(&event.body);
-            let body = body.ok().and_then(|body| cel::to_value(body).ok());
-            body.unwrap_or(Value::Null)
-        }
+        })
     }
+}
+
+/// Why there is no result.
+enum Failure {
+    Run(ExecutionError),
+    /// It would take too long.
+    TooMuch {
+        widest: usize,
+    },
+}
+
+fn headers(event: &Event) -> Value {
+    let mut headers: HashMap<String, String> = HashMap::new();
+    for header in event.headers.iter() {
+        // The first of a name counts, as elsewhere.
+        let value = || String::from_utf8_lossy(header.value).into_owned();
+        headers.entry(header.name.to_owned()).or_insert_with(value);
+    }
+    Value::from(headers)
 }
 
 /// An event with nothing in it.
@@ -158,46 +185,6 @@ fn empty(source: SourceName) -> Event {
         remote: None,
         dedup: None,
         only: None,
-    }
-}
-
-/// Which of its sources' events a route wants.
-#[derive(Debug, Default)]
-pub struct Wanted {
-    /// Its number in state: an event may be for one route only.
-    pub route: Option<RouteId>,
-    /// Its `when`.
-    pub filter: Option<Arc<Filter>>,
-}
-
-impl Wanted {
-    /// What a route in state wanted when it last ran. An expression that cannot be read any more wants everything:
-    /// nothing is to be lost for it.
-    #[must_use]
-    pub fn of(record: &RouteRecord) -> Self {
-        let filter = record.filter.as_deref().map(Filter::parse);
-        Self {
-            route: Some(record.id),
-            filter: filter.and_then(Result::ok).map(Arc::new),
-        }
-    }
-
-    /// Whether it wants everything that is for all routes.
-    pub(crate) const fn is_all(&self) -> bool {
-        self.filter.is_none()
-    }
-
-    /// Whether the event is for this route, and is wanted.
-    ///
-    /// # Errors
-    /// [`FilterError`]; then it is not wanted.
-    pub fn wants(&self, event: &Event) -> Result<bool, FilterError> {
-        match (event.only, &self.filter) {
-            // It came back to this route by hand, or is another's.
-            (Some(only), _) => Ok(self.route == Some(only)),
-            (None, Some(filter)) => filter.wants(event),
-            (None, None) => Ok(true),
-        }
     }
 }
 
@@ -284,6 +271,69 @@ mod tests {
             let error = Filter::parse(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
+    }
+
+    /// JSON that others write and read: half of an emoji, numbers that no float holds, deep nesting, a name twice.
+    #[test]
+    fn a_body_that_is_json_is_never_null_whatever_stands_beside_what_is_asked_for() {
+        let digits = "9".repeat(400);
+        let deep = format!("{}1{}", "[".repeat(3000), "]".repeat(3000));
+        for beside in [
+            r#""cut off \ud83d""#,
+            r#""\udc00 and \ud83d\ude00""#,
+            "1e400",
+            "-1e400",
+            &digits,
+            &deep,
+        ] {
+            let body = format!("{{\"beside\":{beside},\"type\":1,\"type\":\"order\"}}");
+            let body: &'static str = Box::leak(body.into_boxed_str());
+            for text in [
+                "body.type == 'order'",
+                "body != null && body['type'] == 'order'",
+            ] {
+                assert_eq!(wants(text, body), Ok(true), "{text} {body:.60}");
+            }
+        }
+        let emoji = r#"{"text":"\ud83d\ude00 \ud83d"}"#;
+        assert_eq!(wants("body.text == '😀 \u{fffd}'", emoji), Ok(true));
+        assert_eq!(wants("body.n > 1e308", r#"{"n":1e400}"#), Ok(true));
+    }
+
+    #[test]
+    fn numbers_can_be_reckoned_with() {
+        let body = r#"{"n":4,"minus":-4,"large":18446744073709551615,"price":1.5}"#;
+        for text in [
+            "body.n % 2 == 0",
+            "body.n + 1 == 5",
+            "body.n - 5 < 0",
+            "body.n + body.minus == 0",
+            "body.large > body.n",
+            "body.price * 2.0 == 3.0",
+            "body.n > body.price",
+        ] {
+            assert_eq!(wants(text, body), Ok(true), "{text}");
+        }
+    }
+
+    /// Of the sender's numbers and the operator's loops the product counts: it may be years.
+    #[test]
+    fn loops_within_loops_over_more_than_they_can_get_through_are_an_error() {
+        let list = format!("[{}0]", "0,".repeat(50_000));
+        let body = format!("{{\"a\":{list},\"b\":{list}}}");
+        let body: &'static str = Box::leak(body.into_boxed_str());
+        for text in [
+            "body.a.exists(x, body.b.exists(y, x + y == 1))",
+            "body.a.all(x, body.b.filter(y, y > x).size() == 0)",
+            "body.a.exists(x, !(x in body.b))",
+        ] {
+            let error = wants(text, body).unwrap_err();
+            assert!(error.to_string().contains("loops"), "{text}: {error}");
+        }
+        let once = "body.a.filter(x, x == 0).exists(x, x == 1) || body.b.all(y, y in [0])";
+        assert_eq!(wants(once, body), Ok(true));
+        let small = r#"{"a":[1,2],"b":[2,3]}"#;
+        assert_eq!(wants("body.a.exists(x, x in body.b)", small), Ok(true));
     }
 
     #[test]
