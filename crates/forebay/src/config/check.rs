@@ -48,6 +48,15 @@ pub(super) fn check(
         journal.max_frame(),
         build_destinations.then_some(&instance),
     )?;
+    let notifications = super::notifications::check(
+        document,
+        &file,
+        |body| {
+            let room = journal.max_frame().saturating_sub(RECORD_OVERHEAD);
+            never_taken(body, false, &server, room)
+        },
+        build_destinations,
+    )?;
     let destinations = destinations(
         document,
         &file,
@@ -68,6 +77,7 @@ pub(super) fn check(
         subscriptions: file.subscriptions,
         sources: file.sources,
         queues,
+        notifications,
         destinations,
         instance,
         warnings,
@@ -227,7 +237,7 @@ fn sources(
         }
     }
     // A subscription may take it any time; until then it refuses its events.
-    let mut names = file.sources.keys().chain(file.queues.keys());
+    let mut names = file.source_names();
     match names.find(|name| !(taken.contains(name) || file.subscriptions.enabled)) {
         None => Ok(()),
         Some(name) => {
@@ -315,8 +325,8 @@ fn routes(
             return Err(wrong("from", "must name at least one source".into()));
         }
         for source in &options.from {
-            if !(file.sources.contains_key(source) || file.queues.contains_key(source)) {
-                let known = file.sources.keys().chain(file.queues.keys());
+            if !file.source_names().any(|name| name == source) {
+                let known = file.source_names();
                 return Err(wrong("from", unknown("source", source, known)));
             }
         }

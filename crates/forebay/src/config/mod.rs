@@ -12,6 +12,7 @@ mod document;
 mod error;
 mod front;
 mod interpolate;
+mod notifications;
 mod options;
 #[cfg(test)]
 mod reference;
@@ -73,6 +74,8 @@ pub struct Config {
     pub sources: BTreeMap<SourceName, SourceOptions>,
     /// The others: queues.
     pub queues: BTreeMap<SourceName, BuiltQueue>,
+    /// And notification channels.
+    pub notifications: BTreeMap<SourceName, genesys::SourceConfig>,
     /// The `[destinations.*]` sections.
     pub destinations: BTreeMap<DestinationName, BuiltDestination>,
     /// The `[routes.*]` sections.
@@ -92,6 +95,7 @@ impl Config {
             .sources
             .keys()
             .chain(self.queues.keys())
+            .chain(self.notifications.keys())
             .cloned()
             .collect();
         names.sort();
@@ -253,8 +257,12 @@ pub fn parse(
     let destinations: Vec<&str> = destinations.iter().map(|(kind, _)| *kind).collect();
     document.check_types("destinations", &destinations)?;
     let mut options: options::File = document.read("sources", |kind| kind == options::HTTP)?;
-    let queues: options::Queues = document.read("sources", |kind| kind != options::HTTP)?;
+    let others = [options::HTTP, genesys::KIND];
+    let queues: options::Queues = document.read("sources", |kind| !others.contains(&kind))?;
     options.queues = queues.sources;
+    let notifications: options::Notifications =
+        document.read("sources", |kind| kind == genesys::KIND)?;
+    options.notifications = notifications.sources;
     let built_in_route = defaults::fill(&mut options);
     let config = check::check(&document, options, built_in_route, !flags.no_destinations)?;
     Ok(Config {
