@@ -68,7 +68,7 @@ mod tests {
             topic: topic.into(),
             body,
         };
-        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         let first = repeats.id(&event("v2.a", "{}"), at(0));
         tokio::time::advance(Duration::from_secs(59)).await;
         assert_eq!(repeats.id(&event("v2.a", "{}"), at(59)), first);

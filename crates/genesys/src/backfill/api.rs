@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn divisions_are_added_to_the_filters_that_are_given() {
-        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         let given = json!({"conversationFilters": [{"type": "and"}], "segmentFilters": [1]});
         let Value::Object(filters) = given else {
             unreachable!()
