@@ -9,6 +9,7 @@
 //! ([`GenesysCloud::serve`], [`GenesysCloud::connect`]). Paused time wants the latter: a clock that jumps while bytes
 //! are on their way through the kernel makes timeouts fire.
 
+mod analytics;
 mod answer;
 mod api;
 mod book;
@@ -16,6 +17,7 @@ mod channel;
 mod clock;
 mod command;
 mod fault;
+mod filter;
 mod login;
 mod notifications;
 mod outbox;
@@ -37,6 +39,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use analytics::{Fate, JobInfo};
 pub use book::{Book, Emitted, Record, SocketRecord, Tally, fingerprint};
 pub use channel::{CHANNELS, ChannelInfo, TOPICS};
 pub use command::Command;
@@ -234,6 +237,59 @@ impl GenesysCloud {
     /// To be called before the first event.
     pub fn keep_counts_only(&self) {
         self.cloud.state().book.keep_counts_only();
+    }
+
+    /// Adds a conversation that analytics find: an object with `conversationId`, `conversationStart`, and, when they
+    /// are to be looked at, `conversationEnd`, `divisionIds` and `participants`.
+    ///
+    /// # Errors
+    ///
+    /// When it has no id or no start, or times that are none.
+    pub fn conversation(&self, conversation: serde_json::Value) -> Result<()> {
+        self.cloud.state().analytics.add(conversation)
+    }
+
+    /// How far analytics reach: conversations that start later are not found by any query that is made from now on.
+    /// At first they reach up to now, whenever that is, and find all there are.
+    pub fn data_available_until(&self, until: Timestamp) {
+        self.cloud.state().analytics.available = Some(until);
+    }
+
+    /// How long jobs that are made from now on are `QUEUED`, and then `PENDING`. 1 s and 5 s at first.
+    pub fn job_times(&self, queued: Duration, pending: Duration) {
+        let analytics = &mut self.cloud.state().analytics;
+        (analytics.queued, analytics.pending) = (queued, pending);
+    }
+
+    /// What becomes of the next job for which nothing is set yet.
+    pub fn next_job(&self, fate: Fate) {
+        self.cloud.state().analytics.fates.push_back(fate);
+    }
+
+    /// The next `count` pages of results that are asked for by a cursor, and after which more come, have this very
+    /// cursor as the next one; asked for by it once more, the cloud gives the same page again.
+    pub fn repeat_cursor(&self, count: usize) {
+        self.cloud.state().analytics.repeats = count;
+    }
+
+    /// After so many more pages of results, all jobs that exist are `EXPIRED`, and their results are refused with
+    /// `status`, 404 or 410. Holds for the jobs that are made later too, until [`GenesysCloud::jobs_last`].
+    pub fn expire_jobs_after(&self, pages: usize, status: u16) {
+        self.cloud.state().analytics.expiry = Some((pages, status));
+    }
+
+    /// Jobs do not expire any more; those that did stay so.
+    pub fn jobs_last(&self) {
+        self.cloud.state().analytics.expiry = None;
+    }
+
+    /// The jobs that were made, in order.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<JobInfo> {
+        self.cloud
+            .state()
+            .analytics
+            .list(self.cloud.clock.instant())
     }
 
     /// What was sent so far.

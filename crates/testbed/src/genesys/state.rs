@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::analytics::Analytics;
 use super::book::{Book, Emitted};
 use super::channel::Channels;
 use super::clock::Clock;
@@ -41,6 +42,7 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) channels: Channels,
     pub(super) templates: Vec<Template>,
+    pub(super) analytics: Analytics,
     pub(super) book: Book,
     pub(super) requests: VecDeque<String>,
 }
@@ -58,6 +60,7 @@ impl Cloud {
                 faults: Faults::default(),
                 channels: Channels::new(),
                 templates: topic::templates(),
+                analytics: Analytics::new(),
                 book: Book::default(),
                 requests: VecDeque::new(),
                 ids,

@@ -1,5 +1,6 @@
 //! Tests of the fake itself, which keep it honest. All run in memory under a paused clock, but for one over TCP.
 
+mod analytics;
 mod api;
 mod sockets;
 mod subscriptions;
