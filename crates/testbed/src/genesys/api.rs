@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::query::{Call, Caller};
 use super::rate::{self, Standing};
 use super::state::Cloud;
-use super::{analytics, notifications, socket};
+use super::{analytics, notifications, open_messaging, socket};
 
 /// The largest body of a request, in bytes.
 const BODY: usize = 512_000;
@@ -162,6 +162,13 @@ fn route(cloud: &Cloud, call: &Call, caller: &Caller) -> Said {
         ["analytics", "conversations", "details", rest @ ..] => {
             analytics::handle(cloud, call, caller, rest)
         }
+        [
+            "conversations",
+            "messaging",
+            "integrations",
+            "open",
+            rest @ ..,
+        ] => open_messaging::handle(cloud, call, caller, rest),
         _ => Err(Refusal::not_found()),
     }
 }

@@ -20,6 +20,7 @@ mod fault;
 mod filter;
 mod login;
 mod notifications;
+mod open_messaging;
 mod outbox;
 mod query;
 mod rate;
@@ -28,6 +29,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod webhook;
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -46,6 +48,7 @@ pub use command::Command;
 pub use fault::{Fault, Wait};
 pub use login::Client;
 use state::Cloud;
+pub use webhook::{Attempt, Sent};
 
 use crate::Result;
 use crate::error::Doing;
@@ -292,7 +295,36 @@ impl GenesysCloud {
             .list(self.cloud.clock.instant())
     }
 
-    /// What was sent so far.
+    /// Open Messaging takes webhooks of plain HTTP to this machine, on any port. The real one, and this one at first,
+    /// takes only https on 443.
+    pub fn allow_loopback_webhooks(&self) {
+        self.cloud.state().integrations.loopback = true;
+    }
+
+    /// Messages are posted over connections that `dial` makes, in the clear, whatever the webhook's URL. Without
+    /// it they go to the URL over TCP, which must be plain HTTP.
+    pub fn post_messages_through(&self, dial: impl Fn() -> DuplexStream + Send + Sync + 'static) {
+        self.cloud.state().dial = Some(webhook::Dial(Arc::new(dial)));
+    }
+
+    /// Sends a message of an Open Messaging integration to its webhook: signed, with a timeout of 10 s, and after a
+    /// timeout, a 429 or a 5xx again, up to 5 times, 5 s apart; returns when it is delivered or lost, after 85 s at
+    /// most. `body` is sent as it is. Receipts that share an id are such bodies.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such integration.
+    pub async fn send_message(&self, integration: &str, body: impl Display) -> Result<Sent> {
+        webhook::send(&self.cloud, integration, body.to_string()).await
+    }
+
+    /// The messages that were sent, in the order in which they were delivered or lost.
+    #[must_use]
+    pub fn sent_messages(&self) -> Vec<Sent> {
+        self.cloud.state().sent.clone()
+    }
+
+    /// The events that were emitted so far, and to whom they were written.
     #[must_use]
     pub fn book(&self) -> Book {
         self.cloud.state().book.clone()

@@ -14,9 +14,11 @@ use super::channel::Channels;
 use super::clock::Clock;
 use super::fault::Faults;
 use super::login::Clients;
+use super::open_messaging::Integrations;
 use super::outbox::Item;
 use super::rate::Rate;
 use super::topic::{self, Template};
+use super::webhook::{Dial, Sent};
 
 /// How many requests are remembered.
 const REMEMBERED: usize = 10_000;
@@ -43,6 +45,9 @@ pub(super) struct State {
     pub(super) channels: Channels,
     pub(super) templates: Vec<Template>,
     pub(super) analytics: Analytics,
+    pub(super) integrations: Integrations,
+    pub(super) dial: Option<Dial>,
+    pub(super) sent: Vec<Sent>,
     pub(super) book: Book,
     pub(super) requests: VecDeque<String>,
 }
@@ -61,6 +66,9 @@ impl Cloud {
                 channels: Channels::new(),
                 templates: topic::templates(),
                 analytics: Analytics::new(),
+                integrations: Integrations::default(),
+                dial: None,
+                sent: Vec::new(),
                 book: Book::default(),
                 requests: VecDeque::new(),
                 ids,

@@ -2,6 +2,7 @@
 
 mod analytics;
 mod api;
+mod open_messaging;
 mod sockets;
 mod subscriptions;
 
