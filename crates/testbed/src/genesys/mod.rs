@@ -180,6 +180,12 @@ impl GenesysCloud {
         self.cloud.state().channels.life = life;
     }
 
+    /// What `connectUri` says from now on, with `{id}` where the channel's id is to stand: for clients that must not
+    /// follow it anywhere. `None`: the truth again.
+    pub fn connect_uri(&self, template: Option<&str>) {
+        self.cloud.state().connect_uri = template.map(str::to_owned);
+    }
+
     /// What a socket holds of frames that its client has not read. 10,000 frames and 64 MiB at first. Holds for
     /// sockets that are opened from now on.
     pub fn socket_buffer(&self, frames: usize, bytes: usize) {
@@ -204,12 +210,15 @@ impl GenesysCloud {
 
     /// Does this to a channel's open socket. False when it has none.
     pub fn command(&self, channel: &str, command: &Command) -> bool {
-        self.cloud.state().channels.command(channel, command)
+        self.cloud.command(channel, command)
     }
 
     /// Does this to all open sockets, and says to how many.
     pub fn command_all(&self, command: &Command) -> usize {
-        self.cloud.state().channels.command_all(command)
+        let ids = self.cloud.state().channels.ids();
+        ids.iter()
+            .filter(|id| self.cloud.command(id, command))
+            .count()
     }
 
     /// Gives an event to every channel that has an open socket and a subscription that fits, and writes it in the

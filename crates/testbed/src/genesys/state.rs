@@ -12,6 +12,7 @@ use super::analytics::Analytics;
 use super::book::{Book, Emitted};
 use super::channel::Channels;
 use super::clock::Clock;
+use super::command::Command;
 use super::fault::Faults;
 use super::login::Clients;
 use super::open_messaging::Integrations;
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub(super) channels: Channels,
     pub(super) templates: Vec<Template>,
     pub(super) analytics: Analytics,
+    /// What `connectUri` says instead of the truth, with `{id}` for the channel's id.
+    pub(super) connect_uri: Option<String>,
     pub(super) integrations: Integrations,
     pub(super) dial: Option<Dial>,
     pub(super) sent: Vec<Sent>,
@@ -66,6 +69,7 @@ impl Cloud {
                 channels: Channels::new(),
                 templates: topic::templates(),
                 analytics: Analytics::new(),
+                connect_uri: None,
                 integrations: Integrations::default(),
                 dial: None,
                 sent: Vec::new(),
@@ -94,6 +98,18 @@ impl Cloud {
                 _output = task => {}
             }
         });
+    }
+
+    /// See [`super::GenesysCloud::command`].
+    pub(super) fn command(&self, channel: &str, command: &Command) -> bool {
+        let mut state = self.state();
+        let done = state.channels.command(channel, command);
+        if let (Some(socket), Command::Lose) = (done, command) {
+            // It stays open for nothing.
+            let now = self.clock.now();
+            state.book.closed(socket, now, "its channel was lost");
+        }
+        done.is_some()
     }
 
     /// See [`super::GenesysCloud::emit`].
