@@ -267,6 +267,7 @@ impl Channels {
         }
         match command {
             Command::Reset => socket.cut("reset"),
+            Command::Closing => socket.doom(),
             Command::Hang => socket.hang(),
             Command::Lose => {
                 self.remove(id);
