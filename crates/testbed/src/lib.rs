@@ -5,7 +5,8 @@
 //! a record of what was acknowledged, and a disk that fills up. Each lives on free ports and in a
 //! directory of its own, can be stopped, killed and started again by the test, and is gone when it is
 //! dropped.
-//! Never mocks, but for Genesys Cloud ([`genesys`]), which nobody can run at home. What is missing on the machine fails the test in words that say how to install it.
+//! Never mocks, but for Genesys Cloud ([`genesys`]), which nobody can run at home. What is missing on the machine
+//! fails the test in words that say how to install it.
 //! A dev-dependency only; it imports nothing of Forebay, so that it can judge all of it.
 
 mod account;

@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::query::{Call, Caller};
 use super::rate::{self, Standing};
 use super::state::Cloud;
-use super::{notifications, socket};
+use super::{analytics, notifications, open_messaging, socket};
 
 /// The largest body of a request, in bytes.
 const BODY: usize = 512_000;
@@ -159,6 +159,16 @@ fn route(cloud: &Cloud, call: &Call, caller: &Caller) -> Said {
     let parts: Vec<&str> = path.ok_or_else(Refusal::not_found)?.split('/').collect();
     match parts.as_slice() {
         ["notifications", rest @ ..] => notifications::handle(cloud, call, caller, rest),
+        ["analytics", "conversations", "details", rest @ ..] => {
+            analytics::handle(cloud, call, caller, rest)
+        }
+        [
+            "conversations",
+            "messaging",
+            "integrations",
+            "open",
+            rest @ ..,
+        ] => open_messaging::handle(cloud, call, caller, rest),
         _ => Err(Refusal::not_found()),
     }
 }

@@ -27,7 +27,7 @@ pub struct Record {
     /// The sockets whose buffers accepted it.
     pub accepted: Vec<u64>,
     /// Those of them to which it was written out whole before they closed. What the client read of that is the
-    /// client's to say.
+    /// client's to say. Of the last frames before a connection breaks, the client may have more than is here.
     pub written: Vec<u64>,
 }
 

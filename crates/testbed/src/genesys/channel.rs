@@ -258,15 +258,16 @@ impl Channels {
         self.all.iter().map(info).collect()
     }
 
-    pub(super) fn command(&mut self, id: &str, command: &Command) -> bool {
-        let Some(socket) = self.find(id).and_then(Channel::open_socket).cloned() else {
-            return false;
-        };
+    /// Says to which socket it was done.
+    pub(super) fn command(&mut self, id: &str, command: &Command) -> Option<u64> {
+        let socket = self.find(id).and_then(Channel::open_socket)?;
+        let socket = Arc::clone(socket);
         for item in command.items(id) {
             socket.push(item);
         }
         match command {
             Command::Reset => socket.cut("reset"),
+            Command::Closing => socket.doom(),
             Command::Hang => socket.hang(),
             Command::Lose => {
                 self.remove(id);
@@ -274,12 +275,11 @@ impl Channels {
             Command::NoLongerSubscribed(_) => self.unsubscribe_all(id),
             _ => {}
         }
-        true
+        Some(socket.number)
     }
 
-    pub(super) fn command_all(&mut self, command: &Command) -> usize {
-        let ids: Vec<String> = self.all.iter().map(|it| it.id.clone()).collect();
-        ids.iter().filter(|id| self.command(id, command)).count()
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.all.iter().map(|it| it.id.clone()).collect()
     }
 
     /// Tells a client's sockets that its tokens are revoked.
@@ -292,7 +292,7 @@ impl Channels {
                 socket.push(Item::Message(Message::Text(frame.clone())));
             }
             let reason = Command::NoLongerSubscribed("user_tokens_revoked".to_owned());
-            if !self.command(&id, &reason) {
+            if self.command(&id, &reason).is_none() {
                 self.unsubscribe_all(&id);
             }
         }

@@ -9,6 +9,7 @@
 //! ([`GenesysCloud::serve`], [`GenesysCloud::connect`]). Paused time wants the latter: a clock that jumps while bytes
 //! are on their way through the kernel makes timeouts fire.
 
+mod analytics;
 mod answer;
 mod api;
 mod book;
@@ -16,8 +17,10 @@ mod channel;
 mod clock;
 mod command;
 mod fault;
+mod filter;
 mod login;
 mod notifications;
+mod open_messaging;
 mod outbox;
 mod query;
 mod rate;
@@ -26,6 +29,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod webhook;
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -37,12 +41,14 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use analytics::{Fate, JobInfo};
 pub use book::{Book, Emitted, Record, SocketRecord, Tally, fingerprint};
 pub use channel::{CHANNELS, ChannelInfo, TOPICS};
 pub use command::Command;
 pub use fault::{Fault, Wait};
 pub use login::Client;
 use state::Cloud;
+pub use webhook::{Attempt, Sent};
 
 use crate::Result;
 use crate::error::Doing;
@@ -174,6 +180,12 @@ impl GenesysCloud {
         self.cloud.state().channels.life = life;
     }
 
+    /// What `connectUri` says from now on, with `{id}` where the channel's id is to stand: for clients that must not
+    /// follow it anywhere. `None`: the truth again.
+    pub fn connect_uri(&self, template: Option<&str>) {
+        self.cloud.state().connect_uri = template.map(str::to_owned);
+    }
+
     /// What a socket holds of frames that its client has not read. 10,000 frames and 64 MiB at first. Holds for
     /// sockets that are opened from now on.
     pub fn socket_buffer(&self, frames: usize, bytes: usize) {
@@ -198,12 +210,15 @@ impl GenesysCloud {
 
     /// Does this to a channel's open socket. False when it has none.
     pub fn command(&self, channel: &str, command: &Command) -> bool {
-        self.cloud.state().channels.command(channel, command)
+        self.cloud.command(channel, command)
     }
 
     /// Does this to all open sockets, and says to how many.
     pub fn command_all(&self, command: &Command) -> usize {
-        self.cloud.state().channels.command_all(command)
+        let ids = self.cloud.state().channels.ids();
+        ids.iter()
+            .filter(|id| self.cloud.command(id, command))
+            .count()
     }
 
     /// Gives an event to every channel that has an open socket and a subscription that fits, and writes it in the
@@ -236,7 +251,89 @@ impl GenesysCloud {
         self.cloud.state().book.keep_counts_only();
     }
 
-    /// What was sent so far.
+    /// Adds a conversation that analytics find: an object with `conversationId`, `conversationStart`, and, when they
+    /// are to be looked at, `conversationEnd`, `divisionIds` and `participants`.
+    ///
+    /// # Errors
+    ///
+    /// When it has no id or no start, or times that are none.
+    pub fn conversation(&self, conversation: serde_json::Value) -> Result<()> {
+        self.cloud.state().analytics.add(conversation)
+    }
+
+    /// How far analytics reach: conversations that start later are not found by any query that is made from now on.
+    /// At first they reach up to now, whenever that is, and find all there are.
+    pub fn data_available_until(&self, until: Timestamp) {
+        self.cloud.state().analytics.available = Some(until);
+    }
+
+    /// How long jobs that are made from now on are `QUEUED`, and then `PENDING`. 1 s and 5 s at first.
+    pub fn job_times(&self, queued: Duration, pending: Duration) {
+        let analytics = &mut self.cloud.state().analytics;
+        (analytics.queued, analytics.pending) = (queued, pending);
+    }
+
+    /// What becomes of the next job for which nothing is set yet.
+    pub fn next_job(&self, fate: Fate) {
+        self.cloud.state().analytics.fates.push_back(fate);
+    }
+
+    /// The next `count` pages of results that are asked for by a cursor, and after which more come, have this very
+    /// cursor as the next one; asked for by it once more, the cloud gives the same page again.
+    pub fn repeat_cursor(&self, count: usize) {
+        self.cloud.state().analytics.repeats = count;
+    }
+
+    /// After so many more pages of results, all jobs that exist are `EXPIRED`, and their results are refused with
+    /// `status`, 404 or 410. Holds for the jobs that are made later too, until [`GenesysCloud::jobs_last`].
+    pub fn expire_jobs_after(&self, pages: usize, status: u16) {
+        self.cloud.state().analytics.expiry = Some((pages, status));
+    }
+
+    /// Jobs do not expire any more; those that did stay so.
+    pub fn jobs_last(&self) {
+        self.cloud.state().analytics.expiry = None;
+    }
+
+    /// The jobs that were made, in order.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<JobInfo> {
+        self.cloud
+            .state()
+            .analytics
+            .list(self.cloud.clock.instant())
+    }
+
+    /// Open Messaging takes webhooks of plain HTTP to this machine, on any port. The real one, and this one at first,
+    /// takes only https on 443.
+    pub fn allow_loopback_webhooks(&self) {
+        self.cloud.state().integrations.loopback = true;
+    }
+
+    /// Messages are posted over connections that `dial` makes, in the clear, whatever the webhook's URL. Without
+    /// it they go to the URL over TCP, which must be plain HTTP.
+    pub fn post_messages_through(&self, dial: impl Fn() -> DuplexStream + Send + Sync + 'static) {
+        self.cloud.state().dial = Some(webhook::Dial(Arc::new(dial)));
+    }
+
+    /// Sends a message of an Open Messaging integration to its webhook: signed, with a timeout of 10 s, and after a
+    /// timeout, a 429 or a 5xx again, up to 5 times, 5 s apart; returns when it is delivered or lost, after 85 s at
+    /// most. `body` is sent as it is. Receipts that share an id are such bodies.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such integration.
+    pub async fn send_message(&self, integration: &str, body: impl Display) -> Result<Sent> {
+        webhook::send(&self.cloud, integration, body.to_string()).await
+    }
+
+    /// The messages that were sent, in the order in which they were delivered or lost.
+    #[must_use]
+    pub fn sent_messages(&self) -> Vec<Sent> {
+        self.cloud.state().sent.clone()
+    }
+
+    /// The events that were emitted so far, and to whom they were written.
     #[must_use]
     pub fn book(&self) -> Book {
         self.cloud.state().book.clone()

@@ -29,11 +29,17 @@ pub(super) fn handle(cloud: &Cloud, call: &Call, caller: &Caller, parts: &[&str]
                 .channels
                 .create(&caller.client, &caller.token, id.clone(), call.now);
             let channel = own(state, caller, &id)?;
-            Ok(Answer::json(entity(cloud, channel)))
+            Ok(Answer::json(entity(
+                cloud,
+                channel,
+                state.connect_uri.as_deref(),
+            )))
         }
         ("GET", ["channels"]) => {
             let channels = state.channels.of(&caller.client);
-            let entities: Vec<Value> = channels.map(|it| entity(cloud, it)).collect();
+            let entities: Vec<Value> = channels
+                .map(|it| entity(cloud, it, state.connect_uri.as_deref()))
+                .collect();
             Ok(Answer::json(json!({ "entities": entities })))
         }
         ("HEAD", ["channels", id]) => {
@@ -68,10 +74,14 @@ fn own<'a>(state: &'a State, caller: &Caller, id: &str) -> Result<&'a Channel, R
     channel.ok_or_else(Refusal::not_found)
 }
 
-fn entity(cloud: &Cloud, channel: &Channel) -> Value {
+fn entity(cloud: &Cloud, channel: &Channel, uri: Option<&str>) -> Value {
+    let uri = uri.map_or_else(
+        || format!("ws://{}/channels/{}", cloud.authority, channel.id),
+        |template| template.replace("{id}", &channel.id),
+    );
     json!({
         "id": channel.id,
-        "connectUri": format!("ws://{}/channels/{}", cloud.authority, channel.id),
+        "connectUri": uri,
         "expires": clock::text(cloud.clock.at(channel.expires)),
     })
 }

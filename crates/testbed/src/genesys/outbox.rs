@@ -64,6 +64,7 @@ pub(super) struct Socket {
     outbox: Mutex<Outbox>,
     wake: Notify,
     cut: Notify,
+    doomed: Notify,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,7 @@ impl Socket {
             }),
             wake: Notify::new(),
             cut: Notify::new(),
+            doomed: Notify::new(),
         }
     }
 
@@ -149,6 +151,16 @@ impl Socket {
             }
             self.cut.notified().await;
         }
+    }
+
+    /// It has a minute to live, as it was told or will be when the client reads.
+    pub(super) fn doom(&self) {
+        self.doomed.notify_one();
+    }
+
+    /// Resolves when it is doomed.
+    pub(super) async fn is_doomed(&self) {
+        self.doomed.notified().await;
     }
 
     /// Resolves when there may be items.

@@ -35,6 +35,30 @@ impl Call {
             .map(|(_, value)| value.as_str())
     }
 
+    /// A whole number in the query, within these bounds.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        default: usize,
+        bounds: std::ops::RangeInclusive<usize>,
+    ) -> Result<usize, Refusal> {
+        let Some(text) = self.parameter(name) else {
+            return Ok(default);
+        };
+        let number = text.parse().ok().filter(|it| bounds.contains(it));
+        number.ok_or_else(|| {
+            let (least, most) = (bounds.start(), bounds.end());
+            Refusal::new(
+                400,
+                "invalid.value",
+                format!(
+                    "Value [{text}] is not valid for field type [{name}]. Allowable values are: \
+                     {least} - {most}"
+                ),
+            )
+        })
+    }
+
     /// The body as JSON, which its content type must say it is.
     pub(super) fn json(&self) -> Result<Value, Refusal> {
         if !self.is_of_type("application/json") {

@@ -106,6 +106,7 @@ async fn run(cloud: Arc<Cloud>, socket: Arc<Socket>, upgrade: OnUpgrade) {
     let end = tokio::select! {
         biased;
         why = socket.is_cut() => End::Silent(why),
+        () = overdue(&socket) => End::Silent("closed, while the client did not read"),
         end = Session::new(&cloud, &socket, &mut stream).run() => end,
     };
     match end {
@@ -130,6 +131,12 @@ async fn run(cloud: Arc<Cloud>, socket: Arc<Socket>, upgrade: OnUpgrade) {
             let _heard = timeout(FAREWELL, farewell).await;
         }
     }
+}
+
+/// Resolves when the socket should have been closed in order, and was not: the client does not read.
+async fn overdue(socket: &Socket) {
+    socket.is_doomed().await;
+    tokio::time::sleep(CLOSING + Duration::from_secs(1)).await;
 }
 
 fn gone(cloud: &Cloud, socket: &Socket, how: &'static str) {

@@ -8,14 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::analytics::Analytics;
 use super::book::{Book, Emitted};
 use super::channel::Channels;
 use super::clock::Clock;
+use super::command::Command;
 use super::fault::Faults;
 use super::login::Clients;
+use super::open_messaging::Integrations;
 use super::outbox::Item;
 use super::rate::Rate;
 use super::topic::{self, Template};
+use super::webhook::{Dial, Sent};
 
 /// How many requests are remembered.
 const REMEMBERED: usize = 10_000;
@@ -41,6 +45,12 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) channels: Channels,
     pub(super) templates: Vec<Template>,
+    pub(super) analytics: Analytics,
+    /// What `connectUri` says instead of the truth, with `{id}` for the channel's id.
+    pub(super) connect_uri: Option<String>,
+    pub(super) integrations: Integrations,
+    pub(super) dial: Option<Dial>,
+    pub(super) sent: Vec<Sent>,
     pub(super) book: Book,
     pub(super) requests: VecDeque<String>,
 }
@@ -58,6 +68,11 @@ impl Cloud {
                 faults: Faults::default(),
                 channels: Channels::new(),
                 templates: topic::templates(),
+                analytics: Analytics::new(),
+                connect_uri: None,
+                integrations: Integrations::default(),
+                dial: None,
+                sent: Vec::new(),
                 book: Book::default(),
                 requests: VecDeque::new(),
                 ids,
@@ -83,6 +98,18 @@ impl Cloud {
                 _output = task => {}
             }
         });
+    }
+
+    /// See [`super::GenesysCloud::command`].
+    pub(super) fn command(&self, channel: &str, command: &Command) -> bool {
+        let mut state = self.state();
+        let done = state.channels.command(channel, command);
+        if let (Some(socket), Command::Lose) = (done, command) {
+            // It stays open for nothing.
+            let now = self.clock.now();
+            state.book.closed(socket, now, "its channel was lost");
+        }
+        done.is_some()
     }
 
     /// See [`super::GenesysCloud::emit`].

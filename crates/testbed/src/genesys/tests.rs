@@ -1,6 +1,8 @@
 //! Tests of the fake itself, which keep it honest. All run in memory under a paused clock, but for one over TCP.
 
+mod analytics;
 mod api;
+mod open_messaging;
 mod sockets;
 mod subscriptions;
 

@@ -216,6 +216,20 @@ async fn a_closing_socket_is_closed_60_seconds_later_and_serves_until_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_closing_socket_ends_also_when_its_client_does_not_read() {
+    let caller = Caller::new().await;
+    let (channel, mut socket) = caller.listening(&[TOPIC]).await;
+    let body = json!("x".repeat(1_000_000));
+    caller.cloud.emit(TOPIC, &body).await;
+    caller.cloud.emit(TOPIC, &body).await;
+    caller.cloud.command(&channel, &Command::Closing);
+    sleep(Duration::from_secs(62)).await;
+    assert_eq!(caller.cloud.channels()[0].socket, None);
+    assert_eq!(caller.cloud.book().tally().written, 0);
+    assert_eq!(socket.next().await, Came::Broken);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_that_is_lost_in_mid_stream_is_404_from_then_on() {
     let caller = Caller::new().await;
     let (channel, mut socket) = caller.listening(&[TOPIC]).await;

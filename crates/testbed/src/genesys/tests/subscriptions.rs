@@ -219,3 +219,19 @@ async fn available_topics_are_told_with_transports_and_permissions() {
         200
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_uri_can_lead_astray() {
+    let caller = Caller::new().await;
+    caller
+        .cloud
+        .connect_uri(Some("wss://evil.example/channels/{id}"));
+    let path = "/api/v2/notifications/channels";
+    let made = caller.post(path, Value::Null).await;
+    let uri = format!("wss://evil.example/channels/{}", made.text("id"));
+    assert_eq!(made.text("connectUri"), uri);
+    caller.cloud.connect_uri(None);
+    let listed = caller.get(path).await;
+    let uri = format!("ws://localhost/channels/{}", made.text("id"));
+    assert_eq!(listed.body["entities"][0]["connectUri"], uri);
+}
