@@ -105,22 +105,26 @@ impl Attendance {
 
     /// A channel is subscribed. Gives the gaps that are over now.
     pub(crate) async fn up(&self, channel: usize, at: Timestamp) -> Vec<Gap> {
-        let over = {
+        let (over, is_first) = {
             let mut inner = self.inner();
             let mut over = Vec::new();
             if let Some(channel) = inner.channels.get_mut(channel) {
                 channel.heard_at = Some(at);
                 over.extend(channel.gap.take());
             }
-            if inner
-                .channels
-                .iter()
-                .all(|channel| channel.heard_at.is_some())
-            {
+            let channels = inner.channels.iter();
+            let all = channels
+                .map(|channel| channel.heard_at)
+                .all(|heard| heard.is_some());
+            if all {
                 over.append(&mut inner.of_before);
             }
-            over
+            (over, all && inner.noted.is_none())
         };
+        if is_first {
+            // A process that is killed now has listened; the next one must know since when.
+            self.insist(|| self.gaps.attended(&self.source, at)).await;
+        }
         let mut closed = Vec::new();
         for id in over {
             let gap = self.insist(|| self.gaps.close_gap(id, at, self.fill)).await;
@@ -177,6 +181,26 @@ impl Attendance {
             why: why.to_owned(),
         };
         self.insist(|| self.gaps.open_gap(gap.clone())).await
+    }
+
+    /// A stretch of a channel that is over already. Gives the gap as it is.
+    pub(crate) async fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        topics: Vec<String>,
+        why: &str,
+    ) -> Option<Gap> {
+        let gap = NewGap {
+            source: self.source.clone(),
+            from: earlier(from),
+            to: None,
+            topics,
+            why: why.to_owned(),
+        };
+        let opened = self.insist(|| self.gaps.open_gap(gap.clone())).await;
+        self.insist(|| self.gaps.close_gap(opened.id, to, self.fill))
+            .await
     }
 
     /// The events that tell of these gaps are durable.

@@ -85,6 +85,15 @@ enum Lost {
     Gone { why: String, wait: Duration },
 }
 
+/// A link that another has taken over from.
+struct Old {
+    link: Link,
+    /// From then on the new one hears everything.
+    taken_over_at: Timestamp,
+    /// So long it is listened to.
+    until: Instant,
+}
+
 /// What a frame asks for.
 enum Asked {
     Nothing,
@@ -205,15 +214,14 @@ impl Keeper {
     async fn attend(&self, link: &mut Link) -> Lost {
         let now = || self.shared.now();
         let (mut next, mut failures): (Option<Making<'_>>, u32) = (None, 0);
-        // The one that was taken over from, and until when it is heard.
-        let mut old: Option<(Link, Instant)> = None;
+        let mut old: Option<Old> = None;
         loop {
             let renew_at = link.renew_at;
             // In no order: a busy socket must not starve the others.
             tokio::select! {
                 () = self.shared.stopped() => {
-                    if let Some((old, _)) = old {
-                        old.close().await;
+                    if let Some(old) = old {
+                        old.link.close().await;
                     }
                     return Lost::Stopped;
                 }
@@ -222,7 +230,11 @@ impl Keeper {
                         (next, failures) = (None, 0);
                         let fresh = self.is_up(made).await;
                         let before = std::mem::replace(link, fresh);
-                        old = Some((before, Instant::now() + LAST_WORDS));
+                        old = Some(Old {
+                            link: before,
+                            taken_over_at: link.sure_at,
+                            until: Instant::now() + LAST_WORDS,
+                        });
                     }
                     Err(error) => {
                         failures += 1;
@@ -241,13 +253,17 @@ impl Keeper {
                     },
                     Err(why) => return gone(why),
                 },
-                // What it says of itself is no news: it goes.
                 heard = words_of(&mut old, now) => {
-                    if let (Some(heard), Some((old, _))) = (heard, old.as_mut()) {
-                        self.take(heard, old).await;
-                    } else if let Some((gone, _)) = old.take() {
-                        // On its own: nobody waits for it.
-                        tokio::spawn(retire(Arc::clone(&self.shared), gone));
+                    let ended = match (heard, old.as_mut()) {
+                        (Some(heard), Some(old)) => match self.take(heard, &mut old.link).await {
+                            Asked::Nothing | Asked::TakeOver => None,
+                            // It had nothing to say any more since before this.
+                            Asked::Lost(_) => Some(old.link.sure_before),
+                        },
+                        (_, old) => old.map(|old| old.link.sure_at),
+                    };
+                    if let Some(sure_at) = ended && let Some(old) = old.take() {
+                        self.is_over(old, sure_at).await;
                     }
                 }
                 () = tokio::time::sleep_until(renew_at) => {
@@ -260,6 +276,19 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// A link that was taken over from has ended. If it was not heard up to then, there is a gap between the two.
+    async fn is_over(&self, old: Old, sure_at: Timestamp) {
+        let shared = &self.shared;
+        if sure_at < old.taken_over_at {
+            let why = "the socket ended before the new one was there";
+            let (topics, to) = (self.topics(), old.taken_over_at);
+            let gap = shared.attendance.between(sure_at, to, topics, why).await;
+            shared.tell(gap.into_iter().collect()).await;
+        }
+        // On its own: nobody waits for it.
+        tokio::spawn(retire(Arc::clone(shared), old.link));
     }
 
     /// Deals with one thing that was heard. An event is in the buffer when it returns.
@@ -292,7 +321,8 @@ impl Keeper {
             Ok(Frame::Closing) => Asked::TakeOver,
             Ok(Frame::TokenRevoked) => {
                 self.shared.client.forget_any_token().await;
-                Asked::TakeOver
+                // Nobody says whether its subscriptions go on.
+                Asked::Lost(gone("the token was revoked".into()))
             }
             Ok(Frame::NoLongerSubscribed(reason)) => {
                 Asked::Lost(self.no_longer(reason.as_deref()).await)
@@ -401,9 +431,9 @@ async fn maybe<'k>(making: &mut Option<Making<'k>>) -> Result<(Link, Vec<Rejecte
 }
 
 /// What an old link still says; `None` once it says nothing more, or its time is over.
-async fn words_of(old: &mut Option<(Link, Instant)>, now: impl Fn() -> Timestamp) -> Option<Heard> {
+async fn words_of(old: &mut Option<Old>, now: impl Fn() -> Timestamp) -> Option<Heard> {
     match old {
-        Some((link, until)) => match tokio::time::timeout_at(*until, link.next(now)).await {
+        Some(old) => match tokio::time::timeout_at(old.until, old.link.next(now)).await {
             Ok(heard) => heard.ok(),
             Err(_) => None,
         },

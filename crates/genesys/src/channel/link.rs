@@ -34,6 +34,8 @@ pub(crate) struct Link {
     listened: Instant,
     /// Everything that was sent before this has been heard.
     pub(crate) sure_at: Timestamp,
+    /// The same as it was before what was heard last.
+    pub(crate) sure_before: Timestamp,
     /// When the pings were sent that were not answered yet, oldest first.
     pings: VecDeque<Timestamp>,
     /// What is heard may have been sent long ago, until the last ping is answered.
@@ -88,6 +90,7 @@ impl Link {
             heard: Instant::now(),
             listened: Instant::now(),
             sure_at: now(),
+            sure_before: now(),
             pings: VecDeque::new(),
             behind: false,
             renew_at: Instant::now() + RENEW,
@@ -132,6 +135,7 @@ impl Link {
                 Ok(heard) => {
                     let heard = heard?;
                     here.0.heard = Instant::now();
+                    here.0.sure_before = here.0.sure_at;
                     if !here.0.behind {
                         here.0.sure_at = now();
                     }

@@ -17,7 +17,10 @@ fn cloud() -> GenesysCloud {
 
 fn count(cloud: &GenesysCloud, what: &str) -> usize {
     let requests = cloud.requests();
-    requests.iter().filter(|request| request.starts_with(what)).count()
+    requests
+        .iter()
+        .filter(|request| request.starts_with(what))
+        .count()
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,11 +60,19 @@ async fn what_is_wrong_is_said_plainly_and_without_the_secret() {
     let told = client.authorise().await.unwrap_err().to_string();
     assert!(told.contains("secret is not the right one"), "{told}");
     assert!(!told.contains(SECRET) && !format!("{client:?}").contains(SECRET));
-    let _client = cloud.client("id", SECRET).without_permission("messaging:integration:view");
+    let _client = cloud
+        .client("id", SECRET)
+        .without_permission("messaging:integration:view");
     let told = open_messaging::list(&client).await.unwrap_err();
     let words = told.to_string();
-    assert!(words.contains("lack the permission messaging:integration:view"), "{words}");
-    assert!(told.correlation_id.is_some() && words.contains("correlation id"), "{words}");
+    assert!(
+        words.contains("lack the permission messaging:integration:view"),
+        "{words}"
+    );
+    assert!(
+        told.correlation_id.is_some() && words.contains("correlation id"),
+        "{words}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,8 +95,15 @@ async fn a_429_is_waited_for_as_it_says_and_else_longer_each_time() {
     let cloud = cloud();
     let client = client(&cloud);
     client.authorise().await.unwrap();
-    cloud.fault("GET /api", 1, Fault::TooManyRequests(Wait::RetryAfter(100_000)));
-    let told = genesys::available_topics(&client).await.unwrap_err().to_string();
+    cloud.fault(
+        "GET /api",
+        1,
+        Fault::TooManyRequests(Wait::RetryAfter(100_000)),
+    );
+    let told = genesys::available_topics(&client)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(told.contains("again in 100000 s"), "not waited for: {told}");
 }
 
@@ -97,7 +115,11 @@ async fn the_request_after_the_last_of_the_budget_waits_and_is_not_refused() {
     for _ in 0..301 {
         genesys::available_topics(&client).await.unwrap();
     }
-    assert!(began.elapsed() >= Duration::from_secs(55), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_secs(55),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(count(&cloud, "GET /api/v2/notifications"), 301);
 }
 
@@ -113,7 +135,10 @@ async fn an_answer_that_never_comes_is_not_waited_for_for_ever() {
         (Fault::Garbage, "not the JSON"),
     ] {
         cloud.fault("GET /api", 1, fault);
-        let told = genesys::available_topics(&client).await.unwrap_err().to_string();
+        let told = genesys::available_topics(&client)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(told.contains(words), "{fault:?}: {told}");
     }
 }

@@ -12,7 +12,9 @@ use crate::world::{World, presence, section};
 /// Whether a time lies within a gap of the topic.
 fn is_in_a_gap(world: &World, topic: &str, at: Timestamp) -> bool {
     world.gaps.all().iter().any(|gap| {
-        gap.from <= at && gap.to.is_none_or(|to| at <= to) && gap.topics.iter().any(|one| one == topic)
+        gap.from <= at
+            && gap.to.is_none_or(|to| at <= to)
+            && gap.topics.iter().any(|one| one == topic)
     })
 }
 
@@ -28,7 +30,9 @@ async fn emit_around(world: &World, what: impl AsyncFnOnce(&World)) {
         world.cloud.emit(&presence(0), json!({"n": n})).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    world.until(|world| world.notifications.trouble().is_none()).await;
+    world
+        .until(|world| world.notifications.trouble().is_none())
+        .await;
     tokio::time::sleep(Duration::from_secs(60)).await;
 }
 
@@ -40,7 +44,11 @@ fn judge(world: &World) -> usize {
     for record in book.records() {
         let body: serde_json::Value = serde_json::from_str(&record.body).unwrap();
         let stored = bodies.iter().filter(|one| **one == body).count();
-        assert!(stored <= 1, "event {} is there {stored} times", record.number);
+        assert!(
+            stored <= 1,
+            "event {} is there {stored} times",
+            record.number
+        );
         if stored == 0 {
             missed += 1;
             assert!(
@@ -55,7 +63,11 @@ fn judge(world: &World) -> usize {
     let told = world.told();
     for gap in world.gaps.all() {
         assert!(gap.to.is_some() && gap.announced, "{gap:?}");
-        assert!(told.iter().any(|one| one["id"] == gap.id && one["why"] == *gap.why), "{gap:?}");
+        assert!(
+            told.iter()
+                .any(|one| one["id"] == gap.id && one["why"] == *gap.why),
+            "{gap:?}"
+        );
     }
     missed
 }
@@ -68,8 +80,14 @@ async fn whatever_ends_a_socket_there_is_a_gap_for_what_was_missed() {
         ("hanging", Command::Hang),
         ("404", Command::Lose),
         ("half a frame", Command::HalfFrame),
-        ("driven out", Command::NoLongerSubscribed("another_channel_subscribed".into())),
-        ("revoked", Command::NoLongerSubscribed("user_tokens_revoked".into())),
+        (
+            "driven out",
+            Command::NoLongerSubscribed("another_channel_subscribed".into()),
+        ),
+        (
+            "revoked",
+            Command::NoLongerSubscribed("user_tokens_revoked".into()),
+        ),
         ("no frame", Command::Raw(vec![0xff; 10])),
     ];
     for (name, end) in ends {
@@ -113,7 +131,9 @@ async fn somebody_else_on_the_socket_is_told_by_name_and_not_fought() {
     let before = world.cloud.requests().len();
     let reason = Command::NoLongerSubscribed("another_channel_subscribed".into());
     assert!(world.cloud.command(&channel, &reason));
-    world.until(|world| world.notifications.trouble().is_some()).await;
+    world
+        .until(|world| world.notifications.trouble().is_some())
+        .await;
     let told = world.notifications.trouble().unwrap();
     assert!(told.contains("give Forebay one of its own"), "{told}");
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -153,7 +173,9 @@ async fn a_gap_that_was_open_when_the_process_ended_is_closed_by_the_next_one() 
     let world = World::of_users(1).await;
     world.cloud.fault("/", 1000, Fault::Status(503));
     world.cloud.command_all(&Command::Reset);
-    world.until(|world| world.gaps.all().iter().any(|gap| gap.to.is_none())).await;
+    world
+        .until(|world| world.gaps.all().iter().any(|gap| gap.to.is_none()))
+        .await;
     let cloud = world.cloud.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(100)).await;
@@ -175,13 +197,19 @@ async fn the_first_start_of_all_has_missed_nothing() {
 #[tokio::test(start_paused = true)]
 async fn rejected_topics_are_named_and_the_others_are_heard() {
     let cloud = testbed::GenesysCloud::in_memory();
-    cloud.template("v2.secret.{id}.things", &["Websocket"], &["secret:things:view"]);
+    cloud.template(
+        "v2.secret.{id}.things",
+        &["Websocket"],
+        &["secret:things:view"],
+    );
     let _client = cloud
         .client("id", crate::world::SECRET)
         .without_permission("secret:things:view");
     let topics = [presence(0), "v2.secret.1.things".to_owned()];
     let world = World::on(cloud, section(&topics), jiff::SignedDuration::ZERO);
-    world.until(|world| world.notifications.trouble().is_some()).await;
+    world
+        .until(|world| world.notifications.trouble().is_some())
+        .await;
     let told = world.notifications.trouble().unwrap();
     assert!(
         told.contains("v2.secret.1.things (the permission secret:things:view is missing)"),

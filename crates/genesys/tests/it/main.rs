@@ -7,9 +7,11 @@
     reason = "a test fails by panicking; clippy exempts only #[test] functions, not what they call"
 )]
 
+mod backfilling;
 mod client;
 mod listening;
 mod lost;
 mod memory;
 mod odd;
+mod story;
 mod world;

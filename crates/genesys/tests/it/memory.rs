@@ -89,7 +89,10 @@ impl Gaps for MemoryGaps {
         fill: bool,
     ) -> Result<Option<Gap>, StateError> {
         let mut inner = self.inner();
-        let open = inner.gaps.iter_mut().find(|gap| gap.id == id && gap.to.is_none());
+        let open = inner
+            .gaps
+            .iter_mut()
+            .find(|gap| gap.id == id && gap.to.is_none());
         let Some(gap) = open else { return Ok(None) };
         gap.to = Some(to.max(gap.from));
         let gap = gap.clone();
@@ -116,10 +119,18 @@ impl Gaps for MemoryGaps {
     async fn gaps(&self, query: &GapQuery) -> Result<Vec<Gap>, StateError> {
         let all = self.all();
         let wanted = |gap: &Gap| {
-            query.source.as_ref().is_none_or(|source| *source == gap.source)
+            query
+                .source
+                .as_ref()
+                .is_none_or(|source| *source == gap.source)
                 && !(query.pending && gap.announced)
         };
-        Ok(all.into_iter().rev().filter(wanted).take(query.limit).collect())
+        Ok(all
+            .into_iter()
+            .rev()
+            .filter(wanted)
+            .take(query.limit)
+            .collect())
     }
 
     async fn begin_backfill(&self, backfill: NewBackfill) -> Result<Backfill, StateError> {
@@ -128,16 +139,19 @@ impl Gaps for MemoryGaps {
 
     async fn backfills(&self, query: &GapQuery) -> Result<Vec<Backfill>, StateError> {
         let all = self.all_backfills();
-        let wanted =
-            |one: &Backfill| !query.pending || one.status == BackfillStatus::Running;
-        Ok(all.into_iter().rev().filter(wanted).take(query.limit).collect())
+        let wanted = |one: &Backfill| !query.pending || one.status == BackfillStatus::Running;
+        Ok(all
+            .into_iter()
+            .rev()
+            .filter(wanted)
+            .take(query.limit)
+            .collect())
     }
 
     async fn note_backfill(&self, backfill: &Backfill) -> Result<bool, StateError> {
         let mut inner = self.inner();
-        let running = |one: &&mut Backfill| {
-            one.id == backfill.id && one.status == BackfillStatus::Running
-        };
+        let running =
+            |one: &&mut Backfill| one.id == backfill.id && one.status == BackfillStatus::Running;
         let Some(one) = inner.backfills.iter_mut().find(running) else {
             return Ok(false);
         };

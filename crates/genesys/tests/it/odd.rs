@@ -21,7 +21,9 @@ async fn what_is_no_event_is_said_to_be_missed_and_the_socket_stays() {
         assert!(world.cloud.command(&channel, &odd));
     }
     world.cloud.emit(&presence(0), json!({"n": 1})).await;
-    world.until(|world| world.bodies(&presence(0)).len() == 1 && world.told().len() == 5).await;
+    world
+        .until(|world| world.bodies(&presence(0)).len() == 1 && world.told().len() == 5)
+        .await;
     assert_eq!(world.channel(), channel);
     for gap in world.gaps.all() {
         assert!(gap.why.contains("could not be read"), "{}", gap.why);
@@ -33,7 +35,11 @@ async fn what_is_no_event_is_said_to_be_missed_and_the_socket_stays() {
 #[tokio::test(start_paused = true)]
 async fn an_event_of_a_topic_that_nobody_asked_for_is_an_event() {
     let world = World::of_users(1).await;
-    assert!(world.cloud.command(&world.channel(), &Command::UnknownTopic));
+    assert!(
+        world
+            .cloud
+            .command(&world.channel(), &Command::UnknownTopic)
+    );
     world.until(|world| world.stored() == 1).await;
     assert_eq!(world.gaps.all(), []);
 }
@@ -49,7 +55,12 @@ async fn an_event_larger_than_max_body_is_said_to_be_missed_and_one_at_it_is_tak
     world.until(|world| world.stored() == 2).await;
     let gaps = world.gaps.all();
     let [gap] = &*gaps else { panic!("{gaps:#?}") };
-    assert!(gap.why.contains("2001 bytes is larger than max_body (2000)"), "{}", gap.why);
+    assert!(
+        gap.why
+            .contains("2001 bytes is larger than max_body (2000)"),
+        "{}",
+        gap.why
+    );
     assert_eq!(gap.topics, ["v2.users.sized.presence"]);
     assert_eq!(world.channel(), channel);
 }
@@ -66,9 +77,15 @@ async fn a_clock_that_is_an_hour_off_is_said_and_gaps_have_the_right_times() {
             section(&[presence(0)]),
             SignedDuration::from_hours(hours),
         );
-        world.until(|world| world.notifications.trouble().is_some()).await;
+        world
+            .until(|world| world.notifications.trouble().is_some())
+            .await;
         let told = world.notifications.trouble().unwrap();
-        let expected = if hours > 0 { "3600 s ahead of" } else { "3600 s behind" };
+        let expected = if hours > 0 {
+            "3600 s ahead of"
+        } else {
+            "3600 s behind"
+        };
         assert!(told.contains(expected), "{told}");
         let before = world.cloud.now();
         world.cloud.command_all(&Command::Reset);

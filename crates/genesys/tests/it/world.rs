@@ -156,7 +156,9 @@ impl World {
     pub(crate) async fn listens(&self) {
         self.until(|world| {
             let channels = world.cloud.channels();
-            let is_up = channels.iter().any(|one| one.socket.is_some() && !one.topics.is_empty());
+            let is_up = channels
+                .iter()
+                .any(|one| one.socket.is_some() && !one.topics.is_empty());
             is_up && world.notifications.trouble().is_none()
         })
         .await;
@@ -202,7 +204,10 @@ impl World {
     /// The frames' `eventBody`s that were stored of a topic, in order.
     pub(crate) fn bodies(&self, topic: &str) -> Vec<Value> {
         let store = self.store.lock().unwrap();
-        let of_it = store.events.iter().filter(|event| event.event_type.as_deref() == Some(topic));
+        let of_it = store
+            .events
+            .iter()
+            .filter(|event| event.event_type.as_deref() == Some(topic));
         of_it
             .map(|event| {
                 let frame: Value = serde_json::from_slice(&event.body).unwrap();
@@ -214,7 +219,10 @@ impl World {
     /// The events that tell of gaps.
     pub(crate) fn told(&self) -> Vec<Value> {
         let store = self.store.lock().unwrap();
-        let gaps = store.events.iter().filter(|event| event.event_type.as_deref() == Some(genesys::GAP));
+        let gaps = store
+            .events
+            .iter()
+            .filter(|event| event.event_type.as_deref() == Some(genesys::GAP));
         gaps.map(|event| {
             let told: Value = serde_json::from_slice(&event.body).unwrap();
             told["gap"].clone()
@@ -236,7 +244,10 @@ impl World {
 
 async fn read(notifications: Arc<Notifications>, store: Arc<Mutex<Store>>) {
     loop {
-        let messages = notifications.receive(100, Duration::from_secs(10)).await.unwrap();
+        let messages = notifications
+            .receive(100, Duration::from_secs(10))
+            .await
+            .unwrap();
         let handles = messages.iter().map(|one| one.handle.clone()).collect();
         for message in messages {
             let mut store = store.lock().unwrap();
