@@ -13,8 +13,8 @@ use crate::access::Access;
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::{
-    dlq, events, home, imports, openapi, probes, quarantine, redrives, routes, sources, status,
-    subscriptions,
+    dlq, events, gaps, home, imports, openapi, probes, quarantine, redrives, routes, sources,
+    status, subscriptions,
 };
 
 /// One path and one method. The OpenAPI description has the same ones, and a test holds the two
@@ -64,6 +64,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         acts("/api/v1/imports", post(imports::begin)),
         reads("/api/v1/imports/{id}", get(imports::show)),
         ends("/api/v1/imports/{id}", delete(imports::cancel)),
+        reads("/api/v1/gaps", get(gaps::list)),
+        reads("/api/v1/backfills", get(gaps::backfills)),
+        acts("/api/v1/backfills", post(gaps::begin)),
+        reads("/api/v1/backfills/{id}", get(gaps::show)),
+        ends("/api/v1/backfills/{id}", delete(gaps::cancel)),
         reads("/api/v1/quarantine", get(quarantine::list)),
         acts("/api/v1/quarantine/release", post(quarantine::release)),
         acts("/api/v1/quarantine/purge", post(quarantine::purge)),

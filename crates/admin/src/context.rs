@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::ports::{
-    Archive, DeadLetters, Imports, Journal, Quarantine, Readiness, Releases, Routes, Sources,
+    Archive, DeadLetters, Gaps, Imports, Journal, Quarantine, Readiness, Releases, Routes, Sources,
     State, Subscriptions,
 };
 use domain::{Clock, RouteName, Timestamp};
@@ -38,6 +38,8 @@ pub struct Ports {
     pub dead_letters_kept: Arc<dyn Fn(&RouteName) -> Duration + Send + Sync>,
     /// What brings back what lies in queues outside.
     pub imports: Arc<dyn Imports>,
+    /// What sources may have missed, and how it is filled.
+    pub gaps: Arc<dyn Gaps>,
     /// What was not verified and is kept apart.
     pub quarantine: Arc<dyn Quarantine>,
     /// What can be done to it.

@@ -15,6 +15,8 @@ pub(crate) enum List {
     Redrives = 3,
     Subscriptions = 4,
     Quarantine = 5,
+    Gaps = 6,
+    Backfills = 7,
 }
 
 impl List {

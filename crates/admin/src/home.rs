@@ -17,6 +17,7 @@ const PAGE: &str = r#"<!doctype html>
 <dt><a href="/api/v1/dlq">/api/v1/dlq</a><dd>dead letters, newest first; /api/v1/dlq/ID shows one whole, <a href="/api/v1/dlq/groups">/api/v1/dlq/groups</a> their causes; POST /api/v1/dlq/purge
 <dt><a href="/api/v1/imports">/api/v1/imports</a><dd>imports from queues outside; POST begins one, DELETE /api/v1/imports/ID ends it
 <dt><a href="/api/v1/quarantine">/api/v1/quarantine</a><dd>requests that were not verified, newest first; /api/v1/quarantine/ID shows one; POST /api/v1/quarantine/release or purge
+<dt><a href="/api/v1/gaps">/api/v1/gaps</a><dd>stretches of time in which a source may have missed events; <a href="/api/v1/backfills">/api/v1/backfills</a> what fills them: POST begins one, DELETE /api/v1/backfills/ID ends it
 <dt><a href="/api/v1/redrives">/api/v1/redrives</a><dd>redrives; POST begins one, DELETE /api/v1/redrives/ID ends it
 <dt><a href="/api/v1/routes">/api/v1/routes</a><dd>routes; POST /api/v1/routes/NAME/pause or resume
 <dt><a href="/api/v1/sources">/api/v1/sources</a><dd>sources

@@ -12,6 +12,7 @@ mod context;
 mod cursor;
 mod dlq;
 mod events;
+mod gaps;
 mod home;
 mod imports;
 mod openapi;

@@ -43,11 +43,12 @@ pub(crate) fn event(
         .and_then(|text| text.parse().ok())
         .filter(|at| *at >= Timestamp::UNIX_EPOCH);
     let ours = message.attribute("forebay-event-id");
+    let body: &[u8] = if message.exact { b"" } else { &message.body };
     let dedup = match (ours, &message.id) {
         (Some(id), _) => Some(key("import", source.as_str(), id, &message.body)),
         (None, Some(id)) => {
             let by = format!("queue {}", way.place);
-            Some(key(&by, source.as_str(), id, &message.body))
+            Some(key(&by, source.as_str(), id, body))
         }
         (None, None) => None,
     };
@@ -58,7 +59,7 @@ pub(crate) fn event(
         path: format!("/{}/{}", way.method.to_ascii_lowercase(), way.place),
         headers,
         body: message.body.clone(),
-        event_type: None,
+        event_type: message.event_type.clone(),
         remote: None,
         dedup,
         only,
@@ -98,6 +99,8 @@ mod tests {
             id: None,
             body: bytes::Bytes::from_static(b"{}"),
             attributes: attributes.iter().map(owned).collect(),
+            exact: false,
+            event_type: None,
         }
     }
 

@@ -12,6 +12,7 @@ mod edits;
 pub mod error;
 mod events;
 mod exports;
+mod gaps;
 mod letters;
 pub mod metrics;
 pub mod options;

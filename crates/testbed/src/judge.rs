@@ -26,6 +26,10 @@ impl BodyHash {
         let bytes = digest.as_ref().iter().take(16);
         Self(bytes.fold(0, |hash, byte| hash << 8 | u128::from(*byte)))
     }
+
+    pub(crate) fn bits(self) -> u128 {
+        self.0
+    }
 }
 
 /// Keeps the record, and judges by it. Shared by all connections of a sender.

@@ -5,7 +5,8 @@
 //! a record of what was acknowledged, hostile clients, and a disk that fills up. Each lives on free ports and in a
 //! directory of its own, can be stopped, killed and started again by the test, and is gone when it is
 //! dropped.
-//! Never mocks: what is missing on the machine fails the test in words that say how to install it.
+//! Never mocks, but for Genesys Cloud ([`genesys`]), which nobody can run at home. What is missing on the machine
+//! fails the test in words that say how to install it.
 //! A dev-dependency only; it imports nothing of Forebay, so that it can judge all of it.
 
 mod account;
@@ -15,6 +16,7 @@ pub mod disk;
 pub mod endpoint;
 mod error;
 pub mod flask;
+pub mod genesys;
 pub mod hostile;
 pub mod http;
 mod installed;
@@ -37,4 +39,5 @@ pub mod tls;
 mod wait;
 
 pub use error::{Error, Result};
+pub use genesys::GenesysCloud;
 pub use wait::{DEADLINE, until};

@@ -143,6 +143,7 @@ impl World {
             dead_letters_kept: Arc::new(|_| Duration::from_secs(3600)),
             imports: Arc::new(FakeImports::default()) as _,
             subscriptions: Arc::clone(&self.subscriptions) as _,
+            gaps: self.letters() as _,
             quarantine: self.letters() as _,
             releases: Arc::new(FakeReleases(self.letters())),
             redrive_begun: Arc::clone(&self.redrive_begun),

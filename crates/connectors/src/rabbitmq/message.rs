@@ -91,6 +91,8 @@ pub(super) fn read(handle: String, delivery: lapin::message::Delivery) -> Messag
         id,
         body: delivery.data.into(),
         attributes,
+        exact: false,
+        event_type: None,
     }
 }
 

@@ -59,6 +59,8 @@ impl Inlet for Sqs {
                 id,
                 body,
                 attributes,
+                exact: false,
+                event_type: None,
             })
         });
         Ok(taken.collect())

@@ -64,7 +64,8 @@ impl Filter {
             let known = VARIABLES.join(", ");
             return Err(format!("speaks of {variable:?}, and there is only {known}"));
         }
-        mistakes::none_in(program.expression(), &own)?;
+        let items: Vec<&str> = shape.items.iter().map(String::as_str).collect();
+        mistakes::none_in(program.expression(), &items)?;
         let speaks_of = VARIABLES.map(|name| references.has_variable(name));
         let filter = Self {
             text: text.to_owned(),

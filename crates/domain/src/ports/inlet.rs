@@ -19,10 +19,15 @@ pub struct Message {
     pub handle: String,
     /// What the queue knows it by however often it is taken; `None` where it has no such thing.
     pub id: Option<String>,
+    /// Whether two messages of this id are the same whatever their bytes are. Else the bytes count as well: ids are what
+    /// other software made them.
+    pub exact: bool,
     /// The body, byte for byte as it was sent: what a carrier had to encode is decoded.
     pub body: Bytes,
     /// Names and values that came with it, such as `forebay-event-id`.
     pub attributes: Vec<(String, String)>,
+    /// What kind of event it is, where the queue says so.
+    pub event_type: Option<String>,
 }
 
 impl Message {
@@ -65,6 +70,24 @@ pub trait Inlet: Send + Sync {
         self.look().await?;
         Ok(Vec::new())
     }
+
+    /// What is wrong with it just now although it can be read: shown as long as it is.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// The word for how its messages come, where a request has its method.
+    fn way(&self) -> &'static str {
+        "QUEUE"
+    }
+
+    /// A message can never be taken, and stays where it is.
+    async fn leave(&self, handle: &str, why: &str) {
+        let _ = (handle, why);
+    }
+
+    /// Nothing more is received: ends what runs for it. What was taken and not let go of is not let go of.
+    async fn close(&self) {}
 
     /// How many may receive at once, so that the queue is read as fast as it gives.
     fn readers(&self) -> usize {

@@ -8,6 +8,7 @@ pub mod dead_letters;
 pub mod destination;
 pub mod exports;
 pub mod fetch;
+pub mod gaps;
 pub mod inlet;
 pub mod journal;
 pub mod quarantine;
@@ -26,6 +27,7 @@ pub use exports::{
     ExportConfirmed, ExportCounts, ExportRefusal, ExportStatus, Exported, Exports, Unexportable,
 };
 pub use fetch::{Fetch, FetchError, FetchNothing};
+pub use gaps::{Backfill, BackfillStatus, Gap, GapQuery, Gaps, NOTIFICATIONS, NewBackfill, NewGap};
 pub use inlet::{Import, ImportError, ImportRequest, ImportStatus, Imports, Inlet, Message};
 pub use journal::{
     Append, AppendError, Appending, BatchLimit, Durability, Journal, JournalError, ReadBatch,

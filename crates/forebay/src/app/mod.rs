@@ -8,6 +8,7 @@ mod banner;
 mod findings;
 mod front;
 pub mod lifecycle;
+pub mod notifications;
 mod readiness;
 pub mod retire;
 mod running;
@@ -81,6 +82,8 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     subscriptions::admit(config, &stores, &subscribed).await?;
     stores.bind().await?;
 
+    let gaps: Arc<dyn domain::ports::Gaps> = stores.state.clone();
+    let mut notifications = notifications::inlets(config, &gaps, &clock)?;
     let gate = Arc::new(Gate::new(stores.journal.clone()));
     let metrics = ingest::Metrics::register(&mut registry);
     let redrive_begun = Arc::new(Notify::new());
@@ -127,6 +130,7 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
         dead_letters_kept: kept(config),
         imports,
         subscriptions,
+        gaps: Arc::clone(&gaps),
         quarantine: stores.state.clone(),
         releases: Arc::clone(&ingest) as Arc<dyn domain::ports::Releases>,
         redrive_begun,
@@ -141,7 +145,9 @@ async fn start(config: &Config, flags: OpenFlags) -> Outcome<Running> {
     let queues = config.queues.iter();
     let queues =
         queues.filter_map(|(name, queue)| Some((name.clone(), Arc::clone(queue.inlet.as_ref()?))));
-    let queues = ingest::QueueReaders::start(&ingest, &returns, queues.collect());
+    let mut queues: BTreeMap<_, _> = queues.collect();
+    queues.append(&mut notifications);
+    let queues = ingest::QueueReaders::start(&ingest, &returns, queues);
     Ok(Running::new(
         stores,
         gate,
@@ -236,6 +242,7 @@ async fn build_ingest(
         };
         (name.clone(), source)
     });
+    let queues = queues.chain(notifications::sources(config));
     let (sources, queues) = (&config.sources, queues.collect());
     let ingest = ingest::Ingest::new(sources, &queues, &known, settings, window, ports, metrics);
     let ingest = Arc::new(ingest.map_err(|error| Failure::new(Exit::Usage, error))?);

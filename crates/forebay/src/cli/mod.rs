@@ -10,6 +10,7 @@ mod client;
 mod completions;
 mod dlq;
 mod events;
+mod genesys;
 mod input;
 mod journal;
 mod output;
@@ -53,6 +54,7 @@ enum Command {
     Sources(sources::Args),
     Journal(journal::Args),
     Bench(bench::Args),
+    Genesys(genesys::Args),
     Completions(completions::Args),
 }
 
@@ -73,6 +75,7 @@ pub fn run() -> Outcome {
         Command::Sources(args) => sources::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Genesys(args) => genesys::run(&args),
         Command::Completions(args) => completions::run(&args, &mut command()),
     }
 }

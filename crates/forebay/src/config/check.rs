@@ -50,6 +50,15 @@ pub(super) fn check(
         journal.max_frame(),
         build_destinations.then_some(&instance),
     )?;
+    let notifications = super::notifications::check(
+        document,
+        &file,
+        |body| {
+            let room = journal.max_frame().saturating_sub(RECORD_OVERHEAD);
+            never_taken(body, false, &server, room)
+        },
+        build_destinations,
+    )?;
     let destinations = destinations(
         document,
         &file,
@@ -72,6 +81,7 @@ pub(super) fn check(
         subscriptions: file.subscriptions,
         sources: file.sources,
         queues,
+        notifications,
         destinations,
         instance,
         warnings,
@@ -218,7 +228,7 @@ fn sources(
         }
     }
     // A subscription may take it any time; until then it refuses its events.
-    let mut names = file.sources.keys().chain(file.queues.keys());
+    let mut names = file.source_names();
     match names.find(|name| !(taken.contains(name) || file.subscriptions.enabled)) {
         None => Ok(()),
         Some(name) => {
@@ -331,8 +341,8 @@ fn routes(
             return Err(wrong("from", "must name at least one source".into()));
         }
         for source in &options.from {
-            if !(file.sources.contains_key(source) || file.queues.contains_key(source)) {
-                let known = file.sources.keys().chain(file.queues.keys());
+            if !file.source_names().any(|name| name == source) {
+                let known = file.source_names();
                 return Err(wrong("from", unknown("source", source, known)));
             }
         }

@@ -12,6 +12,7 @@ use super::options::{File, RouteOptions};
 pub(super) fn fill(file: &mut File) -> bool {
     if !(file.sources.is_empty()
         && file.queues.is_empty()
+        && file.notifications.is_empty()
         && file.destinations.is_empty()
         && file.routes.is_empty())
     {

@@ -13,6 +13,7 @@ mod error;
 mod front;
 mod interpolate;
 mod keys;
+mod notifications;
 mod options;
 #[cfg(test)]
 mod reference;
@@ -81,6 +82,8 @@ pub struct Config {
     pub sources: BTreeMap<SourceName, SourceOptions>,
     /// The others: queues.
     pub queues: BTreeMap<SourceName, BuiltQueue>,
+    /// And notification channels.
+    pub notifications: BTreeMap<SourceName, genesys::SourceConfig>,
     /// The `[destinations.*]` sections.
     pub destinations: BTreeMap<DestinationName, BuiltDestination>,
     /// The `[routes.*]` sections.
@@ -100,6 +103,7 @@ impl Config {
             .sources
             .keys()
             .chain(self.queues.keys())
+            .chain(self.notifications.keys())
             .cloned()
             .collect();
         names.sort();
@@ -286,8 +290,12 @@ pub fn parse(
         Some(VerifyOptions::read(scheme, table)?.map(drop))
     })?;
     let mut options: options::File = document.read("sources", |kind| kind == options::HTTP)?;
-    let queues: options::Queues = document.read("sources", |kind| kind != options::HTTP)?;
+    let others = [options::HTTP, genesys::KIND];
+    let queues: options::Queues = document.read("sources", |kind| !others.contains(&kind))?;
     options.queues = queues.sources;
+    let notifications: options::Notifications =
+        document.read("sources", |kind| kind == genesys::KIND)?;
+    options.notifications = notifications.sources;
     let built_in_route = defaults::fill(&mut options);
     let config = check::check(&document, options, built_in_route, !flags.no_destinations)?;
     Ok(Config {

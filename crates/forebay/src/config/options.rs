@@ -38,7 +38,10 @@ pub(super) const JOURNAL_KEYS: &[&str] = &[
 /// What a source's `type` may be.
 pub(super) fn source_types() -> Vec<&'static str> {
     let queues = connectors::QUEUE_REFERENCES.iter().map(|(kind, _)| *kind);
-    std::iter::once(HTTP).chain(queues).collect()
+    std::iter::once(HTTP)
+        .chain(queues)
+        .chain([genesys::KIND])
+        .collect()
 }
 
 /// The type of source that is posted to; all others are queues.
@@ -63,6 +66,9 @@ pub(super) struct File {
     /// The sources that are queues; read on their own ([`Queues`]).
     #[serde(skip)]
     pub queues: BTreeMap<SourceName, QueueOptions>,
+    /// The sources that are notification channels; read on their own ([`Notifications`]).
+    #[serde(skip)]
+    pub notifications: BTreeMap<SourceName, genesys::SourceOptions>,
     #[serde(default)]
     pub destinations: BTreeMap<DestinationName, DestinationOptions>,
     #[serde(default)]
@@ -76,6 +82,21 @@ pub(super) struct File {
 pub(super) struct Queues {
     #[serde(default)]
     pub sources: BTreeMap<SourceName, QueueOptions>,
+}
+
+impl File {
+    /// Every source of whatever type.
+    pub(super) fn source_names(&self) -> impl Iterator<Item = &SourceName> {
+        let queues = self.queues.keys().chain(self.notifications.keys());
+        self.sources.keys().chain(queues)
+    }
+}
+
+/// What is read of the file once more: sources that are notification channels.
+#[derive(Debug, Deserialize)]
+pub(super) struct Notifications {
+    #[serde(default)]
+    pub sources: BTreeMap<SourceName, genesys::SourceOptions>,
 }
 
 /// The `[server]` section.
@@ -139,12 +160,13 @@ impl Default for LogOptions {
 }
 
 /// The crates of this workspace: what `level` may name, and all that is logged.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "admin",
     "connectors",
     "dispatch",
     "domain",
     "forebay",
+    "genesys",
     "ingest",
     "journal",
     "state",
@@ -314,8 +336,13 @@ mod tests {
             told,
             format!("unknown variant `nothing`, expected `{HTTP}`")
         );
-        assert_eq!(source_types(), [HTTP, "sqs", "redis", "rabbitmq"]);
-        for kind in &source_types()[1..] {
+        assert_eq!(
+            source_types(),
+            [HTTP, "sqs", "redis", "rabbitmq", genesys::KIND]
+        );
+        let least = serde_json::json!({ "type": genesys::KIND });
+        serde_json::from_value::<genesys::SourceOptions>(least).unwrap();
+        for kind in &source_types()[1..4] {
             let least = serde_json::json!({ "type": kind });
             serde_json::from_value::<QueueOptions>(least).unwrap();
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use domain::SourceName;
 use domain::ports::Inlet;
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,10 +32,10 @@ pub struct QueueSource {
 }
 
 /// The tasks that read queues. Dropping it ends them at once; what they had taken comes again.
-#[derive(Debug)]
 pub struct QueueReaders {
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    inlets: Vec<Arc<dyn Inlet>>,
 }
 
 impl QueueReaders {
@@ -47,6 +48,7 @@ impl QueueReaders {
     ) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let inlets = queues.values().cloned().collect();
         for (name, inlet) in queues {
             let Some(source) = ingest.source(&name) else {
                 continue;
@@ -62,13 +64,20 @@ impl QueueReaders {
                 tasks.spawn(reader.run());
             }
         }
-        Self { tasks, stop }
+        Self {
+            tasks,
+            stop,
+            inlets,
+        }
     }
 
     /// Reads nothing more, and deals with what was taken; within `deadline`, else that comes again.
     pub async fn stop(mut self, deadline: Duration) {
         self.stop.cancel();
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        let ended = async {
+            while self.tasks.join_next().await.is_some() {}
+            join_all(self.inlets.iter().map(|inlet| inlet.close())).await;
+        };
         if tokio::time::timeout(deadline, ended).await.is_err() {
             tracing::warn!("what was taken from a queue and not stored in time comes again");
         }

@@ -44,8 +44,10 @@ impl Reader {
             match read.unwrap_or_else(|_| Err(defect.into())) {
                 Ok(()) => {
                     failures = 0;
-                    // Said once a source, however many read it.
-                    if self.source.show_trouble(None) {
+                    let trouble = self.inlet.trouble();
+                    let is_read = trouble.is_none();
+                    // Said once a source, however many read it. What it says of itself it logs itself.
+                    if self.source.show_trouble(trouble) && is_read {
                         tracing::info!(source = %self.source.name, "the queue is read again");
                     }
                 }
@@ -101,7 +103,7 @@ impl Reader {
             for (message, stored) in waiting.into_iter().zip(stored) {
                 match stored {
                     Ok(()) => done.push(message.handle),
-                    Err(NotMade::Ever(error)) => self.leave(&message, &error),
+                    Err(NotMade::Ever(error)) => self.leave(&message, &error).await,
                     Err(NotMade::Yet(error)) => {
                         why.get_or_insert(error);
                         rest.push(message);
@@ -157,7 +159,7 @@ impl Reader {
             None => {}
         }
         let way = Way {
-            method: "QUEUE",
+            method: self.inlet.way(),
             place: self.source.name.as_str(),
         };
         let event = message::event(
@@ -179,8 +181,9 @@ impl Reader {
     }
 
     /// Says of a message that it stays where it is.
-    fn leave(&self, message: &Message, why: &str) {
+    async fn leave(&self, message: &Message, why: &str) {
         tracing::warn!(source = %self.source.name, id = message.id, why, bytes = message.body.len(),
             "a message of a queue cannot be taken, now or ever; it stays in the queue");
+        self.inlet.leave(&message.handle, why).await;
     }
 }

@@ -198,6 +198,8 @@ impl Circle {
             id: Some(handle),
             body: "poison".into(),
             attributes: attributes.map(|(name, value)| (name.into(), value)).into(),
+            exact: false,
+            event_type: None,
         });
     }
 }

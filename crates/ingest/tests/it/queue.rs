@@ -39,6 +39,8 @@ impl Queue {
             id: id.map(Into::into),
             body: body.to_vec().into(),
             attributes: attributes.iter().map(owned).collect(),
+            exact: false,
+            event_type: None,
         });
     }
 

@@ -174,6 +174,8 @@ pub(crate) fn messages(count: u8) -> Vec<Message> {
         id: None,
         body: vec![n].into(),
         attributes: Vec::new(),
+        exact: false,
+        event_type: None,
     };
     (0..count).map(message).collect()
 }

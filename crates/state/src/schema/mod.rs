@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("004.sql"),
     include_str!("005.sql"),
     include_str!("006.sql"),
+    include_str!("007.sql"),
 ];
 
 /// The version that this code reads and writes.

@@ -2,8 +2,8 @@
 //! [`contract!`](crate::contract::contract).
 
 use domain::ports::{
-    BatchLimit, Counters, DeadLetters, DeliveredRange, DueOrder, Exports, Fate, KnownSource, Park,
-    Quarantine, Resolution, RetireFate, SettledRange, Settlement, State, StateError,
+    BatchLimit, Counters, DeadLetters, DeliveredRange, DueOrder, Exports, Fate, Gaps, KnownSource,
+    Park, Quarantine, Resolution, RetireFate, SettledRange, Settlement, State, StateError,
 };
 use domain::{InstallationId, Reason, RouteName, Seq, SourceName};
 
@@ -11,7 +11,7 @@ use crate::samples::{TEN, at, bury, park, range, route, stored};
 
 /// A place that a state store is kept in. Opening it again finds what was committed.
 pub(crate) trait Store: Sized {
-    type State: State + DeadLetters + Exports + Quarantine;
+    type State: State + DeadLetters + Exports + Quarantine + Gaps;
 
     /// A place that nothing was kept in yet.
     async fn fresh() -> Self;
@@ -84,6 +84,13 @@ macro_rules! contract {
             a_target_that_the_route_has_no_more_keeps_no_letter,
             a_clock_that_goes_back_makes_nothing_old,
             what_an_outage_buried_is_brought_back_by_one_ramped_job,
+        );
+        crate::contract::contract!(
+            $store, gaps:
+            until_when_a_source_missed_nothing_never_goes_back,
+            a_gap_is_pending_until_it_is_over_and_told_of,
+            a_gap_that_is_to_be_filled_has_its_backfill_in_the_same_step,
+            a_backfill_goes_on_where_it_was_and_not_once_it_has_ended,
         );
         crate::contract::contract!(
             $store, quarantine:

@@ -290,3 +290,25 @@ async fn a_store_of_version_5_remembers_from_now_on_what_returned() {
     assert!(!state.has_returned(id, &route("old")).await.unwrap());
     assert_eq!(state.counts().await.unwrap(), [], "the quarantine is empty");
 }
+
+#[tokio::test]
+async fn a_store_of_version_6_has_no_gaps_and_takes_some_from_now_on() {
+    use domain::ports::{GapQuery, Gaps, NewGap};
+    let file = SqliteFile::fresh().await;
+    std::fs::copy(fixture(6), file.path()).unwrap();
+    let state = file.open().await;
+    assert_eq!(state.imbalance(&route("to-db")).await.unwrap(), 0);
+    let source = stored(1).event.source.clone();
+    assert_eq!(state.last_attended(&source).await.unwrap(), None);
+    let all = GapQuery::pending_of(&source, 10);
+    assert_eq!(state.gaps(&all).await.unwrap(), []);
+    let gap = NewGap {
+        source,
+        from: at(1),
+        to: None,
+        topics: vec!["t".into()],
+        why: "w".into(),
+    };
+    let opened = state.open_gap(gap).await.unwrap();
+    assert_eq!(state.gaps(&all).await.unwrap(), [opened]);
+}

@@ -12,6 +12,7 @@ mod crash;
 mod dead;
 mod exports;
 mod fixture;
+mod gaps;
 mod model;
 mod quarantine;
 mod redrives;

@@ -37,6 +37,8 @@ impl Entry {
             id: Some(self.id),
             body,
             attributes,
+            exact: false,
+            event_type: None,
         })
     }
 }

@@ -149,6 +149,8 @@ impl Reader {
                 id: None,
                 body,
                 attributes,
+                exact: false,
+                event_type: None,
             }
         };
         values.into_iter().map(&mut message).collect()
