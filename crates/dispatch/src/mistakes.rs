@@ -51,7 +51,7 @@ pub(crate) fn none_in(expression: &IdedExpr, own: &[&str]) -> Result<(), String>
 }
 
 /// What an expression is made of.
-pub(crate) fn parts(expression: &IdedExpr) -> Vec<&IdedExpr> {
+fn parts(expression: &IdedExpr) -> Vec<&IdedExpr> {
     match &expression.expr {
         Expr::Call(call) => call
             .target

@@ -40,7 +40,7 @@ impl Proxy {
         let wrong = "must be http://host:port, with user:password@ before the host if the proxy asks for it";
         let uri: Uri = url.expose().parse().map_err(|_| wrong.to_owned())?;
         let place = Place::of(&uri).filter(|place| !place.tls);
-        let authority = uri.authority().map(|authority| authority.as_str());
+        let authority = uri.authority().map(http::uri::Authority::as_str);
         let user = authority.and_then(|authority| authority.rsplit_once('@'));
         Ok(Self {
             place: place.ok_or_else(|| wrong.to_owned())?,

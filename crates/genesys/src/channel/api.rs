@@ -79,11 +79,11 @@ pub(crate) async fn subscribe(
     let answer: Entities<Subscribed> = client.call(&call).await?;
     let rejected = answer.entities.into_iter();
     let rejected = rejected.filter(|one| one.state.as_deref() == Some("Rejected"));
-    Ok(rejected.map(Rejected::of).collect())
+    Ok(rejected.map(|one| Rejected::of(&one)).collect())
 }
 
 impl Rejected {
-    fn of(one: Subscribed) -> Self {
+    fn of(one: &Subscribed) -> Self {
         let reason = shown(
             one.rejection_reason
                 .as_deref()

@@ -124,7 +124,7 @@ async fn whatever_becomes_of_a_job_each_conversation_comes_once() {
             );
         }),
         ("503", |cloud| {
-            cloud.fault("GET /api/v2/analytics", 4, Fault::Status(503))
+            cloud.fault("GET /api/v2/analytics", 4, Fault::Status(503));
         }),
         ("cut off after it was done", |cloud| {
             cloud.fault("POST /api/v2/analytics", 1, Fault::CutAfterwards);

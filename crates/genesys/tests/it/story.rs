@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::ports::{BackfillStatus, Inlet as _};
 use jiff::SignedDuration;
 use rand::rngs::StdRng;
-use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use testbed::GenesysCloud;
 use testbed::genesys::{Command, Fate, Fault, Wait};

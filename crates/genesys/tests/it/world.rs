@@ -172,9 +172,12 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        let requests = self.cloud.requests();
         panic!(
-            "it is not so after a day; trouble: {:?}, gaps: {:#?}",
+            "it is not so after a day; trouble: {:?}, last requests: {:#?}, jobs: {:#?}, gaps: {:#?}",
             self.notifications.trouble(),
+            &requests[requests.len().saturating_sub(12)..],
+            self.cloud.jobs().last(),
             self.gaps.all()
         );
     }

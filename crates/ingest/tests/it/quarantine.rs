@@ -158,7 +158,7 @@ pub(crate) const fn came_to(verified: u64, repeats: u64, still_invalid: u64) -> 
 }
 
 /// The sums alone.
-fn sums(released: Released) -> Released {
+pub(crate) fn sums(released: Released) -> Released {
     Released {
         events: Vec::new(),
         ..released

@@ -145,14 +145,15 @@ impl Attack {
     }
 }
 
-/// Lets this process and those that it starts have as many files as they may.
+/// Lets this process and those that it starts have as many files as they may: so many.
 ///
 /// # Errors
 /// When the system does not let it.
-pub fn as_many_files_as_may_be() -> Result<()> {
+pub fn as_many_files_as_may_be() -> Result<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)
         .map_err(io::Error::from)
-        .doing(|| "raise the number of open files")
+        .doing(|| "raise the number of open files")?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }
