@@ -97,6 +97,15 @@ impl SourceConfig {
 }
 
 impl SourceOptions {
+    /// Reads the options of this type, the section without `type`: so whoever reads them knows where a mistake is.
+    /// `None`: it is another type.
+    pub fn read<'de, D: serde::Deserializer<'de>>(
+        kind: &str,
+        options: D,
+    ) -> Option<Result<Self, D::Error>> {
+        (kind == KIND).then(|| Deserialize::deserialize(options).map(Self::GenesysNotifications))
+    }
+
     /// Who it is, whatever else the section says.
     ///
     /// # Errors

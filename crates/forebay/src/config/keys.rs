@@ -251,7 +251,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         title: "[sources.NAME]",
         at: &["sources", "in"],
-        about: "Where events come in. With `type = \"http\"`: `POST /in/NAME`, and the source's own paths; see [sources](sources.md). The other types are queues, below.",
+        about: "Where events come in. With `type = \"http\"`: `POST /in/NAME`, and the source's own paths; see [sources](sources.md). The other types, below, are read and not posted to.",
         keys: &[
             key("type", "string", "`http`", "What kind of source.").edges(&["\"http\""], &["\"sqs\""]),
             key("paths", "list of strings", "start with `/`; no `?`, `#` or blank; no two sources share one",

@@ -13,6 +13,7 @@ mod error;
 mod front;
 mod interpolate;
 mod keys;
+mod notification_keys;
 mod notifications;
 mod options;
 #[cfg(test)]
@@ -285,6 +286,9 @@ pub fn parse(
     })?;
     document.read_tagged(&["sources", "*"], "type", |kind, section| {
         Some(QueueOptions::read(kind, section)?.map(drop))
+    })?;
+    document.read_tagged(&["sources", "*"], "type", |kind, section| {
+        Some(genesys::SourceOptions::read(kind, section)?.map(drop))
     })?;
     document.read_tagged(&["sources", "*", "verify"], "scheme", |scheme, table| {
         Some(VerifyOptions::read(scheme, table)?.map(drop))

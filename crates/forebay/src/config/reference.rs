@@ -16,6 +16,7 @@ use ingest::{AcmeOptions, ListenerOptions, SourceOptions, TlsOptions};
 use serde_json::{Value, json};
 
 use super::keys::{Key, SECTIONS, Section};
+use super::notification_keys::NOTIFICATION_KEYS;
 use super::options::{JOURNAL_KEYS, LogOptions, SERVER_KEYS, ServerOptions, SubscriptionOptions};
 
 const HEAD: &str = "\
@@ -161,7 +162,7 @@ fn known(scheme: &About) -> Vec<String> {
     said
 }
 
-/// The sources that are queues.
+/// The sources that nobody posts to.
 fn queues(page: &mut String) {
     for (kind, options) in connectors::QUEUE_REFERENCES {
         let _ = writeln!(
@@ -170,6 +171,12 @@ fn queues(page: &mut String) {
         );
         documented(page, options);
     }
+    let kind = genesys::KIND;
+    let _ = writeln!(
+        page,
+        "### `type = \"{kind}\"`, as a source\n\nNotification channels of Genesys Cloud that are listened to. See [Genesys Cloud](genesys.md#notification-channels). It has these keys and no others.\n"
+    );
+    documented(page, NOTIFICATION_KEYS);
 }
 
 fn destinations(page: &mut String) {

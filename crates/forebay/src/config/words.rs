@@ -2,6 +2,7 @@
 //! it as the reference has it. No value is quoted that may be secret.
 
 use super::keys::SECTIONS;
+use super::notification_keys::NOTIFICATION_KEYS;
 
 /// How a key is documented.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,9 @@ pub(super) fn documented(path: &[String], kind: Option<&str>) -> Option<Doc> {
     };
     match table[..] {
         ["destinations", _] => of_type(&connectors::reference()),
-        ["sources", _] => of_type(connectors::QUEUE_REFERENCES).or_else(of_section),
+        ["sources", _] => of_type(connectors::QUEUE_REFERENCES)
+            .or_else(|| of_type(&[(genesys::KIND, NOTIFICATION_KEYS)]))
+            .or_else(of_section),
         ["sources", _, "verify"] => {
             let schemes = ingest::verify::SCHEMES;
             let scheme = schemes.iter().find(|scheme| Some(scheme.name) == kind)?;

@@ -115,7 +115,12 @@ impl Keeper {
                 made = self.make() => made,
             };
             let mut link = match made {
-                Ok(made) => self.is_up(made).await,
+                Ok(made) => {
+                    let link = self.is_there(made);
+                    let over = self.shared.attendance.up(self.number, link.sure_at).await;
+                    self.shared.tell(over).await;
+                    link
+                }
                 Err(error) => {
                     failures += 1;
                     let about = About::Channel(self.number);
@@ -128,8 +133,7 @@ impl Keeper {
                 }
             };
             failures = 0;
-            let lost = self.attend(&mut link).await;
-            let sure_at = link.sure_at;
+            let (lost, sure_at) = self.attend(&mut link).await;
             match lost {
                 Lost::Stopped => {
                     link.close().await;
@@ -174,24 +178,20 @@ impl Keeper {
         })
     }
 
-    /// Says that a channel is there, and ends its gap.
-    async fn is_up(&self, (link, rejected): (Link, Vec<Rejected>)) -> Link {
+    /// Says that a channel is there.
+    fn is_there(&self, (link, rejected): (Link, Vec<Rejected>)) -> Link {
         let shared = &self.shared;
         let about = About::Rejected(self.number);
         if rejected.is_empty() {
             shared.troubles.over(about);
         } else {
             let words = link::in_words(&rejected);
-            shared.troubles.show(
-                about,
-                &format!("topics are rejected, and the others are heard: {words}"),
-            );
+            let what = format!("topics are rejected, and the others are heard: {words}");
+            shared.troubles.show(about, &what);
         }
         shared.troubles.over(About::Channel(self.number));
         self.look_at_clock();
         tracing::info!(source = %shared.source, channel = link.channel, entries = self.entries.len(), "listening");
-        let over = shared.attendance.up(self.number, link.sure_at).await;
-        shared.tell(over).await;
         link
     }
 
@@ -210,12 +210,16 @@ impl Keeper {
         }
     }
 
-    /// Listens, until the channel is lost. `link` is the last one that was listened to then.
-    async fn attend(&self, link: &mut Link) -> Lost {
+    /// Listens, until the channel is lost. `link` is the last one that was listened to then; everything that was sent
+    /// before the time that is given has been heard.
+    async fn attend(&self, link: &mut Link) -> (Lost, Timestamp) {
         let now = || self.shared.now();
         let (mut next, mut failures): (Option<Making<'_>>, u32) = (None, 0);
         let mut old: Option<Old> = None;
         loop {
+            // What was heard is in the buffer by now; else nothing would seem to wait.
+            let sure_at = sure_of_all(link, old.as_ref());
+            self.shared.attendance.heard(self.number, sure_at);
             let renew_at = link.renew_at;
             // In no order: a busy socket must not starve the others.
             tokio::select! {
@@ -223,18 +227,21 @@ impl Keeper {
                     if let Some(old) = old {
                         old.link.close().await;
                     }
-                    return Lost::Stopped;
+                    return (Lost::Stopped, sure_at);
                 }
                 made = maybe(&mut next) => match made {
                     Ok(made) => {
                         (next, failures) = (None, 0);
-                        let fresh = self.is_up(made).await;
-                        let before = std::mem::replace(link, fresh);
-                        old = Some(Old {
+                        let before = std::mem::replace(link, self.is_there(made));
+                        let next = Old {
                             link: before,
                             taken_over_at: link.sure_at,
                             until: Instant::now() + LAST_WORDS,
-                        });
+                        };
+                        if let Some(older) = old.replace(next) {
+                            let sure_at = older.link.sure_at;
+                            self.is_over(older, sure_at).await;
+                        }
                     }
                     Err(error) => {
                         failures += 1;
@@ -249,15 +256,16 @@ impl Keeper {
                         Asked::Nothing => {}
                         Asked::TakeOver if next.is_some() => {}
                         Asked::TakeOver => next = Some(self.make()),
-                        Asked::Lost(lost) => return lost,
+                        // It had nothing to say any more since before this.
+                        Asked::Lost(lost) => return (lost, sure_at.min(link.sure_before)),
                     },
-                    Err(why) => return gone(why),
+                    Err(why) => return (gone(why), sure_of_all(link, old.as_ref())),
                 },
                 heard = words_of(&mut old, now) => {
                     let ended = match (heard, old.as_mut()) {
                         (Some(heard), Some(old)) => match self.take(heard, &mut old.link).await {
                             Asked::Nothing | Asked::TakeOver => None,
-                            // It had nothing to say any more since before this.
+                            // As above.
                             Asked::Lost(_) => Some(old.link.sure_before),
                         },
                         (_, old) => old.map(|old| old.link.sure_at),
@@ -293,13 +301,6 @@ impl Keeper {
 
     /// Deals with one thing that was heard. An event is in the buffer when it returns.
     async fn take(&self, heard: Heard, link: &mut Link) -> Asked {
-        let asked = self.deal_with(heard, link).await;
-        // Not before it is in the buffer: else nothing would seem to wait.
-        self.shared.attendance.heard(self.number, link.sure_at);
-        asked
-    }
-
-    async fn deal_with(&self, heard: Heard, link: &mut Link) -> Asked {
         let text = match heard {
             Heard::Alive => return Asked::Nothing,
             Heard::Binary(bytes) => {
@@ -399,6 +400,14 @@ async fn retire(shared: Arc<Shared>, old: Link) {
     old.close().await;
     if let Err(error) = api::clear(&shared.client, &channel).await {
         tracing::debug!(source = %shared.source, %error, "an old channel keeps its subscriptions until it expires");
+    }
+}
+
+/// Everything that was sent before this has been heard: by the link, and before that by the one that it took over from.
+fn sure_of_all(link: &Link, old: Option<&Old>) -> Timestamp {
+    match old {
+        Some(old) if old.link.sure_at < old.taken_over_at => link.sure_at.min(old.link.sure_at),
+        _ => link.sure_at,
     }
 }
 

@@ -134,7 +134,8 @@ async fn ten_minutes(seed: u64) -> World {
                 .all()
                 .iter()
                 .all(|gap| gap.to.is_some() && gap.announced);
-            told && filled.iter().all(|one| one.status == BackfillStatus::Done)
+            let is_well = world.notifications.trouble().is_none();
+            told && is_well && filled.iter().all(|one| one.status == BackfillStatus::Done)
         })
         .await;
     world

@@ -152,14 +152,12 @@ impl World {
         }
     }
 
-    /// Until some channel has a socket and subscriptions, and the source has nothing to say.
+    /// Until some channel has a socket and subscriptions.
     pub(crate) async fn listens(&self) {
         self.until(|world| {
             let channels = world.cloud.channels();
-            let is_up = channels
-                .iter()
-                .any(|one| one.socket.is_some() && !one.topics.is_empty());
-            is_up && world.notifications.trouble().is_none()
+            let mut channels = channels.iter();
+            channels.any(|one| one.socket.is_some() && !one.topics.is_empty())
         })
         .await;
     }

@@ -49,6 +49,18 @@ fn every_key_that_is_taken_is_described_and_the_other_way_round() {
 }
 
 #[test]
+fn every_key_of_notifications_is_described_and_the_other_way_round() {
+    let odd = format!("type = \"{}\"\nno_such_key = 1", genesys::KIND);
+    let read = toml::from_str::<genesys::SourceOptions>(&odd).unwrap_err();
+    let (_, known) = read.message().split_once("expected one of ").unwrap();
+    let mut known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    known.sort_unstable();
+    let mut described: Vec<_> = NOTIFICATION_KEYS.iter().map(|key| key.key).collect();
+    described.sort_unstable();
+    assert_eq!(known, described);
+}
+
+#[test]
 fn every_scheme_is_described_and_the_other_way_round() {
     let mut sample = sample();
     sample["sources"]["in"]["verify"] = json!({ "scheme": "no-such-scheme" });
