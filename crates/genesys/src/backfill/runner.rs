@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Timestamp;
 use domain::policy::ProbePolicy;
 use domain::ports::{Backfill, BackfillStatus, GapQuery, Gaps, StateError};
 use tokio::time::Instant;
@@ -32,6 +33,9 @@ const AGAIN: ProbePolicy = ProbePolicy {
     first: Duration::from_secs(5),
     max: Duration::from_secs(300),
 };
+
+/// See [`stretch`].
+const AROUND: Duration = Duration::from_secs(5);
 
 /// Jobs of one backfill that failed over there, or led nowhere, in one run.
 const JOBS: u32 = 5;
@@ -161,8 +165,9 @@ impl Runner {
         let job = match &backfill.job {
             Some(job) => job.clone(),
             None => {
-                self.is_available(backfill).await?;
-                let job = api::begin(client, &self.query, backfill.from, backfill.to).await?;
+                let (from, to) = stretch(backfill);
+                self.is_available(to).await?;
+                let job = api::begin(client, &self.query, from, to).await?;
                 backfill.job = Some(job.clone());
                 self.note(backfill).await?;
                 job
@@ -204,15 +209,13 @@ impl Runner {
     }
 
     /// Waits for nothing: what is not there yet is asked for later.
-    async fn is_available(&self, backfill: &Backfill) -> Result<(), Pause> {
+    async fn is_available(&self, to: Timestamp) -> Result<(), Pause> {
         let until = api::available_until(&self.shared.client).await?;
-        if until >= backfill.to {
+        if until >= to {
             return Ok(());
         }
-        let why = format!(
-            "the analytics of Genesys Cloud reach to {until:.0}, and {:.0} is asked for",
-            backfill.to
-        );
+        let why =
+            format!("the analytics of Genesys Cloud reach to {until:.0}, and {to:.0} is asked for");
         Err(Pause::Later(why))
     }
 
@@ -286,6 +289,19 @@ impl Runner {
             true => Ok(()),
             false => Err(Pause::Over),
         }
+    }
+}
+
+/// What is asked for. What fills a gap asks for a moment more on both sides: their clock and ours are not one, and what
+/// comes twice is known.
+fn stretch(backfill: &Backfill) -> (Timestamp, Timestamp) {
+    let (from, to) = (backfill.from, backfill.to);
+    match backfill.gap {
+        Some(_) => (
+            from.saturating_sub(AROUND).unwrap_or(from),
+            to.saturating_add(AROUND).unwrap_or(to),
+        ),
+        None => (from, to),
     }
 }
 

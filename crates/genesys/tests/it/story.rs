@@ -125,6 +125,8 @@ async fn ten_minutes(seed: u64) -> World {
     }
     world.cloud.no_faults();
     world.cloud.jobs_last();
+    // A socket that hangs is found out by its silence.
+    tokio::time::sleep(Duration::from_secs(120)).await;
     world.listens().await;
     world
         .until(|world| {
