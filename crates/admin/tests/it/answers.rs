@@ -86,7 +86,8 @@ async fn the_status_has_the_queues_the_imports_that_run_and_the_names_of_subscri
     let status = asker.json("/api/v1/status").await;
     assert_eq!(status["imports"][0]["from"], "ops");
     let queue = json!({"source": "q", "type": "sqs", "reads": "queue q", "last_error": "queue: there is no such queue"});
-    assert_eq!(status["queues"], json!([queue]));
+    let channels = json!({"source": "n", "type": "genesys-notifications", "reads": "1 topic of mypurecloud.de", "last_error": null});
+    assert_eq!(status["queues"], json!([queue, channels]));
     assert_eq!(status["routes"][0].get("subscription"), None);
     assert_eq!(status["routes"][2]["subscription"], "crm");
     let routes = asker.json("/api/v1/routes").await;

@@ -232,6 +232,9 @@ async fn every_answer_about_dead_letters_is_as_described() {
     let (purge, redrives) = ("/api/v1/dlq/purge", "/api/v1/redrives");
     let (letter, job) = ("/api/v1/dlq/{id}", "/api/v1/redrives/{id}");
     let (imports, import) = ("/api/v1/imports", "/api/v1/imports/{id}");
+    let (backfills, backfill) = ("/api/v1/backfills", "/api/v1/backfills/{id}");
+    let wanted = r#"{"source":"n","from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z"}"#;
+    let nowhere = r#"{"source":"x","from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z"}"#;
     let (edit, history) = ("/api/v1/dlq/{id}/redrive", "/api/v1/dlq/{id}/history");
     let edit_one = format!("/api/v1/dlq/{}/redrive", id(1));
     let edit_gone = format!("/api/v1/dlq/{}/redrive", id(77));
@@ -255,6 +258,18 @@ async fn every_answer_about_dead_letters_is_as_described() {
         ("get", import, "/api/v1/imports/2", "", 404),
         ("delete", import, "/api/v1/imports/1", "", 200),
         ("delete", import, "/api/v1/imports/x", "", 400),
+        ("get", "/api/v1/gaps", "/api/v1/gaps", "", 200),
+        ("get", "/api/v1/gaps", "/api/v1/gaps?limit=0", "", 400),
+        ("get", backfills, backfills, "", 200),
+        ("get", backfills, "/api/v1/backfills?cursor=x", "", 400),
+        ("post", backfills, backfills, wanted, 202),
+        ("post", backfills, backfills, "{}", 400),
+        ("post", backfills, backfills, nowhere, 404),
+        ("get", backfill, "/api/v1/backfills/1", "", 200),
+        ("get", backfill, "/api/v1/backfills/9", "", 404),
+        ("get", backfill, "/api/v1/backfills/x", "", 400),
+        ("delete", backfill, "/api/v1/backfills/1", "", 200),
+        ("delete", backfill, "/api/v1/backfills/9", "", 404),
         ("post", edit, &edit_one, r#"{"body":"{}","by":"me"}"#, 200),
         ("post", edit, &edit_one, r#"{"body":1}"#, 400),
         ("post", edit, &edit_gone, r#"{"body":"{}"}"#, 404),
@@ -292,7 +307,9 @@ async fn every_answer_about_dead_letters_is_as_described() {
 
 /// These are asked by a test of their own.
 fn of_dead_letters(path: &str) -> bool {
-    path.contains("/dlq") || path.contains("/redrives") || path.contains("/imports")
+    ["/dlq", "/redrives", "/imports", "/gaps", "/backfills"]
+        .iter()
+        .any(|part| path.contains(part))
 }
 
 fn of_the_quarantine(path: &str) -> bool {

@@ -264,7 +264,14 @@ impl Sources for World {
             turned_away: Vec::new(),
             ..http.clone()
         };
-        vec![http, queue]
+        let channels = SourceStatus {
+            name: source("n"),
+            kind: domain::ports::NOTIFICATIONS.into(),
+            reads: Some("1 topic of mypurecloud.de".into()),
+            last_error: None,
+            ..queue.clone()
+        };
+        vec![http, queue, channels]
     }
 }
 

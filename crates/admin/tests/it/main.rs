@@ -13,6 +13,7 @@ mod described;
 mod dlq;
 mod events;
 mod fakes;
+mod gaps;
 mod listener;
 mod quarantine;
 mod redrives;

@@ -16,6 +16,7 @@ mod cli;
 mod configuration;
 mod crash;
 mod full_disk;
+mod genesys;
 mod hostile;
 mod lifecycle;
 mod outage;
