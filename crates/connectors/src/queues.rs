@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{Destination, Finding, Inlet, Message};
-use domain::{ByteSize, Unavailable};
+use domain::{ByteSize, Unavailable, Unwrap};
 use serde::Deserialize;
 
 use crate::options::{Backend, BuildError, Context, DestinationOptions, OptionsError};
@@ -106,6 +106,7 @@ pub struct QueueConfig {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) reads: String,
     pub(crate) max_body: ByteSize,
+    pub(crate) unwrap: Option<Unwrap>,
 }
 
 impl QueueConfig {
@@ -118,7 +119,18 @@ impl QueueConfig {
             backend: Arc::new(backend),
             reads,
             max_body: max_body.unwrap_or(MAX_BODY),
+            unwrap: None,
         }
+    }
+
+    pub(crate) fn unwrapping(self, unwrap: Option<Unwrap>) -> Self {
+        Self { unwrap, ..self }
+    }
+
+    /// Whose envelope its events are taken out of.
+    #[must_use]
+    pub const fn envelope(&self) -> Option<Unwrap> {
+        self.unwrap
     }
 
     /// The word for its type: `sqs`.

@@ -19,6 +19,7 @@ pub mod ports;
 pub mod secret;
 pub mod sequence;
 pub mod units;
+pub mod unwrap;
 
 pub use clock::{Clock, SystemClock};
 pub use dead_letter::Envelope;
@@ -33,3 +34,4 @@ pub use pointer::{NotJson, Pointer, PointerError};
 pub use secret::Secret;
 pub use sequence::{RangeSet, Seq, SeqRange};
 pub use units::{ByteSize, HumanDuration};
+pub use unwrap::Unwrap;

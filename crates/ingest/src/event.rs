@@ -15,6 +15,7 @@ use crate::refusal::Refused;
 use crate::release::QUARANTINE_ID;
 use crate::source::{Dedup, Source};
 use crate::split;
+use crate::unwrap;
 use crate::verify::{ClientCertificate, Consumed, Handshake, Identity, Received, Refusal};
 
 /// A request with its whole body, not yet checked.
@@ -99,7 +100,10 @@ impl<'r> Unverified<'r> {
         };
         let split = self.source.split.as_ref();
         let events = match split.filter(|split| split.is_for(&self.head.headers)) {
-            None => vec![whole],
+            None => vec![match self.source.unwrap {
+                Some(envelope) => unwrap::out_of(envelope, whole),
+                None => whole,
+            }],
             Some(split) => {
                 let items = split::items(&self.body, split)?;
                 let each = whole.weight() - whole.body.len();
@@ -224,7 +228,7 @@ fn kept_headers(head: &request::Parts, consumed: &Consumed) -> Headers {
 
 /// The first 128 bits of SHA-256 over the parts, each with its length, so that no two lists of parts look
 /// the same. 128 bits: a million keys meet by chance once in 10^26 windows.
-fn key<'a>(source: &'a str, parts: impl IntoIterator<Item = &'a [u8]>) -> DedupKey {
+pub(crate) fn key<'a>(source: &'a str, parts: impl IntoIterator<Item = &'a [u8]>) -> DedupKey {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in std::iter::once(source.as_bytes()).chain(parts) {
         context.update(&(part.len() as u64).to_le_bytes());

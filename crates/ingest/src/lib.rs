@@ -42,6 +42,7 @@ mod source;
 mod split;
 mod turned_away;
 mod unwanted;
+mod unwrap;
 pub mod verify;
 
 /// What the fuzz targets reach into.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::pointer::{Pointer, PointerError};
-use domain::{ByteSize, HumanDuration};
+use domain::{ByteSize, HumanDuration, Unwrap};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::AllowFrom;
@@ -56,6 +56,9 @@ pub struct SourceOptions {
     /// a body is one event.
     #[serde(default)]
     pub split: Option<SplitOptions>,
+    /// Whose envelope the event is taken out of: `"eventbridge"`. Default: a body is stored as it came.
+    #[serde(default)]
+    pub unwrap: Option<Unwrap>,
     /// What becomes of a request that is not verified: `"refuse"` (default: it is told 401), or `"quarantine"`.
     #[serde(default)]
     pub on_invalid: OnInvalid,
@@ -200,6 +203,7 @@ impl Default for SourceOptions {
             require_json: false,
             dedup: DedupOptions::default(),
             split: None,
+            unwrap: None,
             on_invalid: OnInvalid::default(),
             quarantine_max: default_quarantine_max(),
             quarantine_max_bytes: default_quarantine_max_bytes(),
@@ -328,6 +332,10 @@ impl SourceOptions {
                 let reason = "\"x\" answers with an HMAC of the token: verify must have scheme = \"hmac\" and sign \"{body}\" alone";
                 return Err(("handshake", reason.into()));
             }
+        }
+        if self.split.is_some() && self.unwrap.is_some() {
+            let reason = "takes one event out of its envelope, and split takes several out of a body: give one of them";
+            return Err(("unwrap", reason.into()));
         }
         if let Some(split) = &self.split {
             let verify = self.verify.clone().unwrap_or_else(VerifyOptions::none);

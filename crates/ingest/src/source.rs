@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::ports::SourceStatus;
-use domain::{SourceName, Timestamp};
+use domain::{SourceName, Timestamp, Unwrap};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
@@ -63,6 +63,8 @@ pub(crate) struct Source {
     patience: SenderPatience,
     /// How bodies are taken apart; `None`: one event each.
     pub split: Option<Split>,
+    /// Whose envelope an event is taken out of.
+    pub unwrap: Option<Unwrap>,
     pub respond: Option<Respond>,
     /// What its requests hold of the memory.
     pub memory: Holder,
@@ -130,6 +132,7 @@ impl Source {
             paths,
             scheme,
             split: split.map_err(|reason| ("split", reason))?,
+            unwrap: options.unwrap,
             public_url: options.public_url.clone(),
             certificates: Certificates::default(),
             max_body: options.max_body.0,
@@ -183,6 +186,7 @@ impl Source {
             // What is refused stays in the queue.
             patience: SenderPatience::new(None),
             split: None,
+            unwrap: queue.unwrap,
             respond: None,
             memory: Holder::default(),
             allow_from: None,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use domain::{ByteSize, HumanDuration, Secret};
+use domain::{ByteSize, HumanDuration, Secret, Unwrap};
 use serde::Deserialize;
 
 use super::options::{Options, REFERENCE};
@@ -26,6 +26,13 @@ pub(crate) const QUEUE_REFERENCE: &[OptionDoc] = &[
     doc("connect_timeout"),
     doc("timeout"),
     MAX_BODY_DOC,
+    OptionDoc {
+        key: "unwrap",
+        value: "string",
+        default: "",
+        limit: "`eventbridge`",
+        effect: "Takes the event out of the envelope of EventBridge: its body is `detail`, its type `detail-type`, and its `id` is what makes a repeat. What is no such envelope stays as it is.",
+    },
 ];
 
 /// An `sqs` source as it was written.
@@ -52,6 +59,8 @@ pub struct QueueOptions {
     pub timeout: Option<HumanDuration>,
     /// The largest body that is taken.
     pub max_body: Option<ByteSize>,
+    /// Whose envelope the events are taken out of.
+    pub unwrap: Option<Unwrap>,
 }
 
 impl QueueOptions {
@@ -70,6 +79,6 @@ impl QueueOptions {
         };
         let config = options.validate()?;
         let reads = config.place();
-        Ok(QueueConfig::new(config, reads, self.max_body))
+        Ok(QueueConfig::new(config, reads, self.max_body).unwrapping(self.unwrap))
     }
 }

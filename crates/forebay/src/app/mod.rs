@@ -239,6 +239,7 @@ async fn build_ingest(
             kind: queue.options.kind(),
             reads: queue.options.reads().to_owned(),
             max_body: queue.options.max_body(),
+            unwrap: queue.options.envelope(),
         };
         (name.clone(), source)
     });

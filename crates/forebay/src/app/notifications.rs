@@ -55,6 +55,7 @@ pub fn sources(config: &Config) -> impl Iterator<Item = (SourceName, ingest::Que
             kind: genesys::KIND,
             reads: source.reads(),
             max_body: source.max_body(),
+            unwrap: None,
         };
         (name.clone(), source)
     })

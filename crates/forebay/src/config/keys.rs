@@ -292,6 +292,9 @@ pub(super) const SECTIONS: &[Section] = &[
             key("split", "string", "a JSON pointer to an array, `\"\"` for the whole body, `\"lines\"`, or `\"scheme\"` where the scheme's sender sends several events a body",
                 "Makes each item of a body an event of its own, with an id and a deduplication key of its own. The answer is 200 only when all are durable; one bad item refuses the request whole. At most 10000 items.")
                 .edges(&["\"\"", "\"/a/b\"", "\"lines\""], &["\"entries\"", "\"scheme\""]),
+            key("unwrap", "string", "`\"eventbridge\"`; not with `split`",
+                "Takes the event out of the envelope that it comes in: the body is `detail`, the type `detail-type`, and the envelope's `id` is what makes a repeat. What is no such envelope stays as it is.")
+                .edges(&["\"eventbridge\""], &["\"nobody\""]),
             key("dedup", "string or table", "`\"scheme\"`, `\"off\"`, `{ header = \"x-id\" }`, `{ pointer = \"/id\" }`",
                 "What makes a repeat a repeat. `scheme`: what the verification scheme knows of the sender. A repeat is answered 200 with the first one's id and is not stored again.")
                 .edges(&["\"off\"", "{ header = \"x-id\" }", "{ pointer = \"/id\" }"], &["\"on\"", "{ pointer = \"id\" }"]),

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::genesys::Command;
+use testbed::moto::{ACCOUNT, Moto};
 use testbed::process::Forebay;
-use testbed::{GenesysCloud, Result, until};
+use testbed::{GenesysCloud, Result, http, until};
 
 use crate::rig;
 
@@ -323,6 +324,85 @@ async fn integrations_are_made_listed_and_changed_by_the_real_api() -> Result<()
     assert!(
         nobody.stderr.contains("there is no such thing"),
         "{nobody:?}"
+    );
+    Ok(())
+}
+
+/// EventBridge gives an event to an API destination and to a queue, to the queue twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_eventbridge_carries_is_taken_out_of_its_envelope_and_known_by_its_id() -> Result<()> {
+    let moto = Moto::start().await?;
+    let queue = format!("{}{ACCOUNT}/q", moto.url());
+    let envelope = |n: u32| {
+        json!({
+            "version": "0", "id": format!("e{n}"), "detail-type": "v2.users.{id}.presence",
+            "source": "aws.partner/genesys.com/cloud/org/x", "account": "1", "time": "2026-01-31T12:00:00Z",
+            "region": "eu-central-1", "resources": [], "detail": {"topicName": TOPIC, "n": n},
+        })
+        .to_string()
+    };
+    let (one, two) = (envelope(1), envelope(2));
+    let fill = format!(
+        "import boto3\nsqs = boto3.client('sqs')\nsqs.create_queue(QueueName='q')\nfor body in ['{one}', '{two}', '{one}']:\n    sqs.send_message(QueueUrl='{queue}', MessageBody=body)"
+    );
+    moto.python(&fill).await?;
+    let config = format!(
+        r#"
+[sources.q]
+type = "sqs"
+queue_url = "{queue}"
+region = "us-east-1"
+endpoint_url = "{}"
+access_key_id = "test"
+secret_access_key = "test"
+unwrap = "eventbridge"
+[sources.posted]
+type = "http"
+verify = {{ scheme = "eventbridge", secrets = ["the-key-of-the-connection"] }}
+unwrap = "eventbridge"
+[destinations.db]
+type = "sqlite"
+path = "events.db"
+[routes.all]
+from = ["q", "posted"]
+to = "db"
+when = 'type == "v2.users.{{id}}.presence" && body.topicName == "{TOPIC}"'
+"#,
+        moto.url()
+    );
+    let mut forebay = rig::forebay(config).start().await?;
+    let headers = [
+        ("x-api-key", "the-key-of-the-connection"),
+        ("content-type", "application/json"),
+    ];
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let answer =
+            http::post(&forebay.ingest("/in/posted"), &headers, envelope(3).into()).await?;
+        let answer: Value = serde_json::from_str(&answer.text()).expect("JSON");
+        said.push(answer["status"].clone());
+    }
+    assert_eq!(said, ["accepted", "duplicate"]);
+    until("all three are there", rig::LONG, async || {
+        let found = delivered(&mut forebay).0;
+        match found == BTreeMap::from([(1, 1), (2, 1), (3, 1)]) {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    })
+    .await?;
+    let listed = forebay.cli(&["sources", "list", "--json"]).await?;
+    let queue = listed
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let queue = queue
+        .into_iter()
+        .find(|one| one["name"] == "q")
+        .expect("the queue");
+    assert_eq!(
+        (&queue["accepted"], &queue["duplicates"]),
+        (&json!(2), &json!(1))
     );
     Ok(())
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::SourceName;
 use domain::ports::Inlet;
+use domain::{SourceName, Unwrap};
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ pub struct QueueSource {
     pub reads: String,
     /// The largest body that is taken, in bytes.
     pub max_body: u64,
+    /// Whose envelope its events are taken out of.
+    pub unwrap: Option<Unwrap>,
 }
 
 /// The tasks that read queues. Dropping it ends them at once; what they had taken comes again.

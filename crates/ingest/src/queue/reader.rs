@@ -17,6 +17,7 @@ use crate::message::{self, Way};
 use crate::returning::{Made, NotMade, ReturnPorts};
 use crate::service::NotTaken;
 use crate::source::Source;
+use crate::unwrap;
 
 /// Messages of one batch at most, and how long an empty queue is waited at.
 const BATCH: usize = 100;
@@ -169,6 +170,10 @@ impl Reader {
             None,
             self.ports.clock.now(),
         );
+        let event = match self.source.unwrap {
+            Some(envelope) => unwrap::out_of(envelope, event),
+            None => event,
+        };
         match self.ingest.take_in(&self.source.name, event).await {
             Ok(_) => Ok(()),
             Err(NotTaken::Refused {

@@ -170,6 +170,7 @@ impl Rig {
             kind: "sqs",
             reads: "queue q".into(),
             max_body: 1000,
+            unwrap: None,
         };
         let queues = [(SourceName::new("q").unwrap(), source)].into();
         let (sources, backlogs) = (sources("{}"), Arc::clone(&behind) as Arc<dyn Backlogs>);

@@ -143,6 +143,7 @@ impl Rig {
             kind: "sqs",
             reads: "queue q".into(),
             max_body: 10 << 20,
+            unwrap: None,
         };
         let queues = [(SourceName::new("q").unwrap(), source)].into();
         let decided = Arc::new(Decided::default());
