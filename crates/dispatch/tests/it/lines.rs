@@ -124,7 +124,7 @@ async fn statuses_that_cannot_be_refreshed_say_so_and_the_log_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_up_on_is_a_line_at_once_and_then_one_a_minute_with_the_rest() {
+async fn what_is_given_up_on_is_a_line_a_second_later_and_then_one_a_minute_with_the_rest() {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(lines.clone());
     let memory = Memory::new(&["r"]);
@@ -137,6 +137,8 @@ async fn what_is_given_up_on_is_a_line_at_once_and_then_one_a_minute_with_the_re
     let rig = memory.start(&[Wanted::new("r", &["a"], &fake)]).await;
     memory.journal.add("a", 1);
     rig.until("r", |status| status.ledger.dead == 1).await;
+    assert_eq!(lines.count(), 0);
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(lines.count(), 1);
     memory.journal.add("a", 500);
     rig.until("r", |status| status.ledger.dead == 501).await;
