@@ -51,11 +51,15 @@ impl Region {
             Some((domain, _)) => Ok(Self {
                 hosts: Hosts::Domain(domain),
             }),
-            None => Err(format!(
-                "{name:?} is no region of Genesys Cloud{}; it is the domain that you log in at, such as \"mypurecloud.de\", or one of {}",
-                nearest(name),
-                REGIONS.map_names(),
-            )),
+            None => Err(match nearest(name) {
+                Some(domain) => {
+                    format!("{name:?} is no region of Genesys Cloud; did you mean {domain:?}?")
+                }
+                None => format!(
+                    "{name:?} is no region of Genesys Cloud; it is the domain that you log in at: one of {}",
+                    all().join(", ")
+                ),
+            }),
         }
     }
 
@@ -141,19 +145,13 @@ impl Region {
     }
 }
 
-/// Naming all of them in an error.
-trait Names {
-    fn map_names(&self) -> String;
+/// The domains of all.
+fn all() -> Vec<&'static str> {
+    REGIONS.iter().map(|(domain, _)| *domain).collect()
 }
 
-impl Names for [(&str, &str)] {
-    fn map_names(&self) -> String {
-        let names: Vec<&str> = self.iter().map(|(domain, _)| *domain).collect();
-        names.join(", ")
-    }
-}
-
-fn nearest(name: &str) -> String {
+/// The domain that was most likely meant.
+fn nearest(name: &str) -> Option<&'static str> {
     let name = name.trim_start_matches("https://");
     let name = name
         .trim_start_matches("api.")
@@ -161,11 +159,8 @@ fn nearest(name: &str) -> String {
         .trim_start_matches("apps.")
         .trim_end_matches('/');
     let distance = |domain: &str| strsim::damerau_levenshtein(domain, name);
-    let found = REGIONS.iter().min_by_key(|(domain, _)| distance(domain));
-    match found {
-        Some((domain, _)) if distance(domain) <= 3 => format!("; did you mean {domain:?}?"),
-        _ => String::new(),
-    }
+    let found = all().into_iter().min_by_key(|domain| distance(domain))?;
+    (distance(found) <= 3).then_some(found)
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -38,7 +38,7 @@ pub fn write(dir: &Path) -> Result<Files> {
     write_with(dir, &authority()?, None)
 }
 
-/// The same, with a server's certificate that expires at `when`, to the second. That of [`write`] does not expire as long
+/// The same, with a server's certificate that expires at `when`, to the second. That of [`write()`] does not expire as long
 /// as anybody lives.
 ///
 /// # Errors

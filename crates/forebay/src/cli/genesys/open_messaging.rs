@@ -34,7 +34,7 @@ enum Verb {
         /// Its name
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// Where it posts to: https, on port 443, such as https://hooks.example.com/webhook/gc
+        /// Where it posts to: https, on port 443
         #[arg(long, value_name = "URL")]
         url: String,
         /// A file with the secret that it signs with, which the source has as well
