@@ -1,5 +1,5 @@
 //! One request after the other through the whole way to its durable acknowledgement, for counting instructions:
-//! `bench/run verify` runs it under callgrind with two numbers of requests, and takes the difference.
+//! `bench/run verify` runs it in QEMU with two numbers of requests, and takes the difference.
 //!
 //! usage: verifying SCHEME REQUESTS DIRECTORY [unverified]
 //!
