@@ -406,3 +406,71 @@ when = 'type == "v2.users.{{id}}.presence" && body.topicName == "{TOPIC}"'
     );
     Ok(())
 }
+
+/// Receipts carry the id of the message that they speak of.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_messaging_posts_are_taken_and_receipts_that_share_an_id_are_events_of_their_own()
+-> Result<()> {
+    let cloud = GenesysCloud::start().await?;
+    cloud.allow_loopback_webhooks();
+    let _client = cloud.client("id", SECRET);
+    let mut forebay = rig::forebay(
+        [
+            rig::GENESYS,
+            "[destinations.db]\ntype = \"sqlite\"\npath = \"events.db\"\n",
+            rig::ROUTE,
+        ]
+        .concat(),
+    )
+    .start()
+    .await?;
+    let options = genesys::AccountOptions {
+        endpoint: Some(cloud.url()),
+        client_id: "id".into(),
+        client_secret: Some(domain::Secret::new(SECRET.into())),
+        ..genesys::AccountOptions::default()
+    };
+    let dial = std::sync::Arc::new(genesys::Network::new(None).unwrap());
+    let clock = std::sync::Arc::new(domain::SystemClock);
+    let client = genesys::Client::new(&options.validate().unwrap(), dial, clock).unwrap();
+    let wanted = genesys::open_messaging::Wanted {
+        name: Some("n".into()),
+        url: Some(forebay.ingest("/webhook/gc")),
+        secret: Some(domain::Secret::new(rig::SECRET.into())),
+    };
+    let made = genesys::open_messaging::create(&client, &wanted)
+        .await
+        .unwrap();
+    let body = |n: u64, kind: &str, status: &str| {
+        json!({
+            "id": "m1", "channel": {"id": "ch", "time": "2026-01-31T12:00:00.000Z"}, "type": kind, "status": status, "n": n,
+        })
+    };
+    for event in [
+        body(1, "Text", ""),
+        body(2, "Receipt", "Delivered"),
+        body(3, "Receipt", "Read"),
+        // A retry of the first.
+        body(1, "Text", ""),
+    ] {
+        cloud.send_message(&made.id, event).await?;
+    }
+    until("all three are there", rig::LONG, async || {
+        let found = delivered(&mut forebay).0;
+        match found == BTreeMap::from([(1, 1), (2, 1), (3, 1)]) {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    })
+    .await?;
+    // Down for a moment: the cloud tries again, and nothing is lost.
+    forebay.kill9().await?;
+    let sending = cloud.send_message(&made.id, body(4, "Receipt", "Failed"));
+    let (sent, ()) = tokio::join!(sending, async {
+        forebay.spawn().unwrap();
+        forebay.ready().await.unwrap();
+    });
+    let sent = sent?;
+    assert!(sent.is_delivered(), "{sent:?}");
+    Ok(())
+}

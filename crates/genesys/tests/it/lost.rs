@@ -218,3 +218,31 @@ async fn rejected_topics_are_named_and_the_others_are_heard() {
     world.cloud.emit(&presence(0), json!({})).await;
     world.until(|world| world.stored() == 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_second_socket_on_the_channel_ends_ours_and_is_a_gap() {
+    let world = World::of_users(1).await;
+    let channel = world.channel();
+    let uri = format!("ws://localhost/channels/{channel}");
+    let second = tokio_tungstenite::client_async(uri, world.cloud.connect()).await;
+    second.unwrap();
+    world.until(|world| world.told().len() == 1).await;
+    let gap = &world.gaps.all()[0];
+    assert!(gap.why.contains("closed the socket"), "{}", gap.why);
+    world.listens().await;
+    assert_ne!(world.channel(), channel, "it is not fought for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_that_somebody_else_makes_with_the_same_client_do_not_end_ours() {
+    let world = World::of_users(1).await;
+    let channel = world.channel();
+    let other = crate::world::client(&world.cloud);
+    for _ in 0..30 {
+        let call = genesys::Call::new(http::Method::POST, "/api/v2/notifications/channels");
+        other.bytes(&call).await.unwrap();
+    }
+    world.cloud.emit(&presence(0), json!({})).await;
+    world.until(|world| world.stored() == 1).await;
+    assert_eq!((world.channel(), world.gaps.all()), (channel, vec![]));
+}

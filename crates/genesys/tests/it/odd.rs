@@ -95,3 +95,24 @@ async fn a_clock_that_is_an_hour_off_is_said_and_gaps_have_the_right_times() {
         assert!(apart < SignedDuration::from_secs(60), "{apart:?} off");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_uri_that_is_not_genesys_cloud_s_is_not_connected_to_and_said() {
+    let cloud = testbed::GenesysCloud::in_memory();
+    let _client = cloud.client("id", crate::world::SECRET);
+    cloud.connect_uri(Some(
+        "wss://streaming.mypurecloud.de.evil.example/channels/{id}",
+    ));
+    let world = World::on(cloud, section(&[presence(0)]), SignedDuration::ZERO);
+    world
+        .until(|world| world.notifications.trouble().is_some())
+        .await;
+    let told = world.notifications.trouble().unwrap();
+    assert!(
+        told.contains("evil.example, which is no host of localhost"),
+        "{told}"
+    );
+    assert_eq!(world.cloud.book().sockets().len(), 0);
+    world.cloud.connect_uri(None);
+    world.listens().await;
+}
