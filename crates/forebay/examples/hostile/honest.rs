@@ -30,6 +30,12 @@ pub(crate) struct Stretch {
 }
 
 impl Stretch {
+    /// With what another one has shown.
+    pub(crate) fn and(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.failed += other.failed;
+    }
+
     /// The 99th percentile.
     pub(crate) fn p99(&mut self) -> Duration {
         self.latencies.sort_unstable();

@@ -1,10 +1,10 @@
 //! What hostile clients do to an honest sender: the 99th percentile of its acknowledgements beside each attack, as a ratio to
-//! its own in peace just before, in one run and several turns. Fails where the median of the ratios is 5 or more, or
+//! its own in peace just before, over several turns of one run together. Fails where the ratio is 5 or more, or
 //! where the honest sender ever missed a 200.
 //!
 //! `cargo run --release -p forebay --example hostile -- FOREBAY [TURNS] [ATTACK…]`, or `bench/run hostile`.
 //!
-//! All sides share one machine. An attack runs in a process of its own at the lowest priority (`nice 19`): it has what the
+//! All sides share one machine. An attack runs in a process of its own that runs when nobody else wants to (`SCHED_IDLE`): it has what the
 //! server and the honest sender leave, so that what is measured is what it makes the server do, and not what it takes
 //! from everybody by being there. How much of a processor each of them had is shown.
 
@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use honest::Honest;
+use honest::{Honest, Stretch};
 use testbed::process::{Forebay, Launch};
 
 /// What the honest sender signs with.
@@ -57,8 +57,8 @@ from = ["genesys", "other", "limited"]
 to = "nowhere"
 "#;
 
-/// How long is measured, in peace and beside an attack.
-const STRETCH: Duration = Duration::from_secs(3);
+/// How long is measured, in peace and beside an attack: 4,000 requests, of which 40 are above the 99th percentile.
+const STRETCH: Duration = Duration::from_secs(10);
 
 /// Between an attack and peace: what it left is cleared away.
 const REST: Duration = Duration::from_millis(500);
@@ -80,7 +80,7 @@ fn main() {
         let attacking = attacks::run(&name, to.parse().unwrap());
         return runtime.block_on(attacking).unwrap();
     }
-    let turns = words.next().map_or(5, |turns| turns.parse().unwrap());
+    let turns = words.next().map_or(3, |turns| turns.parse().unwrap());
     let chosen: Vec<String> = words.collect();
     // The server has as many as this process.
     testbed::hostile::as_many_files_as_may_be().unwrap();
@@ -113,25 +113,25 @@ fn main() {
 /// What an attack has shown.
 struct Row {
     name: &'static str,
+    /// Of each turn, for the spread.
     ratios: Vec<f64>,
-    peace: Vec<Duration>,
-    beside: Vec<Duration>,
+    /// Of all turns together.
+    peace: Stretch,
+    beside: Stretch,
     /// Processors, as parts of one, of the server and of the attacker.
     server: Vec<f64>,
     attacker: Vec<f64>,
-    failed: usize,
 }
 
 impl Row {
-    const fn new(name: &'static str) -> Self {
+    fn new(name: &'static str) -> Self {
         Self {
             name,
             ratios: Vec::new(),
-            peace: Vec::new(),
-            beside: Vec::new(),
+            peace: Stretch::default(),
+            beside: Stretch::default(),
             server: Vec::new(),
             attacker: Vec::new(),
-            failed: 0,
         }
     }
 
@@ -151,24 +151,22 @@ impl Row {
         let both = [peace.p99(), beside.p99()];
         self.ratios
             .push(both[1].as_secs_f64() / both[0].as_secs_f64());
-        self.peace.push(both[0]);
-        self.beside.push(both[1]);
-        self.failed += peace.failed + beside.failed;
+        self.peace.and(peace);
+        self.beside.and(beside);
     }
 
     /// Prints it; `Some` if it is more than may be.
     fn show(&mut self) -> Option<()> {
         self.ratios.sort_unstable_by(f64::total_cmp);
-        let ratio = median(&self.ratios);
+        let [peace, beside] = [self.peace.p99(), self.beside.p99()];
+        let ratio = beside.as_secs_f64() / peace.as_secs_f64();
+        let failed = self.peace.failed + self.beside.failed;
         let spread = format!(
             "{:.2} to {:.2}",
             self.ratios.first().unwrap(),
             self.ratios.last().unwrap()
         );
-        let milliseconds = |times: &mut Vec<Duration>| {
-            times.sort_unstable();
-            format!("{:.2} ms", times[times.len() / 2].as_secs_f64() * 1e3)
-        };
+        let milliseconds = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
         let percent = |shares: &mut Vec<f64>| {
             shares.sort_unstable_by(f64::total_cmp);
             format!("{:.0} %", median(shares) * 100.0)
@@ -176,13 +174,13 @@ impl Row {
         println!(
             "{:<32}{ratio:>8.2}{spread:>16}{:>12}{:>12}{:>9}{:>9}{:>8}",
             self.name,
-            milliseconds(&mut self.peace),
-            milliseconds(&mut self.beside),
+            milliseconds(peace),
+            milliseconds(beside),
             percent(&mut self.server),
             percent(&mut self.attacker),
-            self.failed
+            failed
         );
-        (ratio >= MOST || self.failed > 0).then_some(())
+        (ratio >= MOST || failed > 0).then_some(())
     }
 }
 
@@ -196,11 +194,12 @@ struct Attacker(Child);
 impl Attacker {
     fn begin(name: &str, to: SocketAddr) -> Self {
         let own = std::env::current_exe().unwrap();
-        let mut nice = Command::new("nice");
-        nice.args(["-n", "19"]).arg(own);
-        nice.args(["attack", name, &to.to_string()]);
-        nice.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = nice.spawn().unwrap();
+        // By `nice` alone it would keep a processor until the next tick, which is 4 ms.
+        let mut idle = Command::new("chrt");
+        idle.args(["--idle", "0"]).arg(own);
+        idle.args(["attack", name, &to.to_string()]);
+        idle.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = idle.spawn().unwrap();
         let mut said = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut said).unwrap();
