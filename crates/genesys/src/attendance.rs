@@ -90,14 +90,8 @@ impl Attendance {
             pending.into_iter().partition(|gap| gap.to.is_some());
         let mut of_before: Vec<u64> = open.iter().map(|gap| gap.id).collect();
         if let Some(from) = attended {
-            let gap = NewGap {
-                source: source.clone(),
-                from: earlier(from),
-                to: None,
-                topics,
-                why: "Forebay did not run".into(),
-            };
-            of_before.push(self.insist(|| self.gaps.open_gap(gap.clone())).await.id);
+            let why = "Forebay did not run";
+            of_before.push(self.open(earlier(from), None, topics, why).await.id);
         }
         self.inner().of_before = of_before;
         over
@@ -148,39 +142,29 @@ impl Attendance {
         topics: &[String],
         why: &str,
     ) {
-        {
-            let mut inner = self.inner();
-            let Some(known) = inner.channels.get_mut(channel) else {
-                return;
-            };
-            known.heard_at = None;
-            if known.gap.is_some() {
-                return;
-            }
-        }
-        let gap = NewGap {
-            source: self.source.clone(),
-            from: earlier(heard_at),
-            to: None,
-            topics: topics.to_vec(),
-            why: why.to_owned(),
+        let has_gap = match self.inner().channels.get(channel) {
+            Some(known) => known.gap.is_some(),
+            None => return,
         };
-        let opened = self.insist(|| self.gaps.open_gap(gap.clone())).await;
+        // The gap is durable before the channel holds nothing back any more: others may go on being heard.
+        let opened = match has_gap {
+            true => None,
+            false => {
+                let gap = self
+                    .open(earlier(heard_at), None, topics.to_vec(), why)
+                    .await;
+                Some(gap.id)
+            }
+        };
         if let Some(known) = self.inner().channels.get_mut(channel) {
-            known.gap = Some(opened.id);
+            known.heard_at = None;
+            known.gap = known.gap.or(opened);
         }
     }
 
     /// One thing was missed at this time, and nothing else. Gives the gap.
     pub(crate) async fn missed(&self, at: Timestamp, topic: String, why: &str) -> Gap {
-        let gap = NewGap {
-            source: self.source.clone(),
-            from: at,
-            to: Some(at),
-            topics: vec![topic],
-            why: why.to_owned(),
-        };
-        self.insist(|| self.gaps.open_gap(gap.clone())).await
+        self.open(at, Some(at), vec![topic], why).await
     }
 
     /// A stretch of a channel that is over already. Gives the gap as it is.
@@ -191,16 +175,26 @@ impl Attendance {
         topics: Vec<String>,
         why: &str,
     ) -> Option<Gap> {
+        let opened = self.open(earlier(from), None, topics, why).await;
+        self.insist(|| self.gaps.close_gap(opened.id, to, self.fill))
+            .await
+    }
+
+    async fn open(
+        &self,
+        from: Timestamp,
+        to: Option<Timestamp>,
+        topics: Vec<String>,
+        why: &str,
+    ) -> Gap {
         let gap = NewGap {
             source: self.source.clone(),
-            from: earlier(from),
-            to: None,
+            from,
+            to,
             topics,
             why: why.to_owned(),
         };
-        let opened = self.insist(|| self.gaps.open_gap(gap.clone())).await;
-        self.insist(|| self.gaps.close_gap(opened.id, to, self.fill))
-            .await
+        self.insist(|| self.gaps.open_gap(gap.clone())).await
     }
 
     /// The events that tell of these gaps are durable.

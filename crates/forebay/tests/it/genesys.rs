@@ -165,8 +165,9 @@ async fn an_operator_s_backfill_brings_the_conversations_of_the_stretch() -> Res
         let record = json!({"conversationId": format!("c{n}"), "conversationStart": format!("{start:.3}"), "n": n});
         cloud.conversation(record).unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    let to = cloud.now();
+    // Its end is not in it.
+    let moment = domain::SignedDuration::from_millis(10);
+    let to = cloud.now().saturating_add(moment).unwrap();
     let mut forebay = rig::forebay(config(&cloud)).spawn()?;
     forebay.ready().await?;
     let (from, to) = (from.to_string(), to.to_string());
