@@ -42,9 +42,10 @@ to = "db"
 fn delivered(forebay: &mut Forebay) -> (BTreeMap<u64, u32>, u32) {
     let path = forebay.launch().dir().join("events.db");
     let table = rusqlite::Connection::open(path).unwrap();
-    let mut bodies = table
-        .prepare("SELECT CAST(body AS TEXT) FROM webhook_events")
-        .unwrap();
+    // Before the first delivery there is no table.
+    let Ok(mut bodies) = table.prepare("SELECT CAST(body AS TEXT) FROM webhook_events") else {
+        return (BTreeMap::new(), 0);
+    };
     let rows = bodies.query_map([], |row| row.get::<_, String>(0)).unwrap();
     let (mut found, mut gaps) = (BTreeMap::new(), 0);
     for body in rows {
